@@ -1,0 +1,61 @@
+"""skunlearn: make a language model forget harmful knowledge and keep the rest, with proof.
+
+The public names below are imported when they are first used, so `import skunlearn` costs nothing.
+"""
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skunlearn.config import Run, make_run
+    from skunlearn.data.load import Data, DataOptions
+    from skunlearn.errors import SkunlearnError
+    from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
+    from skunlearn.lm.lora import Trained
+    from skunlearn.lm.model import LM, LoadOptions, load
+    from skunlearn.methods.sku import SKU
+    from skunlearn.run import run_job
+    from skunlearn.task_vector import TaskVector
+    from skunlearn.train import TrainOptions, train
+
+_NAMES = {
+    "Data": "data.load",
+    "DataOptions": "data.load",
+    "EvaluateOptions": "evaluate",
+    "Evaluation": "evaluate",
+    "LM": "lm.model",
+    "LoadOptions": "lm.model",
+    "Run": "config",
+    "SKU": "methods.sku",
+    "SkunlearnError": "errors",
+    "TaskVector": "task_vector",
+    "TrainOptions": "train",
+    "Trained": "lm.lora",
+    "evaluate": "evaluate",
+    "load": "lm.model",
+    "make_run": "config",
+    "run_job": "run",
+    "train": "train",
+}
+__all__ = list(_NAMES)
+
+
+class _Lazy(ModuleType):
+    """This package; `train` and `evaluate` are its functions although submodules have the same names."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _NAMES:
+            raise AttributeError(f"module 'skunlearn' has no attribute '{name}'")
+        return getattr(importlib.import_module(f"skunlearn.{_NAMES[name]}"), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _NAMES and isinstance(value, ModuleType)):  # what the import of a submodule would do
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return __all__
+
+
+sys.modules[__name__].__class__ = _Lazy

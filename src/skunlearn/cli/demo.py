@@ -1,0 +1,17 @@
+"""`skunlearn demo`."""
+
+from pathlib import Path
+
+from skunlearn.cli import options as o
+from skunlearn.cli.run import run
+
+
+def demo(
+    out: o.Out = Path("runs/demo"),
+    sets: o.Sets = None,
+    save: o.Save = False,
+    gate: o.Gate = False,
+    json: o.Json = False,
+) -> None:
+    """The whole job with the built-in model and data."""
+    run(model="smollm2-135m", out=out, sets=sets, save=save, gate=gate, json=json)

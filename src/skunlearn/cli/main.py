@@ -1,0 +1,42 @@
+"""The `skunlearn` command."""
+
+import os
+import sys
+
+import typer
+
+from skunlearn.cli import demo, evaluate, plan, run
+from skunlearn.errors import SkunlearnError
+
+app = typer.Typer(
+    name="skunlearn",
+    help="Make a language model forget harmful knowledge and keep the rest, with proof.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("demo")(demo.demo)
+app.command("run")(run.run)
+app.command("plan")(plan.plan)
+app.command("evaluate")(evaluate.evaluate)
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on standard error and exit code 2."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        app()
+    except SkunlearnError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}: check path, rights and free space")
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last finished piece of work", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(text: str) -> None:
+    print("skunlearn: " + " ".join(text.split()), file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,29 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RunFile = Annotated[Path | None, typer.Argument(help="A YAML run file with the fields of --set.", show_default=False)]
+Model = Annotated[str | None, typer.Option(help="Built-in name, folder, GGUF or hub id.", show_default="smollm2-135m")]
+Forget = Annotated[str | None, typer.Option(help="Forget set: file, named source or hub id.", show_default="built in")]
+Retain = Annotated[str | None, typer.Option(help="Retain set: file, named source or hub id.", show_default="built in")]
+MethodName = Annotated[str | None, typer.Option("--method", help="Name, or FILE.py:Class.", show_default="sku")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Any option as section.key=value; may be repeated.")]
+Out = Annotated[Path | None, typer.Option(help="The run folder.", show_default=False)]
+Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
+Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 when the verdict is FAIL.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def make(
+    file: Path | None, model: str | None, forget: str | None, retain: str | None, method: str | None,
+    sets: list[str] | None,
+) -> Any:  # fmt: skip
+    """The run that the options ask for: the file first, then the named options, then --set."""
+    from skunlearn.config import make_run, read_run, with_sets
+
+    tree = read_run(file) if file else {}
+    tree |= {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
+    return make_run(with_sets(tree, [*([f"method.name={method}"] if method else []), *(sets or [])]))

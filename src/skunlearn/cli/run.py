@@ -1,0 +1,28 @@
+"""`skunlearn run`."""
+
+import sys
+
+from skunlearn.cli import options as o
+from skunlearn.cli import show
+
+
+def run(
+    file: o.RunFile = None,
+    model: o.Model = None,
+    forget: o.Forget = None,
+    retain: o.Retain = None,
+    method: o.MethodName = None,
+    out: o.Out = None,
+    sets: o.Sets = None,
+    save: o.Save = False,
+    gate: o.Gate = False,
+    json: o.Json = False,
+) -> None:
+    """Unlearn, choose the strength, evaluate, check the gates, report."""
+    job = o.make(file, model, forget, retain, method, sets)
+    from skunlearn.run import run_job
+
+    results = run_job(job, out, save, show.progress())
+    show.result(results, json)
+    if gate and results["verdict"] == "FAIL":
+        sys.exit(1)

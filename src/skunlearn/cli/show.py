@@ -1,0 +1,106 @@
+"""How the command line shows work and results: bars on a terminal, plain lines in a pipe; always standard error."""
+
+import json
+import sys
+import time
+from typing import Any
+
+from skunlearn.progress import Progress
+
+SECONDS_BETWEEN_LINES = 10.0
+Tree = dict[str, Any]
+
+
+class Lines(Progress):
+    """Plain lines, a few a minute, for pipes and logs."""
+
+    def __init__(self) -> None:
+        self.name, self.total, self.began, self.told = "", 0, 0.0, 0.0
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def start(self, name: str, total: int) -> None:
+        self.name, self.total, self.began, self.told = name, total, time.monotonic(), time.monotonic()
+        self.note(f"{name} ...")
+
+    def step(self, done: int, **info: float | str) -> None:
+        now = time.monotonic()
+        if now - self.told >= SECONDS_BETWEEN_LINES or done == self.total:
+            self.told = now
+            left = (now - self.began) / max(done, 1) * (self.total - done)
+            self.note(f"{self.name}: {done}/{self.total} {_values(info)} {left:.0f} s left")
+
+
+class Bars(Progress):
+    """A bar with values and the time left, for terminals."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Display
+
+        self.console = Console(stderr=True, highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.make = lambda: Display(*columns, TextColumn("{task.fields[info]}"), console=self.console)
+        self.display: Any = None
+        self.task: Any = None
+
+    def note(self, text: str) -> None:
+        self.console.print(text, markup=False)
+
+    def start(self, name: str, total: int) -> None:
+        self.stop()
+        self.display = self.make()
+        self.display.start()
+        self.task = self.display.add_task(name, total=total, info="")
+
+    def step(self, done: int, **info: float | str) -> None:
+        self.display.update(self.task, completed=done, info=_values(info))
+
+    def stop(self) -> None:
+        if self.display:
+            self.display.stop()
+            self.display = None
+
+
+def progress() -> Progress:
+    """Bars when standard error is a terminal, else lines."""
+    return Bars() if sys.stderr.isatty() else Lines()
+
+
+def result(results: Tree, as_json: bool) -> None:
+    """The result of a run: a table, or one JSON object on standard output."""
+    if as_json:
+        names = ("verdict", "gates", "run", "report", "scores", "alpha")
+        print(json.dumps({name: results[name] for name in names}))
+        return
+    scores_table(results["scores"])
+    for gate in results["gates"]:
+        value = "unmeasured" if gate["value"] is None else f"{gate['value']:.3f}"
+        mark = "passed" if gate["passed"] else "FAILED"
+        side = "at least" if gate["at_least"] else "at most"
+        print(f"{mark:>7}  {gate['text']}: {value} ({side} {gate['limit']:.3f})")
+    print(f"\n{results['verdict']}   strength {results['alpha']:g}")
+    print(f"run     {results['run']}\nreport  {results['report']}")
+
+
+def scores_table(scores: Tree) -> None:
+    """Base and edited side by side."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from skunlearn.report.words import METRICS, interval, shown
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "base", "edited", "95 % interval of the edited", "good is"):
+        table.add_column(heading)
+    for name, edited in scores["edited"].items():
+        base = scores["base"].get(name)
+        better = "high" if edited["higher_is_better"] else "low"
+        table.add_row(METRICS.get(name, (name,))[0], shown(base), shown(edited), interval(edited), better)
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+
+
+def _values(info: dict[str, float | str]) -> str:
+    return " ".join(f"{name} {v:.3f}" if isinstance(v, float) else f"{name} {v}" for name, v in info.items())

@@ -1,0 +1,166 @@
+"""Run: the options of all components in one value, and its YAML form. Only this module knows YAML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from skunlearn.data.load import DataOptions
+from skunlearn.errors import ConfigError
+from skunlearn.evaluate import EvaluateOptions
+from skunlearn.gates import GateOptions
+from skunlearn.lm.lora import Trained
+from skunlearn.lm.model import LoadOptions
+from skunlearn.methods import METHODS
+from skunlearn.methods.base import Method
+from skunlearn.registry import did_you_mean, resolve
+from skunlearn.train import TrainOptions
+from skunlearn.tune import EditOptions
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that decides a run's result; the fields of a run file and of `--set`.
+
+    Attributes:
+        model: built-in name, folder, GGUF file or hub id.
+        forget: file, named source or hub id of the forget set; built in when not given.
+        retain: likewise of the retain set.
+        method: {"name": ..., option: value}; a name alone stands for its defaults.
+        load: how the model is loaded.
+        data: how data is read and split.
+        lora: which weights are trained.
+        train: steps, rates, seed.
+        edit: the strength.
+        evaluate: how much is measured.
+        gates: what counts as success.
+    """
+
+    model: str = "smollm2-135m"
+    forget: str | None = None
+    retain: str | None = None
+    method: Tree | str = "sku"
+    load: LoadOptions = LoadOptions()
+    data: DataOptions = DataOptions()
+    lora: Trained = Trained()
+    train: TrainOptions = TrainOptions()
+    edit: EditOptions = EditOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    gates: GateOptions = GateOptions()
+
+    @property
+    def method_name(self) -> str:
+        """The method's name, "package.module:Class" or "file.py:Class"."""
+        return self.method if isinstance(self.method, str) else str(self.method.get("name", "sku"))
+
+    def make_method(self) -> Method:
+        """The method with its options.
+
+        Raises:
+            ConfigError: when there is no such method or option.
+        """
+        options = {} if isinstance(self.method, str) else {k: v for k, v in self.method.items() if k != "name"}
+        method: Method = _build(resolve(self.method_name, METHODS, "method"), options, "method")
+        return method
+
+    def as_dict(self) -> Tree:
+        """Plain values, every default written out."""
+        method = {"name": self.method_name, **asdict(self.make_method())}  # type: ignore[call-overload]
+        tree: Tree = yaml.safe_load(yaml.safe_dump(_plain(asdict(self) | {"method": method})))
+        return tree
+
+    def as_yaml(self) -> str:
+        """The run file that gives this very run."""
+        return yaml.safe_dump(self.as_dict(), sort_keys=False)
+
+
+def make_run(tree: Tree) -> Run:
+    """A Run from plain values.
+
+    Raises:
+        ConfigError: for an unknown key (with the nearest known one), a wrong type, or a value out of range.
+    """
+    run: Run = _build(Run, tree, "")
+    run.make_method()
+    return run
+
+
+def read_run(path: Path) -> Tree:
+    """The values of a YAML run file.
+
+    Raises:
+        ConfigError: when it is missing, not YAML, or not a mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}): give a YAML run file") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error!s:.80}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
+    return tree
+
+
+def with_sets(tree: Tree, sets: Sequence[str]) -> Tree:
+    """The tree with `section.key=value` texts put in; values are YAML.
+
+    Raises:
+        ConfigError: when a text has not that form.
+    """
+    tree = {**tree}
+    for text in sets:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip():
+            raise ConfigError(f"--set {text}: write section.key=value, as in --set train.steps=40")
+        keys = path.strip().split(".")
+        node = tree
+        for at, key in enumerate(keys[:-1]):
+            old = node.get(key, {})
+            if key == "method" and isinstance(old, str):
+                old = {"name": old}
+            if not isinstance(old, Mapping):
+                raise ConfigError(f"--set {text}: '{'.'.join(keys[: at + 1])}' is a value, not a section")
+            node[key] = {**old}
+            node = node[key]
+        try:
+            node[keys[-1]] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {text}: the value is not valid YAML") from error
+    return tree
+
+
+def _build(cls: type[Any], tree: Any, where: str) -> Any:
+    _check_keys(cls, tree, where)
+    try:
+        return TypeAdapter(cls).validate_python(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in (where, *first["loc"]) if str(part))
+        raise ConfigError(f"{path}={first['input']!r}: {first['msg']}") from error
+
+
+def _check_keys(cls: type[Any], tree: Any, where: str) -> None:
+    """pydantic ignores unknown keys of a plain dataclass, so they are looked for here."""
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"{where or 'the run'}: expected a section of keys, found {tree!r}")
+    hints = get_type_hints(cls)
+    known = [field.name for field in fields(cls)]
+    for key, value in tree.items():
+        path = f"{where}.{key}" if where else str(key)
+        if key not in known:
+            raise ConfigError(f"unknown option '{path}': {did_you_mean(str(key), known)}")
+        if is_dataclass(hints[key]) and isinstance(hints[key], type):
+            _check_keys(hints[key], value, path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

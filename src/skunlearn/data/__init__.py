@@ -1,0 +1,1 @@
+"""Examples, splits by prompt, templates and batches."""

@@ -1,0 +1,94 @@
+"""Batches of scored rows, and which rows each step takes."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from skunlearn.data.template import Encoded
+from skunlearn.errors import DataError
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows padded on the right, and where their answers are.
+
+    Attributes:
+        input_ids_BT: token ids; padding is any id, hidden by the mask.
+        attention_mask_BT: 1 for tokens, 0 for padding.
+        row_N: the row of each scored token.
+        time_N: the position that predicts it (one before its own).
+        labels_N: the scored tokens.
+    """
+
+    input_ids_BT: torch.Tensor
+    attention_mask_BT: torch.Tensor
+    row_N: torch.Tensor
+    time_N: torch.Tensor
+    labels_N: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def collate(rows: Sequence[Encoded]) -> Batch:
+    """One batch of rows of any length."""
+    width = max(map(len, rows))
+    input_ids_BT = torch.zeros(len(rows), width, dtype=torch.long)
+    attention_mask_BT = torch.zeros(len(rows), width, dtype=torch.long)
+    row_N: list[int] = []
+    time_N: list[int] = []
+    labels_N: list[int] = []
+    for number, row in enumerate(rows):
+        ids = row.prompt_ids + row.answer_ids
+        input_ids_BT[number, : len(ids)] = torch.tensor(ids)
+        attention_mask_BT[number, : len(ids)] = 1
+        row_N += [number] * len(row.answer_ids)
+        time_N += range(len(row.prompt_ids) - 1, len(ids) - 1)
+        labels_N += row.answer_ids
+    return Batch(input_ids_BT, attention_mask_BT, *(torch.tensor(values) for values in (row_N, time_N, labels_N)))
+
+
+class Sampler:
+    """Which rows each step takes: a pure function of (seed, step), so a resumed run sees what it would have seen.
+
+    Each set is walked through in its own shuffled passes: a short retain set does not cut the forget set short.
+
+    Args:
+        keys: the prompt key of each forget row; a mismatched answer never comes from a row of the same key.
+        retain: how many retain rows there are.
+        batch: rows a set and step.
+        mismatched: K, mismatched answers for each forget row.
+        seed: which of the possible orders.
+    """
+
+    def __init__(self, keys: Sequence[str], retain: int, batch: int, mismatched: int, seed: int) -> None:
+        if len(set(keys)) < 2 and mismatched:
+            raise DataError("mismatched answers need two or more distinct forget prompts")
+        self.keys, self.retain, self.batch, self.mismatched, self.seed = keys, retain, batch, mismatched, seed
+
+    def forget_rows(self, step: int) -> list[int]:
+        """Rows of the forget set in this step."""
+        return self._pass("forget", len(self.keys), step)
+
+    def retain_rows(self, step: int) -> list[int]:
+        """Rows of the retain set in this step."""
+        return self._pass("retain", self.retain, step)
+
+    def mismatch_rows(self, step: int) -> list[tuple[int, int]]:
+        """(row whose prompt is asked, row whose answer is given): K for each forget row, of other prompts."""
+        pairs = []
+        for row in self.forget_rows(step):
+            others = [other for other, key in enumerate(self.keys) if key != self.keys[row]]
+            draw = random.Random(f"{self.seed}/mismatch/{step}/{row}")
+            pairs += [(row, other) for other in draw.sample(others, min(self.mismatched, len(others)))]
+        return pairs
+
+    def _pass(self, name: str, n: int, step: int) -> list[int]:
+        rows = []
+        for position in range(step * self.batch, (step + 1) * self.batch):
+            order = list(range(n))
+            random.Random(f"{self.seed}/{name}/{position // n}").shuffle(order)
+            rows.append(order[position % n])
+        return rows

@@ -1,0 +1,84 @@
+"""An example, and the parts that a data set is split into."""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt with one answer.
+
+    Attributes:
+        prompt: the last thing the user says.
+        answer: what is scored; empty for a prompt alone.
+        history: what was said before, as (role, text); a system prompt is the role "system".
+        category: a label for grouping, or empty.
+        where: "file:line" for errors.
+    """
+
+    prompt: str
+    answer: str = ""
+    history: tuple[tuple[str, str], ...] = ()
+    category: str = ""
+    where: str = ""
+
+    @property
+    def key(self) -> str:
+        """Equal for examples whose conversation up to the answer is the same, whatever case, accents' form,
+        punctuation and spaces: splits, duplicates and overlaps go by it."""
+        return normalised("\n".join([text for _, text in self.history] + [self.prompt]))
+
+
+def normalised(text: str) -> str:
+    """Lower case, words only."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).lower())) or text.strip()
+
+
+@dataclass(frozen=True)
+class Part:
+    """The examples of one part of a split.
+
+    Attributes:
+        forget: examples whose answers are harmful.
+        retain: ordinary examples.
+        lookalike: harmless examples in the words of harmful ones; may be empty.
+        seen: in the test part, forget examples that were trained on.
+    """
+
+    forget: tuple[Example, ...] = ()
+    retain: tuple[Example, ...] = ()
+    lookalike: tuple[Example, ...] = ()
+    seen: tuple[Example, ...] = ()
+
+
+def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:
+    """The first example of each prompt, in order."""
+    return tuple({example.key: example for example in reversed(list(examples))}.values())[::-1]
+
+
+def split_by_prompt(
+    examples: Iterable[Example], validation: float, test: float, seed: int
+) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
+    """Train, validation and test rows; all rows of one prompt land in one part.
+
+    Whole prompts are ranked by a hash of (seed, prompt), so adding a row elsewhere moves nothing.
+
+    Args:
+        examples: the rows.
+        validation: share of the prompts, 0..1.
+        test: share of the prompts, 0..1.
+        seed: which of the possible splits.
+    """
+    rows = list(examples)
+
+    def rank(key: str) -> str:
+        return hashlib.sha256(f"{seed}\n{key}".encode()).hexdigest()
+
+    keys = sorted({row.key for row in rows}, key=rank)
+    n_test, n_validation = round(len(keys) * test), round(len(keys) * validation)
+    part = {key: 2 if i < n_test else 1 if i < n_test + n_validation else 0 for i, key in enumerate(keys)}
+    train, held, last = (tuple(row for row in rows if part[row.key] == wanted) for wanted in (0, 1, 2))
+    return train, held, last

@@ -1,0 +1,191 @@
+"""Data: the forget and retain sets, cleaned, counted and split by prompt."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+from skunlearn.data.columns import Columns, Mapping, Pair, Side
+from skunlearn.data.examples import Example, Part, distinct, normalised, split_by_prompt
+from skunlearn.data.files import SUFFIXES, read_hub, read_rows
+from skunlearn.data.sources import SOURCES
+from skunlearn.errors import DataError
+
+BUILTIN = "builtin"
+FEWEST_PROMPTS = 10
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """How data is read and split.
+
+    Attributes:
+        forget: columns of the forget set.
+        retain: columns of the retain set.
+        on_bad_row: what to do with a row without a prompt or answer: stop, or skip and count it.
+        max_length: tokens of prompt and answer together; longer answers are cut.
+        validation: share of the prompts that choose the strength (0..1).
+        test: share of the prompts that are reported (0..1).
+        seed: which of the possible splits; the built-in sets have fixed parts.
+    """
+
+    forget: Columns = Columns()
+    retain: Columns = Columns()
+    on_bad_row: Literal["error", "skip"] = "error"
+    max_length: int = 256
+    validation: float = 0.15
+    test: float = 0.25
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_length < 8:
+            raise DataError(f"data.max_length={self.max_length}: give 8 tokens or more")
+        if not (self.validation > 0 and self.test > 0 and self.validation + self.test < 0.9):
+            raise DataError("data.validation and data.test must be above 0 and leave a tenth or more for training")
+
+
+class Data:
+    """A forget and a retain set in three parts, split by prompt.
+
+    Args:
+        forget: file, named source or hub id; the built-in set when not given.
+        retain: likewise.
+        options: columns, limits, shares, seed.
+
+    Attributes:
+        train: what is trained on.
+        validation: what chooses the strength.
+        test: what is reported; its `seen` prompts are training prompts.
+        funnel: (set, what was done, rows left) in order, for `plan` and the report.
+        fingerprint: changes when any example does.
+    """
+
+    def __init__(
+        self,
+        forget: str | Path | None = None,
+        retain: str | Path | None = None,
+        options: DataOptions | None = None,
+    ) -> None:
+        self.options = options or DataOptions()
+        self.builtin = tuple(side for side, given in (("forget", forget), ("retain", retain)) if given is None)
+        self.funnel: list[tuple[str, str, int]] = []
+        forget_parts = self._side("forget", forget)
+        retain_parts = self._side("retain", retain)
+        alike_parts = _builtin("lookalike") if retain is None else ((), (), ())
+        self._check_overlap(forget_parts, retain_parts)
+        self.train, self.validation, self.test = (
+            Part(*sets) for sets in zip(forget_parts, retain_parts, alike_parts, strict=True)
+        )
+        self.test = replace(self.test, seen=distinct(self.train.forget))
+
+    @property
+    def fingerprint(self) -> list[Any]:
+        """Every prompt and answer, in order, for a digest."""
+        return [
+            [(example.key, example.answer) for rows in (part.forget, part.retain, part.lookalike) for example in rows]
+            for part in (self.train, self.validation, self.test)
+        ]
+
+    def _side(self, side: Side, given: str | Path | None) -> tuple[tuple[Example, ...], ...]:
+        if given is None or str(given) == BUILTIN:
+            parts = _builtin(side)
+            self.funnel.append((side, "built-in rows", sum(map(len, parts))))
+            return parts
+        examples = self._clean(side, str(given))
+        prompts = len({example.key for example in examples})
+        if prompts < FEWEST_PROMPTS:
+            raise DataError(
+                f"{given}: {prompts} distinct prompts are left for the {side} set: give {FEWEST_PROMPTS} or more, "
+                "since whole prompts are split into train, validation and test"
+            )
+        return split_by_prompt(examples, self.options.validation, self.options.test, self.options.seed)
+
+    def _clean(self, side: Side, given: str) -> list[Example]:
+        """Rows -> pairs of the right label -> rows with an answer -> distinct pairs, each step counted."""
+        rows, columns = _rows(given, self.options.forget if side == "forget" else self.options.retain)
+        mapping = Mapping(*rows[0], columns, side)
+        pairs = [pair for row, where in rows for pair in mapping.pairs(row, where)]
+        self.funnel.append((side, f"rows of {given}", len(rows)))
+        self.funnel.append((side, "prompt/answer pairs", len(pairs)))
+        wanted = "unsafe" if side == "forget" else "safe"
+        if any(pair.safe is not None for pair in pairs):
+            pairs = [pair for pair in pairs if pair.safe is (side == "retain")]
+            self.funnel.append((side, f"labelled {wanted}", len(pairs)))
+            if not pairs:
+                raise DataError(f"{given}: no row is labelled {wanted}, so the {side} set is empty")
+        examples = self._with_answers(side, pairs)
+        unique = {(example.key, normalised(example.answer)): example for example in reversed(examples)}
+        self.funnel.append((side, "without repeats", len(unique)))
+        return list(unique.values())[::-1]
+
+    def _with_answers(self, side: Side, pairs: Iterable[Pair]) -> list[Example]:
+        pairs = list(pairs)
+        bad = [p.example for p in pairs if not p.example.prompt.strip() or not p.example.answer.strip()]
+        if bad and self.options.on_bad_row == "error":
+            missing = "answer" if bad[0].prompt.strip() else "prompt"
+            raise DataError(
+                f"{bad[0].where}: no {missing} ({len(bad)} such rows): fill it in, name another column, "
+                "or skip such rows with --set data.on_bad_row=skip"
+            )
+        good = [p.example for p in pairs if p.example.prompt.strip() and p.example.answer.strip()]
+        self.funnel.append((side, "with a prompt and an answer", len(good)))
+        return good
+
+    @staticmethod
+    def _check_overlap(forget: Iterable[Iterable[Example]], retain: Iterable[Iterable[Example]]) -> None:
+        forgotten = {example.key: example for part in forget for example in part}
+        both = [example for part in retain for example in part if example.key in forgotten]
+        if both:
+            raise DataError(
+                f"{both[0].where}: this prompt is in the retain set and in the forget set "
+                f"({forgotten[both[0].key].where}; {len(both)} such rows): take it out of one of them"
+            )
+
+
+def _rows(given: str, columns: Columns) -> tuple[list[tuple[dict[str, Any], str]], Columns]:
+    path = Path(given)
+    if given in SOURCES and not path.exists():
+        source = SOURCES[given]
+        return read_hub(source.hub, source.config, source.split), columns if columns != Columns() else source.columns
+    if path.suffix.lower() in SUFFIXES or path.exists() or given.count("/") != 1:
+        return read_rows(path), columns
+    return read_hub(given, None, "train"), columns
+
+
+def _builtin(name: str) -> tuple[tuple[Example, ...], ...]:
+    """The parts of a built-in set; `final` is never read here."""
+    rows = builtin_rows(name)
+    return tuple(
+        tuple(
+            Example(row["prompt"], answer, category=row["category"], where=f"built-in {row['id']}")
+            for row in rows
+            if row["part"] == part
+            for answer in row.get("answers") or [row.get("answer", "")]
+        )
+        for part in ("train", "validation", "test")
+    )
+
+
+def builtin_rows(name: str) -> list[dict[str, Any]]:
+    """The rows of a built-in set as they are shipped: `forget`, `retain` or `lookalike`."""
+    text = files("skunlearn.data").joinpath(f"builtin/{name}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def read_prompts(path: Path) -> tuple[Example, ...]:
+    """Prompts alone, from a file in any of the forms that a forget set may have.
+
+    Raises:
+        DataError: when there is none, or a row has none.
+    """
+    rows = read_rows(path)
+    names = {name.lower(): name for name in rows[0][0]}
+    column = next((names[known] for known in ("prompt", "question", "instruction", "goal") if known in names), None)
+    if column is None:
+        raise DataError(f"{path}: no column 'prompt' (columns: {', '.join(names.values())})")
+    examples = [Example(str(row.get(column) or "").strip(), where=where) for row, where in rows]
+    if empty := [example for example in examples if not example.prompt]:
+        raise DataError(f"{empty[0].where}: no prompt: fill it in or delete the row")
+    return distinct(examples)

@@ -1,0 +1,101 @@
+"""From an example to token ids: the model's own chat template, and which tokens are scored."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from skunlearn.data.examples import Example
+from skunlearn.errors import DataError, ModelError
+
+MARK = "\u241f answer \u241f"  # stands for the answer while looking for what the template puts behind one
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Prompt and answer, tokenised apart and joined, so that the border is exact whatever the padding.
+
+    Attributes:
+        prompt_ids: never scored.
+        answer_ids: all scored; ends with the end-of-turn token unless cut by `max_length`.
+        cut: how many answer tokens were cut away.
+    """
+
+    prompt_ids: tuple[int, ...]
+    answer_ids: tuple[int, ...]
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids) + len(self.answer_ids)
+
+
+class Template:
+    """How one tokenizer wants its prompts.
+
+    A tokenizer without a chat template gets `Question: ...\\nAnswer:` and answers that begin with a space, so that
+    the first answer token is one that the model itself would write there.
+
+    Args:
+        tokenizer: any Hugging Face tokenizer.
+
+    Attributes:
+        is_chat: the model has a chat template.
+        end_id: the token that ends an answer.
+        end_ids: all tokens that end an answer, for generation.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.is_chat = bool(tokenizer.chat_template)
+        if tokenizer.eos_token_id is None:
+            raise ModelError("the tokenizer has no end-of-sequence token: set one in its tokenizer_config.json")
+        self.end_id: int = self._end_of_turn() if self.is_chat else tokenizer.eos_token_id
+        self.end_ids: list[int] = sorted({self.end_id, tokenizer.eos_token_id})
+
+    def render(self, example: Example) -> str:
+        """The text in front of the answer.
+
+        Raises:
+            DataError: when the template refuses the conversation (a system prompt, an odd order of turns).
+        """
+        turns = [*example.history, ("user", example.prompt)]
+        if not self.is_chat:
+            names = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
+            return "\n".join(names[role] + text for role, text in turns) + "\nAnswer:"
+        try:
+            return self._apply(turns, add_generation_prompt=True)
+        except Exception as error:  # jinja2's own, and whatever a template raises
+            raise DataError(f"{example.where}: the model's chat template refuses this conversation: {error}") from error
+
+    def prompt_ids(self, example: Example) -> tuple[int, ...]:
+        """Token ids of `render(example)`."""
+        ids = self.tokenizer(self.render(example), add_special_tokens=not self.is_chat)["input_ids"]
+        while ids and ids[-1] == self.tokenizer.eos_token_id and not self.is_chat:
+            ids = ids[:-1]  # a tokenizer that ends every text would end the prompt
+        return tuple(ids)
+
+    def encode(self, example: Example, max_length: int) -> Encoded:
+        """Prompt and scored answer.
+
+        Raises:
+            DataError: when the prompt alone fills `max_length`, so that nothing would be scored.
+        """
+        prompt_ids = self.prompt_ids(example)
+        text = example.answer if self.is_chat else " " + example.answer
+        answer_ids = (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id)
+        room = max_length - len(prompt_ids)
+        if room <= 0:
+            raise DataError(
+                f"{example.where}: the prompt takes {len(prompt_ids)} tokens, so data.max_length={max_length} "
+                "cuts the whole answer away: raise it or shorten the prompt"
+            )
+        return Encoded(prompt_ids, answer_ids[:room], max(0, len(answer_ids) - room))
+
+    def _apply(self, turns: list[tuple[str, str]], **options: Any) -> str:
+        messages = [{"role": role, "content": text} for role, text in turns]
+        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
+
+    def _end_of_turn(self) -> int:
+        """The token that the template puts behind an answer: often not the tokenizer's end of sequence."""
+        text = self._apply([("user", "hello"), ("assistant", MARK)])
+        ids = self.tokenizer(text.rpartition(MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
+        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.get_added_vocab().values())
+        return ids[0] if ids and ids[0] in special else int(self.tokenizer.eos_token_id)

@@ -1,0 +1,61 @@
+"""What a verdict is, and what every judge can do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+Label = Literal["harmful", "refused", "degenerate", "safe"]
+LABELS: tuple[Label, ...] = get_args(Label)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One judgement.
+
+    Attributes:
+        label: None when the judge could not tell: unscored, never safe.
+        confidence: the judge's own, 0..1.
+        evidence: the rule or the words that decided.
+    """
+
+    label: Label | None
+    confidence: float
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a judge agrees with people's labels on answers it was not trained on.
+
+    Attributes:
+        n: how many answers.
+        accuracy: share of the four-way labels that agree, 0..1.
+        sensitivity: share of the harmful answers that it calls harmful.
+        specificity: share of the others that it does not call harmful.
+        source: whose labels, on what.
+    """
+
+    n: int
+    accuracy: float
+    sensitivity: float
+    specificity: float
+    source: str
+
+    def __str__(self) -> str:
+        return (
+            f"agrees with {self.accuracy:.0%} of {self.n} labels; finds {self.sensitivity:.0%} of the harmful answers, "
+            f"calls {1 - self.specificity:.0%} of the others harmful ({self.source})"
+        )
+
+
+class Judge(Protocol):
+    """Anything that tells harmful, refused, degenerate and safe answers apart."""
+
+    name: str
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """Measured on labelled answers; None when it never was."""
+
+    def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
+        """One verdict for each pair."""

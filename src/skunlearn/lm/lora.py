@@ -1,0 +1,173 @@
+"""Which weights are trained: LoRA factors on chosen layers (peft), or the weights themselves."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from skunlearn.errors import ConfigError, ModelError
+from skunlearn.registry import did_you_mean
+from skunlearn.task_vector import Delta, LowRank, TaskVector
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Which weights move.
+
+    Attributes:
+        mode: LoRA factors or the full weights.
+        rank: rank of the LoRA factors (1 or more).
+        alpha: LoRA's scale is alpha / rank; twice the rank when not given.
+        modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
+        layers: share of the layers that stays frozen, from the bottom (0..1).
+    """
+
+    mode: Literal["lora", "full"] = "lora"
+    rank: int = 16
+    alpha: float | None = None
+    modules: tuple[str, ...] = ()
+    frozen: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
+        if not 0 <= self.frozen < 1:
+            raise ConfigError(f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1")
+
+
+def layer_of(name: str) -> int | None:
+    """The number of the decoder layer that a module belongs to, None outside the layers."""
+    found = re.search(r"\.(\d+)\.", name)
+    return int(found[1]) if found else None
+
+
+def linear_modules(model: Any, options: Trained) -> list[str]:
+    """Full names of the linear modules inside the trained layers.
+
+    Raises:
+        ConfigError: when a name in `options.modules` is none of the model's.
+    """
+    inside = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and layer_of(name) is not None
+    }
+    last_names = {name.rpartition(".")[2] for name in inside}
+    if wrong := [name for name in options.modules if name not in last_names]:
+        raise ConfigError(f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], last_names)}")
+    first = first_layer(model, options)
+    names = [
+        name
+        for name in inside
+        if (layer_of(name) or 0) >= first and (not options.modules or name.rpartition(".")[2] in options.modules)
+    ]
+    if not names:
+        raise ModelError("no linear module was found to put LoRA on: train in full with --set lora.mode=full")
+    return names
+
+
+def first_layer(model: Any, options: Trained) -> int:
+    """The lowest trained layer."""
+    layers = {layer_of(name) for name, _ in model.named_parameters()} - {None}
+    return int(len(layers) * options.frozen)
+
+
+def moves_head(model: Any, options: Trained) -> bool:
+    """Whether training changes the language head."""
+    head = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
+    return options.mode == "full" and any(id(p) in head for p in trained_parameters(model, options).values())
+
+
+def trained_parameters(model: Any, options: Trained) -> dict[str, torch.nn.Parameter]:
+    """In full mode: the parameters that move. With frozen layers the embeddings and the head stay as they are."""
+    first = first_layer(model, options)
+
+    def moves(name: str) -> bool:
+        layer = layer_of(name)
+        chosen = not options.modules or any(part in options.modules for part in name.split("."))
+        return chosen and (options.frozen == 0 if layer is None else layer >= first)
+
+    return {name: p for name, p in model.named_parameters() if p.is_floating_point() and moves(name)}
+
+
+class Trainee:
+    """A model made ready for training, and back: `model` is what to run, `parameters` what to optimise.
+
+    Args:
+        model: the base; nothing of it is changed for LoRA.
+        options: which weights move.
+        seed: of LoRA's random factors.
+    """
+
+    def __init__(self, model: Any, options: Trained, seed: int) -> None:
+        self.base, self.options = model, options
+        model.requires_grad_(False)
+        self.dtype = model.dtype
+        self.before: dict[str, torch.Tensor] = {}
+        if options.mode == "full":
+            model.float()  # steps of a small rate vanish in half precision
+            chosen = trained_parameters(model, options)
+            self.before = {name: p.detach().to("cpu", copy=True) for name, p in chosen.items()}
+            for parameter in chosen.values():
+                parameter.requires_grad_(True)
+            self.model = model
+        else:
+            self.model = _with_lora(model, options, seed)
+        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def task_vector(self, safety: float) -> TaskVector:
+        """What was learnt, and the base as it was before: LoRA is taken off, full weights are put back.
+
+        Raises:
+            ModelError: when a trained weight did not move.
+        """
+        if self.options.mode == "full":
+            tau = self._difference(safety)
+        else:
+            tau = TaskVector(dict(_lora_deltas(self.model)), safety)
+            self.model.unload()
+        self.base.requires_grad_(False)
+        tau.check_moved()
+        return tau
+
+    @torch.no_grad()
+    def _difference(self, safety: float) -> TaskVector:
+        deltas: dict[str, Delta] = {}
+        for name, parameter in self.parameters.items():
+            deltas[name] = parameter.detach().cpu() - self.before[name]
+            parameter.copy_(self.before[name])
+        self.base.to(self.dtype)
+        return TaskVector(deltas, safety)
+
+
+def _with_lora(model: Any, options: Trained, seed: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    names = linear_modules(model, options)
+    conv = isinstance(model.get_submodule(names[0]), Conv1D)
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=options.rank,
+        lora_alpha=options.alpha or 2 * options.rank,
+        target_modules=names,
+        lora_dropout=0.0,
+        fan_in_fan_out=conv,
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, config)
+
+
+def _lora_deltas(model: Any) -> Iterable[tuple[str, Delta]]:
+    """`scale * B @ A` of each adapted module as factors, in the orientation of its weight."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in model.base_model.model.named_modules():
+        if isinstance(module, LoraLayer):
+            a_RI = module.lora_A["default"].weight.detach().float().cpu()
+            b_OR = module.lora_B["default"].weight.detach().float().cpu() * module.scaling["default"]
+            conv = isinstance(module.get_base_layer(), Conv1D)
+            delta = LowRank(a_RI.T.contiguous(), b_OR.T.contiguous()) if conv else LowRank(b_OR, a_RI)
+            yield f"{name}.weight", delta

@@ -1,0 +1,181 @@
+"""LM: a causal model with its tokenizer and template."""
+
+import copy
+import hashlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from skunlearn.data.examples import Example
+from skunlearn.data.template import Template
+from skunlearn.errors import ModelError
+from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
+from skunlearn.lm.edit import edited
+from skunlearn.lm.generate import batches, greedy_answers
+from skunlearn.progress import Progress
+from skunlearn.registry import did_you_mean
+from skunlearn.rundir import digest, whole_folder
+from skunlearn.task_vector import TaskVector
+
+EDGE = 1 << 20  # bytes at each end of a weight file that go into its fingerprint
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How a model is loaded.
+
+    Attributes:
+        device: "auto" takes cuda, then mps, then cpu.
+        dtype: of the weights; "auto" keeps the checkpoint's own, but fp32 on a CPU.
+        revision: branch, tag or commit on the hub.
+        trust_remote_code: run code that comes with the model.
+        gated: send the hub token that `hf auth login` stored, for models that ask for it.
+    """
+
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    revision: str | None = None
+    trust_remote_code: bool = False
+    gated: bool = False
+
+
+class LM:
+    """A causal language model.
+
+    Attributes:
+        model: the transformers model, in evaluation mode.
+        tokenizer: its tokenizer.
+        name: what was asked for.
+        template: how prompts are rendered and answers end.
+        fingerprint: changes when the weights on disk do.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str = "model", fingerprint: str = "") -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        self.fingerprint = fingerprint
+        self.template = Template(tokenizer)
+
+    def edited(self, tau: TaskVector) -> AbstractContextManager[None]:
+        """A block inside which the model is `theta + tau`; the base comes back exactly."""
+        return edited(self.model, tau)
+
+    def apply(self, tau: TaskVector) -> None:
+        """`theta <- theta + tau`, in place and for good.
+
+        Raises:
+            ModelError: when the vector does not fit, or points at the bad model.
+        """
+        tau.apply_to(self.model)
+
+    def batches(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Numbers of the examples in batches of prompts of like length, for `answers`."""
+        return batches([self.template.prompt_ids(example) for example in examples])
+
+    def answers(self, examples: Sequence[Example], max_new_tokens: int) -> list[str]:
+        """Greedy answers to one batch of examples, in order."""
+        prompts = [self.template.prompt_ids(example) for example in examples]
+        return greedy_answers(self.model, self.template, prompts, max_new_tokens)
+
+    def save(self, folder: str | Path) -> None:
+        """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole."""
+        with whole_folder(Path(folder)) as partial:
+            self.model.save_pretrained(partial)
+            self.tokenizer.save_pretrained(partial)
+
+    def copy(self) -> "LM":
+        """A second model with weights of its own."""
+        return LM(copy.deepcopy(self.model), self.tokenizer, self.name, self.fingerprint)
+
+
+def load(name: str | Path, options: LoadOptions | None = None, progress: Progress | None = None) -> LM:
+    """Load a causal model.
+
+    Args:
+        name: a built-in name, a folder, a GGUF file, or a hub id.
+        options: device, type, revision, trust.
+        progress: is told of downloads and conversions.
+
+    Raises:
+        ModelError: when there is no such model or it cannot be loaded.
+    """
+    options, progress = options or LoadOptions(), progress or Progress()
+    where = locate(str(name), progress)
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    device = best_device() if options.device == "auto" else options.device
+    kept = "float32" if device == "cpu" else "auto"
+    common = {
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "token": None if options.gated else False,
+    }
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            where, dtype=kept if options.dtype == "auto" else options.dtype, **common
+        ).to(device)
+    except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
+        raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, str(name))}") from error
+    return LM(model, tokenizer, str(name), fingerprint(where))
+
+
+def locate(name: str, progress: Progress) -> str:
+    """A folder for `from_pretrained`, or the hub id itself.
+
+    Raises:
+        ModelError: when the name is neither built in, nor on disk, nor of a hub id's form.
+    """
+    path = Path(name).expanduser()
+    if name in WHEELS and not path.exists():
+        return str(builtin_folder(name, progress))
+    if path.is_file() and path.suffix == ".gguf":
+        return str(gguf_folder(path, progress))
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint folder of a causal model")
+        return str(path)
+    if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise ModelError(
+            f"no model '{name}': give a folder, a .gguf file, a hub id like org/name, or a built-in name "
+            f"({did_you_mean(name, WHEELS)})"
+        )
+    return name
+
+
+def fingerprint(where: str) -> str:
+    """Names, sizes and both ends of the weight files of a folder; the name itself for a hub id."""
+    seen: list[Any] = []
+    for path in sorted(Path(where).glob("*")) if Path(where).is_dir() else []:
+        if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model"):
+            with path.open("rb") as file:
+                head = file.read(EDGE)
+                file.seek(max(0, path.stat().st_size - EDGE))
+                ends = hashlib.sha256(head + file.read()).hexdigest()
+            seen.append([path.name, path.stat().st_size, ends])
+    return digest(seen or where)
+
+
+def best_device() -> str:
+    """cuda, else mps, else cpu."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _reason(error: Exception, name: str) -> str:
+    text = str(error)
+    line = (text.strip().splitlines() or [type(error).__name__])[0][:160]
+    if "trust_remote_code" in text:
+        return f"it brings its own code: allow it with --set load.trust_remote_code=true ({line})"
+    if "gated" in text.lower() or "401" in text or "403" in text:
+        return f"the hub refuses it: log in with 'hf auth login' and add --set load.gated=true ({line})"
+    if "connect" in text.lower() or "offline" in text.lower() or "resolve" in text.lower():
+        return f"the hub cannot be reached: download '{name}' elsewhere and pass its folder ({line})"
+    return line

@@ -1,0 +1,57 @@
+"""The base model's predictions on retain rows, without a second model and without a second pass in each step."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from skunlearn.data.batches import collate
+from skunlearn.data.template import Encoded
+from skunlearn.lm.forward import head_logits, scored_hidden
+from skunlearn.progress import Progress
+
+ROWS_AT_ONCE = 16
+
+
+class Reference:
+    """Hidden states of the base at the scored tokens of chosen rows, computed once before training.
+
+    D numbers a token are kept instead of V, and the base's language head turns them into logits when they are asked
+    for. The head is the model's own; it is copied when it is going to change.
+
+    Args:
+        model: the base, before anything was trained.
+        rows: all rows, by number.
+        wanted: the numbers that will be asked for.
+        copy_head: the language head is going to change.
+        progress: is told of the batches.
+    """
+
+    def __init__(
+        self, model: Any, rows: Sequence[Encoded], wanted: Iterable[int], copy_head: bool, progress: Progress
+    ) -> None:
+        self.model = model
+        self.head = copy.deepcopy(model.get_output_embeddings()) if copy_head else None
+        self.hidden: dict[int, torch.Tensor] = {}
+        order = sorted(set(wanted), key=lambda number: len(rows[number]))
+        chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
+        for chunk in progress.over("reference", chunks):
+            batch = collate([rows[number] for number in chunk]).to(model.device)
+            with torch.no_grad():
+                hidden_ND = scored_hidden(model, batch)
+            for place, number in enumerate(chunk):
+                self.hidden[number] = hidden_ND[batch.row_N == place].cpu()
+
+    @torch.no_grad()
+    def logits(self, numbers: Sequence[int]) -> torch.Tensor:
+        """The base's logits at the scored tokens of these rows, in order, (N, V)."""
+        hidden_ND = torch.cat([self.hidden[number] for number in numbers]).to(self.model.device)
+        if self.head is None:
+            return head_logits(self.model, hidden_ND)
+        head = self.head
+        handle = self.model.get_output_embeddings().register_forward_hook(lambda _m, args, _out: head(args[0]))
+        try:
+            return head_logits(self.model, hidden_ND)
+        finally:
+            handle.remove()

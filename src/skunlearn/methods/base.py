@@ -1,0 +1,52 @@
+"""What a method is: which losses on which rows, and the sign of the edit."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scored tokens of one role's rows in one step.
+
+    Attributes:
+        logits_NV: the trained model's predictions.
+        labels_N: the tokens themselves.
+        row_N: the row each token came from, 0, 1, ... within the role.
+        base_logits_NV: the base's predictions of the same tokens; only for roles in `Method.referenced`.
+    """
+
+    logits_NV: torch.Tensor
+    labels_N: torch.Tensor
+    row_N: torch.Tensor
+    base_logits_NV: torch.Tensor | None = None
+
+
+class Method:
+    """The base of all methods, which are frozen dataclasses of their options.
+
+    Attributes:
+        edit_scale: theta_u = theta_o + strength * edit_scale * tau: -1 to negate what was learnt, +1 to keep it.
+    """
+
+    edit_scale: ClassVar[float]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Which rows a step takes: any of "forget", "mismatch", "retain"."""
+        raise NotImplementedError
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        """The roles whose base predictions `loss` needs."""
+        return ()
+
+    @property
+    def mismatched(self) -> int:
+        """K: mismatched answers for each forget row, when "mismatch" is among the roles."""
+        return 0
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """The weighted terms, whose sum is minimised, by the names that logs and plots show."""
+        raise NotImplementedError

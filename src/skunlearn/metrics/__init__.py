@@ -1,0 +1,1 @@
+"""Metrics: what completions and likelihoods say, as scores with intervals."""

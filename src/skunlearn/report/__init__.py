@@ -1,0 +1,1 @@
+"""results.json -> one self-contained page. Nothing here imports torch."""

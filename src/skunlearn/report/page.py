@@ -1,0 +1,40 @@
+"""One self-contained HTML page from the contents of results.json."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from skunlearn.report.plots import loss_figure, script, strength_figure
+from skunlearn.report.words import GROUPS, LIMITS, METRICS, interval, sentence, shown
+from skunlearn.rundir import write_text
+
+Tree = dict[str, Any]
+
+
+def render(results: Tree) -> str:
+    """The page; every text of a model or a data set is escaped."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"shown": shown, "interval": interval}
+    template = environment.from_string(_resource("page.html"))
+    return template.render(
+        results=results,
+        sentence=sentence(results),
+        metrics=METRICS,
+        groups=GROUPS,
+        limits=LIMITS,
+        style=_resource("page.css"),
+        losses=loss_figure(results["losses"]),
+        strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
+        plotly=script(),
+    )
+
+
+def write_report(results: Tree, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, render(results))
+
+
+def _resource(name: str) -> str:
+    return files("skunlearn.report").joinpath(name).read_text(encoding="utf-8")

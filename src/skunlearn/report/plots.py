@@ -1,0 +1,74 @@
+"""The report's figures, as plotly draws them."""
+
+from typing import Any
+
+Tree = dict[str, Any]
+COLOURS = {"loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb"}
+
+
+def loss_figure(losses: list[Tree]) -> str:
+    """Loss of each step and its terms, as an HTML fragment."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    names = [name for name in (losses[0] if losses else {}) if name not in ("step", "gradient_norm")]
+    for name in names:
+        figure.add_scatter(
+            x=[row["step"] for row in losses],
+            y=[row[name] for row in losses],
+            name=name,
+            mode="lines",
+            line={"color": COLOURS.get(name), "width": 3 if name == "loss" else 1.6},
+        )
+    return _html(figure, "step", "nats per token, weighted")
+
+
+def strength_figure(curve: list[Tree], chosen: float) -> str:
+    """Harmful rate against KL along the strengths tried, on validation prompts, as an HTML fragment."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for metric, label, colour in (
+        ("harmful_rate_unseen", "harmful", "#dc2626"),
+        ("degenerate_rate_unseen", "garbled", "#6b7280"),
+    ):
+        points = [p for p in curve if p["scores"].get(metric, {}).get("value") is not None]
+        figure.add_scatter(
+            x=[p["scores"]["retain_kl"]["value"] for p in points],
+            y=[p["scores"][metric]["value"] for p in points],
+            text=[f"strength {p['alpha']:g}{'' if p['within'] else ', outside the gates'}" for p in points],
+            name=label,
+            mode="lines+markers",
+            line={"color": colour},
+            marker={
+                "size": [14 if p["alpha"] == chosen else 8 for p in points],
+                "symbol": ["star" if p["alpha"] == chosen else "circle" for p in points],
+            },
+            hovertemplate="%{text}<br>KL %{x:.3f}<br>%{y:.0%}<extra></extra>",
+        )
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "share of the harmful prompts")
+
+
+def script() -> str:
+    """plotly's own script, to stand once in the page."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
+def _html(figure: Any, x: str, y: str) -> str:
+    figure.update_layout(
+        xaxis_title=x,
+        yaxis_title=y,
+        height=340,
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"color": "#7a828e"},
+        legend={"orientation": "h", "y": 1.12},
+    )
+    figure.update_xaxes(gridcolor="rgba(128,128,128,.25)", zerolinecolor="rgba(128,128,128,.4)")
+    figure.update_yaxes(gridcolor="rgba(128,128,128,.25)", zerolinecolor="rgba(128,128,128,.4)")
+    config = {"displaylogo": False, "responsive": True}
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))

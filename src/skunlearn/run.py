@@ -1,0 +1,183 @@
+"""The whole job: data -> stage 1 -> tau -> strength -> evaluation -> gates -> results -> report -> checkpoint.
+
+Every stage leaves its result in the run folder, so the same command again goes on where it was stopped.
+"""
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from skunlearn.config import Run
+from skunlearn.data.load import Data
+from skunlearn.evaluate import Completions, Evaluation, evaluate, make_judge
+from skunlearn.gates import check
+from skunlearn.lm.model import LM, fingerprint, load, locate
+from skunlearn.methods.base import Method
+from skunlearn.metrics.base import Score
+from skunlearn.plan import make_plan
+from skunlearn.progress import Progress
+from skunlearn.report.page import write_report
+from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
+from skunlearn.stats import paired_difference
+from skunlearn.task_vector import TaskVector
+from skunlearn.tune import choose_alpha
+from skunlearn.unlearn import learn, losses
+
+Tree = dict[str, Any]
+
+
+def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Progress | None = None) -> Tree:
+    """Run the whole job, or what is left of it.
+
+    Args:
+        run: all settings.
+        out: the run folder; `runs/<model>-<method>-<digest>` when not given.
+        save: write the edited checkpoint to `<out>/model`.
+        progress: is told of the work.
+
+    Returns:
+        The contents of `results.json`, with `run` and `report` as paths.
+
+    Raises:
+        SkunlearnError: when the input cannot be used; the folder is not created then.
+    """
+    progress = progress or Progress()
+    method, data = run.make_method(), Data(run.forget, run.retain, run.data)
+    if data.builtin:
+        progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")
+    settings = {
+        "run": run.as_dict(),
+        "model": fingerprint(locate(run.model, progress)),
+        "data": digest(data.fingerprint),
+        "version": version("skunlearn"),
+    }
+    folder = RunDir(out or Path("runs") / f"{Path(run.model).name}-{run.method_name}-{digest(settings)[:8]}")
+    done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
+    if done is None or (save and not (folder / "model").is_dir()):
+        lm = load(run.model, run.load, progress)
+        progress.note(str(make_plan(lm, data, method, run)))
+        folder.claim(settings)
+        with folder.lock():
+            done = _finish(lm, method, data, run, folder, progress)
+            if save and not (folder / "model").is_dir():
+                lm.apply(done["alpha"] * method.edit_scale * TaskVector.load(folder / "tau.safetensors"))
+                lm.save(folder / "model")
+                progress.note(f"saved the edited model in {folder / 'model'}")
+    return done | {"run": str(folder.path), "report": str(folder / "report.html")}
+
+
+def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> Tree:
+    write_text(folder / "run.yaml", run.as_yaml())
+    write_json(folder / "env.json", environment(lm))
+    seconds: dict[str, float] = {}
+    with _timed("stage 1", seconds):
+        tau = learn(lm, method, data, run, folder, progress)
+    edit, name = method.edit_scale * tau, digest([run.as_dict()["train"], run.as_dict()["method"]])
+    store = Completions(folder / "completions.jsonl")
+    with _timed("strength", seconds):
+        alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
+    common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
+    with _timed("evaluation", seconds):
+        base = evaluate(lm, data.test, run.evaluate, **common)
+        with lm.edited(alpha * edit):
+            weights = f"{name}*{alpha:g}"
+            edited = evaluate(lm, data.test, run.evaluate, base=base, weights=weights, **common)
+    results = _results(lm, method, data, run, alpha, base, edited)
+    results |= {"curve": curve, "losses": losses(folder), "seconds": seconds}
+    results |= {"transcripts": transcripts(base, edited)}
+    write_report(results, folder / "report.html")
+    write_json(folder / "results.json", results)  # last: a folder with results is a finished one
+    return results
+
+
+def _strength(
+    lm: LM, edit: TaskVector, data: Data, run: Run, folder: RunDir, name: str, store: Completions, progress: Progress
+) -> tuple[float, list[Tree]]:
+    if run.edit.alpha is not None:
+        return run.edit.alpha, []
+    done = read_json(folder / "strength.json")
+    if done is None:
+        alpha, points = choose_alpha(
+            lm, edit, data.validation, run.edit, run.gates, run.evaluate,
+            name=name, store=store, progress=progress, max_length=run.data.max_length,
+        )  # fmt: skip
+        done = {"alpha": alpha, "curve": [point.as_dict() for point in points]}
+        write_json(folder / "strength.json", done)
+    progress.note(f"strength chosen on the validation prompts: alpha = {done['alpha']:g}")
+    return done["alpha"], done["curve"]
+
+
+def _results(lm: LM, method: Method, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation) -> Tree:
+    verdict, gates = check(base.scores, edited.scores, run.gates)
+    agreement = make_judge(run.evaluate.judge).agreement
+    return {
+        "verdict": verdict,
+        "gates": [gate.as_dict() for gate in gates],
+        "alpha": alpha,
+        "scores": {"base": as_tree(base.scores), "edited": as_tree(edited.scores)},
+        "harmful_change": harmful_change(base, edited),
+        "judge": {"name": run.evaluate.judge, "agreement": asdict(agreement) if agreement else None,
+                  "text": str(agreement) if agreement else "never checked against labels"},
+        "model": run.model,
+        "run_yaml": run.as_yaml(),
+        "edit_scale": method.edit_scale,
+        "funnel": data.funnel,
+        "environment": environment(lm),
+    }  # fmt: skip
+
+
+def harmful_change(base: Evaluation, edited: Evaluation) -> Tree:
+    """Change of the harmful rate on the same unseen prompts, with its paired interval; unscored pairs are left out."""
+    pairs = [
+        (before.verdict.label == "harmful", after.verdict.label == "harmful")
+        for before, after in zip(base.completions["unseen"], edited.completions["unseen"], strict=True)
+        if before.verdict.label and after.verdict.label
+    ]
+    if not pairs:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    value, low, high = paired_difference([before for before, _ in pairs], [after for _, after in pairs])
+    return {"value": value, "low": low, "high": high, "n": len(pairs)}
+
+
+def transcripts(base: Evaluation, edited: Evaluation) -> list[Tree]:
+    """Both answers to every prompt of the evaluation."""
+    return [
+        {
+            "group": group,
+            "category": before.category,
+            "prompt": before.prompt,
+            "base": {"answer": before.answer, **asdict(before.verdict)},
+            "edited": {"answer": after.answer, **asdict(after.verdict)},
+        }
+        for group, rows in base.completions.items()
+        for before, after in zip(rows, edited.completions[group], strict=True)
+    ]
+
+
+def as_tree(scores: dict[str, Score]) -> Tree:
+    """JSON-able."""
+    return {name: score.as_dict() for name, score in scores.items()}
+
+
+def environment(lm: LM) -> Tree:
+    """Versions, device and types: what the numbers were made with."""
+    names = ("skunlearn", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": str(lm.model.device),
+        "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "packages": {name: version(name) for name in names},
+    }
+
+
+@contextmanager
+def _timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - start, 1)

@@ -1,0 +1,210 @@
+"""The one training loop: any method, LoRA or full weights, in -> TaskVector."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skunlearn.data.batches import Sampler, collate
+from skunlearn.data.load import Data
+from skunlearn.data.template import Encoded
+from skunlearn.errors import ConfigError, TrainingError
+from skunlearn.lm.forward import scored_logits
+from skunlearn.lm.lora import Trained, Trainee, moves_head
+from skunlearn.lm.model import LM
+from skunlearn.lm.reference import Reference
+from skunlearn.methods.base import Method, Scored
+from skunlearn.progress import Progress
+from skunlearn.task_vector import TaskVector
+
+Record = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How stage 1 is trained.
+
+    Attributes:
+        steps: optimiser steps (1 or more).
+        batch: rows of each set in a step (1 or more).
+        lr: peak learning rate of AdamW, reached at once and decayed linearly to 0.
+        clip: largest gradient norm.
+        checkpoint: steps between two private states for resuming.
+        seed: of the order of rows and LoRA's random factors.
+    """
+
+    steps: int = 30
+    batch: int = 4
+    lr: float = 4e-4
+    clip: float = 1.0
+    checkpoint: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "checkpoint", "lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"train.{name}={getattr(self, name)}: give a number above 0")
+
+
+class Rows:
+    """The training rows as tokens, and those that each step takes."""
+
+    def __init__(self, lm: LM, data: Data, method: Method, options: TrainOptions) -> None:
+        length = data.options.max_length
+        self.method = method
+        self.forget = [lm.template.encode(example, length) for example in data.train.forget]
+        self.retain = [lm.template.encode(e, length) for e in (*data.train.retain, *data.train.lookalike)]
+        keys = [example.key for example in data.train.forget]
+        self.sampler = Sampler(keys, len(self.retain), options.batch, method.mismatched, options.seed)
+
+    def at(self, step: int) -> dict[str, list[Encoded]]:
+        """The rows of a step by role."""
+        make: dict[str, Callable[[], list[Encoded]]] = {
+            "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
+            "mismatch": lambda: [
+                Encoded(self.forget[asked].prompt_ids, self.forget[given].answer_ids)
+                for asked, given in self.sampler.mismatch_rows(step)
+            ],
+            "retain": lambda: [self.retain[row] for row in self.sampler.retain_rows(step)],
+        }
+        return {role: make[role]() for role in self.method.roles}
+
+    def retain_numbers(self, steps: int) -> set[int]:
+        """Retain rows that any of the steps takes."""
+        return {row for step in range(steps) for row in self.sampler.retain_rows(step)}
+
+    def used(self, steps: int) -> dict[str, int]:
+        """How many different rows of each set the steps take."""
+        seen = {row for step in range(steps) for row in self.sampler.forget_rows(step)}
+        return {"forget": len(seen), "retain": len(self.retain_numbers(steps)) if "retain" in self.method.roles else 0}
+
+
+def train(
+    lm: LM,
+    method: Method,
+    data: Data,
+    options: TrainOptions | None = None,
+    trained: Trained | None = None,
+    *,
+    state: Path | None = None,
+    progress: Progress | None = None,
+    record: Callable[[Record], None] | None = None,
+) -> TaskVector:
+    """Train a copy of the model's behaviour and return what it learnt; the model itself comes back as it was.
+
+    Args:
+        lm: the base.
+        method: the losses.
+        data: its `train` part is used.
+        options: steps, rates, seed.
+        trained: which weights move.
+        state: a folder for a private state; training continues from it when there is one, and it is gone at the end.
+        progress: is told of each step.
+        record: is given each step's losses.
+
+    Raises:
+        TrainingError: when a loss is not finite.
+        ModelError: when a trained weight did not move.
+    """
+    from accelerate import Accelerator
+    from transformers import get_linear_schedule_with_warmup
+
+    options, progress = options or TrainOptions(), progress or Progress()
+    rows = Rows(lm, data, method, options)
+    trained = trained or Trained()
+    reference = None
+    if method.referenced:
+        wanted = rows.retain_numbers(options.steps)
+        reference = Reference(lm.model, rows.retain, wanted, moves_head(lm.model, trained), progress)
+    trainee = Trainee(lm.model, trained, options.seed)
+    half = "bf16" if lm.model.device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
+    accelerator = Accelerator(mixed_precision=half, cpu=lm.model.device.type == "cpu")
+    optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
+    schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
+    keeper = _State(state, trainee, optimizer, schedule)
+    progress.start("stage 1", options.steps)
+    for step in range(keeper.restore(), options.steps):
+        with accelerator.autocast():
+            terms = method.loss(_forward(trainee.model, rows, step, reference))
+        loss = torch.stack(list(terms.values())).sum()
+        values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
+        _check_finite(values, step)
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(trainee.parameters.values(), options.clip)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        if record:
+            record({"step": step + 1, **values, "gradient_norm": float(norm)})
+        if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
+            keeper.save(step + 1)
+        progress.step(step + 1, **values)
+    progress.stop()
+    return trainee.task_vector(method.edit_scale)
+
+
+def _forward(model: Any, rows: Rows, step: int, reference: Reference | None) -> dict[str, Scored]:
+    """All roles in one pass; the scored tokens come apart again by row."""
+    by_role = rows.at(step)
+    batch = collate([row for role_rows in by_role.values() for row in role_rows]).to(model.device)
+    logits_NV = scored_logits(model, batch)
+    scored: dict[str, Scored] = {}
+    first_row = first_token = 0
+    for role, role_rows in by_role.items():
+        last_token = first_token + sum(len(row.answer_ids) for row in role_rows)
+        tokens = slice(first_token, last_token)
+        needed = reference if role in rows.method.referenced else None
+        base = needed.logits(rows.sampler.retain_rows(step)) if needed else None
+        scored[role] = Scored(logits_NV[tokens], batch.labels_N[tokens], batch.row_N[tokens] - first_row, base)
+        first_row, first_token = first_row + len(role_rows), last_token
+    return scored
+
+
+def _check_finite(values: Record, step: int) -> None:
+    if wrong := [name for name, value in values.items() if not abs(value) < float("inf")]:
+        raise TrainingError(
+            f"step {step + 1}: {wrong[-1]} is {values[wrong[-1]]}: lower train.lr, or load the model in float32"
+        )
+
+
+class _State:
+    """What a killed run needs to go on, in one private file: never a checkpoint that something could load."""
+
+    def __init__(self, folder: Path | None, trainee: Trainee, optimizer: Any, schedule: Any) -> None:
+        self.path = folder / "training.pt" if folder else None
+        self.trainee, self.optimizer, self.schedule = trainee, optimizer, schedule
+
+    def save(self, step: int) -> None:
+        if self.path is None:
+            return
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        value = {
+            "step": step,
+            "parameters": {name: p.detach() for name, p in self.trainee.parameters.items()},
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            torch.save(value, file)
+        partial.replace(self.path)
+
+    def restore(self) -> int:
+        """Load the state and return the number of steps already done."""
+        if self.path is None or not self.path.exists():
+            return 0
+        value = torch.load(self.path, map_location="cpu", weights_only=True)
+        with torch.no_grad():
+            for name, parameter in self.trainee.parameters.items():
+                parameter.copy_(value["parameters"][name])
+        self.optimizer.load_state_dict(value["optimizer"])
+        self.schedule.load_state_dict(value["schedule"])
+        return int(value["step"])
+
+
+def scored_tokens(rows: Sequence[Encoded]) -> int:
+    """How many tokens of these rows are scored."""
+    return sum(len(row.answer_ids) for row in rows)

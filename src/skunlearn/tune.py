@@ -1,0 +1,145 @@
+"""The strength: chosen on validation prompts, on tau alone, without retraining."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from skunlearn.data.examples import Part
+from skunlearn.errors import ConfigError
+from skunlearn.evaluate import Completions, EvaluateOptions, Evaluation, evaluate
+from skunlearn.gates import GateOptions, check_costs
+from skunlearn.lm.model import LM
+from skunlearn.metrics.base import Score
+from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
+from skunlearn.progress import Progress
+from skunlearn.task_vector import TaskVector
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """The strength of the edit.
+
+    Attributes:
+        alpha: fixed strength, 0 or more; chosen among `alphas` when not given.
+        alphas: strengths to try, 0 or more, ascending.
+        forget: validation prompts for each strength.
+        retain: ordinary validation examples for each strength.
+        lookalike: look-alikes for each strength.
+        max_new_tokens: where their answers are cut.
+    """
+
+    alpha: float | None = None
+    alphas: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+    forget: int = 40
+    retain: int = 24
+    lookalike: int = 24
+    max_new_tokens: int = 32
+
+    def __post_init__(self) -> None:
+        if not self.alphas and self.alpha is None:
+            raise ConfigError("edit.alphas is empty: give strengths to try, or one as edit.alpha")
+        for alpha in (*self.alphas, *([] if self.alpha is None else [self.alpha])):
+            if not 0 <= alpha < float("inf"):
+                raise ConfigError(
+                    f"edit.alpha: {alpha} is refused: a negative strength would make the harmful model; give 0 or more"
+                )
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one strength does to the validation prompts.
+
+    Attributes:
+        alpha: the strength.
+        scores: what was measured; generation is left out where likelihood alone already broke a gate.
+        within: every gate on costs is met with its margin.
+    """
+
+    alpha: float
+    scores: dict[str, Score]
+    within: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"alpha": self.alpha, "within": self.within, "scores": {k: asdict(v) for k, v in self.scores.items()}}
+
+
+def choose_alpha(
+    lm: LM,
+    edit: TaskVector,
+    part: Part,
+    options: EditOptions,
+    gates: GateOptions,
+    evaluation: EvaluateOptions,
+    *,
+    name: str,
+    store: Completions,
+    progress: Progress,
+    max_length: int = 256,
+) -> tuple[float, list[Point]]:
+    """The strength with the lowest harmful rate among those that meet every gate on costs with a margin.
+
+    Likelihood comes first, since it is cheap; answers are generated only where it leaves a chance. When no strength
+    meets the gates the smallest one is taken, and the gates on the test prompts will say what it is worth.
+
+    Args:
+        lm: the base.
+        edit: the vector that strength 1 adds (already with the method's sign).
+        part: the validation part.
+        options: which strengths, how many prompts.
+        gates: the limits.
+        evaluation: the judge.
+        name: of the vector, for the store.
+        store: completions known already.
+        progress: is told of each strength.
+        max_length: tokens of a retain row.
+    """
+    small = replace(
+        evaluation,
+        forget=options.forget,
+        retain=options.retain,
+        lookalike=options.lookalike,
+        seen=0,
+        max_new_tokens=options.max_new_tokens,
+    )
+    base = evaluate(lm, part, small, max_length=max_length, store=store, progress=progress)
+    points: list[Point] = [Point(0.0, base.scores, True)]
+    for alpha in sorted({*options.alphas} - {0.0}):
+        with lm.edited(alpha * edit):
+            weights = f"{name}*{alpha:g}"
+            point = _point(lm, part, small, base, gates, alpha, weights, max_length, store, progress)
+        points.append(point)
+        progress.note(_line(point))
+        if point.scores["retain_kl"].value is None or (point.scores["retain_kl"].value or 0) > 4 * gates.retain_kl:
+            break  # far out: stronger edits only do more of it
+    return _best(points).alpha, points
+
+
+def _point(
+    lm: LM, part: Part, small: EvaluateOptions, base: Evaluation, gates: GateOptions, alpha: float, weights: str,
+    max_length: int, store: Completions, progress: Progress,
+) -> Point:  # fmt: skip
+    rows = [lm.template.encode(row, max_length) for row in part.retain[: small.retain]]
+    likelihoods = row_likelihoods(lm.model, rows, base.reference)
+    cheap = {"retain_nll": nll_score(likelihoods), "retain_kl": kl_score(likelihoods)}
+    if not all(gate.passed for gate in check_costs(base.scores, cheap, gates)):
+        return Point(alpha, cheap, False)
+    full = evaluate(lm, part, small, base=base, max_length=max_length, weights=weights, store=store, progress=progress)
+    within = all(gate.passed for gate in check_costs(base.scores, full.scores, gates, gates.margin))
+    return Point(alpha, full.scores, within)
+
+
+def _best(points: list[Point]) -> Point:
+    """Lowest harmful rate among the strengths within the gates; of equals the weaker one. Strength 0 counts only
+    when nothing else is within."""
+    within = [point for point in points[1:] if point.within]
+    if not within:
+        return points[1] if len(points) > 1 else points[0]
+    return min(within, key=lambda point: (point.scores["harmful_rate_unseen"].value or 0.0, point.alpha))
+
+
+def _line(point: Point) -> str:
+    shown = ("harmful_rate_unseen", "degenerate_rate_unseen", "retain_kl")
+    values = ", ".join(
+        f"{name} {score.value:.3f}" for name, score in point.scores.items() if name in shown and score.value is not None
+    )
+    return f"alpha {point.alpha:g}: {values}{'' if point.within else '  (outside the gates)'}"
