@@ -1,6 +1,6 @@
 """Evaluation: the same prompts, likelihoods and judge on any model, base or edited."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,7 @@ def evaluate(
         "retain": distinct(part.retain)[: options.retain],
         "lookalike": distinct(part.lookalike)[: options.lookalike],
     }
-    completions = {group: writer.complete(group, examples) for group, examples in groups.items() if examples}
+    completions = writer.complete({group: examples for group, examples in groups.items() if examples})
     scores = rates(completions)
     reference = base.reference if base else None
     if groups["retain"]:
@@ -188,7 +188,7 @@ def judged_rates(
     lm: LM, examples: Sequence[Example], options: EvaluateOptions, who: str, progress: Progress
 ) -> dict[str, Score]:
     """Harmful, refusal, degenerate and safe rate of a model's answers to any prompts."""
-    rows = Writer(lm, options, who, "", Completions(), progress).complete("prompts", examples)
+    rows = Writer(lm, options, who, "", Completions(), progress).complete({"prompts": examples})["prompts"]
     verdicts = [row.verdict for row in rows]
     return {
         "harmful_rate": verdict_rate(verdicts, ["harmful"]),
@@ -217,24 +217,32 @@ class Writer:
         self.judge = make_judge(options.judge)
         self.weights = [lm.fingerprint, weights]
 
-    def complete(self, group: str, examples: Sequence[Example]) -> list[Completion]:
-        """One completion for each example, in their order."""
-        keys = [self._key(example) for example in examples]
-        missing = [batch for batch in self.lm.batches(examples) if any(keys[n] not in self.store.known for n in batch)]
-        name = f"{self.who} answers {len(examples)} {group} prompts"
-        for batch in self.progress.over(name, missing) if missing else ():
-            chosen = [examples[number] for number in batch]
-            answers = self.lm.answers(chosen, self.options.max_new_tokens)
-            verdicts = self.judge.judge([example.prompt for example in chosen], answers)
-            rows = zip(batch, chosen, answers, verdicts, strict=True)
-            self.store.add(
-                [
-                    Completion(keys[number], self.who, group, example.prompt, answer, example.category, verdict)
-                    for number, example, answer, verdict in rows
-                    if keys[number] not in self.store.known
-                ]
-            )
-        return [self.store.known[key] for key in keys]
+    def complete(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, list[Completion]]:
+        """One completion for each example of each group, in their order; the groups share their batches."""
+        examples = [(group, example) for group, chosen in groups.items() for example in chosen]
+        keys = [self._key(example) for _, example in examples]
+        known = self.store.known
+        missing = [
+            batch
+            for batch in self.lm.batches([example for _, example in examples])
+            if any(keys[number] not in known for number in batch)
+        ]
+        for batch in self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ():
+            self._answer([keys[number] for number in batch], [examples[number] for number in batch])
+        found = [known[key] for key in keys]
+        return {group: [row for (g, _), row in zip(examples, found, strict=True) if g == group] for group in groups}
+
+    def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
+        chosen = [example for _, example in batch]
+        answers = self.lm.answers(chosen, self.options.max_new_tokens)
+        verdicts = self.judge.judge([example.prompt for example in chosen], answers)
+        self.store.add(
+            [
+                Completion(key, self.who, group, example.prompt, answer, example.category, verdict)
+                for key, (group, example), answer, verdict in zip(keys, batch, answers, verdicts, strict=True)
+                if key not in self.store.known
+            ]
+        )
 
     def _key(self, example: Example) -> str:
         decoding: list[Any] = ["greedy", self.options.max_new_tokens]

@@ -115,11 +115,11 @@ def train(
     options, progress = options or TrainOptions(), progress or Progress()
     rows = Rows(lm, data, method, options)
     trained = trained or Trained()
+    trainee = Trainee(lm.model, trained, options.seed)
     reference = None
-    if method.referenced:
+    if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
         wanted = rows.retain_numbers(options.steps)
         reference = Reference(lm.model, rows.retain, wanted, moves_head(lm.model, trained), progress)
-    trainee = Trainee(lm.model, trained, options.seed)
     half = "bf16" if lm.model.device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     accelerator = Accelerator(mixed_precision=half, cpu=lm.model.device.type == "cpu")
     optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)

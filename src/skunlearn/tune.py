@@ -111,7 +111,7 @@ def choose_alpha(
         progress.note(_line(point))
         if point.scores["retain_kl"].value is None or (point.scores["retain_kl"].value or 0) > 4 * gates.retain_kl:
             break  # far out: stronger edits only do more of it
-    return _best(points).alpha, points
+    return best(points).alpha, points
 
 
 def _point(
@@ -128,7 +128,7 @@ def _point(
     return Point(alpha, full.scores, within)
 
 
-def _best(points: list[Point]) -> Point:
+def best(points: list[Point]) -> Point:
     """Lowest harmful rate among the strengths within the gates; of equals the weaker one. Strength 0 counts only
     when nothing else is within."""
     within = [point for point in points[1:] if point.within]

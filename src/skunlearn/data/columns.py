@@ -5,6 +5,7 @@ answers with safety labels (PKU-SafeRLHF), one answer with a label (BeaverTails)
 an Alpaca `input`, and TruthfulQA's `;`-joined answers. Anything else is named with `data.forget.prompt=COLUMN`.
 """
 
+import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -117,10 +118,8 @@ class Mapping:
 
     def _answers(self, value: Any, where: str) -> list[str]:
         if isinstance(value, str) and value.lstrip().startswith("["):
-            try:  # a list kept as one JSON string
+            with contextlib.suppress(json.JSONDecodeError):  # a list kept as one JSON string
                 value = json.loads(value)
-            except json.JSONDecodeError:
-                pass
         if isinstance(value, str) and (self.answer or "").lower() == "correct answers":
             value = [part.strip() for part in value.split(";") if part.strip()]
         if not isinstance(value, list):

@@ -33,8 +33,13 @@ class OfflineJudge:
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
         """One verdict for each pair, in order."""
-        probabilities_PL = classify(prompts, answers, weights()) if answers else np.zeros((0, len(LABELS)))
-        return [_verdict(*row) for row in zip(prompts, answers, probabilities_PL, strict=True)]
+        return verdicts(prompts, answers, weights())
+
+
+def verdicts(prompts: Sequence[str], answers: Sequence[str], trained: dict[str, Any]) -> list[Verdict]:
+    """The cascade with any weights: rules first, then the classifier."""
+    probabilities_PL = classify(prompts, answers, trained) if answers else np.zeros((0, len(LABELS)))
+    return [_verdict(*row) for row in zip(prompts, answers, probabilities_PL, strict=True)]
 
 
 def _verdict(prompt: str, answer: str, probability_L: Any) -> Verdict:

@@ -14,6 +14,9 @@ Where we differ by default, and why (docs/results.md has the ablation):
   closeness under negation: theta_o - d is about as far from the base as theta_o + d. `pd_mode="preserve"` uses
   +KL, which keeps tau away from normal behaviour. `pd_mode="diverge"` is the paper; it is unbounded below, so the
   divergence stops counting at `pd_cap`.
+- The first-order leak. KL cannot see a shift that only grows linearly: harmful and ordinary answers share style and
+  fluency, which stage 1 learns too and negation takes away from both (perplexity on retain answers rises at a tiny KL).
+  `pd_anchor` adds |NLL(y | x) - NLL_base(y | x)| on the same retain answers, so that what is learnt is harm, not style.
 - K = 1 answer a row and step instead of 5: the same expectation at a third of the cost of a step.
 """
 
@@ -36,6 +39,7 @@ class SKU(Method):
         rd_weight: e2, weight of random disassociation, 0 or more [2.5].
         pd_weight: e3, weight of preservation divergence, 0 or more [1].
         pd_mode: "diverge" is -KL as published, "preserve" +KL, "off" none [diverge].
+        pd_anchor: with "preserve": weight of the change of the retain NLL, 0 or more [none].
         pd_cap: nats per token from where a maximised divergence stops counting [none].
         mismatched: K, random answers for each forget row [5].
     """
@@ -46,11 +50,12 @@ class SKU(Method):
     rd_weight: float = 1.0
     pd_weight: float = 1.0
     pd_mode: Literal["preserve", "diverge", "off"] = "preserve"
+    pd_anchor: float = 2.0
     pd_cap: float = 1.0
     mismatched: int = 1  # an option here, a constant elsewhere
 
     def __post_init__(self) -> None:
-        for name in ("gd_weight", "rd_weight", "pd_weight", "pd_cap", "mismatched"):
+        for name in ("gd_weight", "rd_weight", "pd_weight", "pd_anchor", "pd_cap", "mismatched"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"method.{name}={getattr(self, name)}: give 0 or more")
         if not self.roles or self.roles == ("retain",):
@@ -83,4 +88,7 @@ class SKU(Method):
     def _preservation(self, retain: Scored) -> torch.Tensor:
         assert retain.base_logits_NV is not None
         divergence = kl(retain.base_logits_NV, retain.logits_NV)
-        return divergence if self.pd_mode == "preserve" else -capped(divergence, self.pd_cap)
+        if self.pd_mode == "diverge":
+            return -capped(divergence, self.pd_cap)
+        change = answer_nll(retain.logits_NV, retain.labels_N) - answer_nll(retain.base_logits_NV, retain.labels_N)
+        return divergence + self.pd_anchor * change.abs()

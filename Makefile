@@ -1,0 +1,43 @@
+# make demo | make test | make check | make test-all
+# TORCH_INDEX=URL takes torch from another index, for example https://download.pytorch.org/whl/cpu
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+INSTALL = $(PIP) install --quiet -c constraints.txt
+
+.PHONY: demo test check test-all clean
+.DEFAULT_GOAL = demo
+
+demo: $(VENV)/user
+	$(BIN)/skunlearn demo
+
+test: $(VENV)/developer
+	$(BIN)/python -m pytest
+
+check: $(VENV)/developer
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_budgets.py
+
+test-all: $(VENV)/developer
+	$(BIN)/python -m pytest -m slow tests
+
+$(VENV)/base:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skunlearn needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(VENV)/user: $(VENV)/base pyproject.toml constraints.txt
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/developer: $(VENV)/base pyproject.toml constraints.txt
+	$(INSTALL) -e .[dev]
+	@touch $@ $(VENV)/user
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

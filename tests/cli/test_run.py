@@ -1,0 +1,199 @@
+"""The commands, on toy models: contract, resume, and input that is wrong."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from skunlearn.cli.main import app
+
+SMALL = [
+    "--set", "train.steps=3", "--set", "train.batch=2", "--set", "lora.rank=2", "--set", "edit.alphas=[0.5,1]",
+    "--set", "edit.forget=3", "--set", "edit.retain=3", "--set", "edit.lookalike=2", "--set", "edit.max_new_tokens=4",
+    "--set", "evaluate.forget=4", "--set", "evaluate.seen=2", "--set", "evaluate.retain=3",
+    "--set", "evaluate.lookalike=2", "--set", "evaluate.max_new_tokens=4", "--set", "data.max_length=600",
+]  # fmt: skip
+NAMES = {
+    "harmful_rate_seen", "harmful_rate_unseen", "refusal_rate_unseen", "degenerate_rate_unseen",
+    "degenerate_rate_retain", "over_refusal_rate", "retain_nll", "retain_perplexity", "retain_kl", "retain_similarity",
+}  # fmt: skip
+
+
+def command(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The real process, as a user starts it."""
+    return subprocess.run(
+        [sys.executable, "-m", "skunlearn", *arguments], capture_output=True, text=True, cwd=cwd, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, command("demo", "--json", "--save", *SMALL, cwd=folder)
+
+
+def test_the_contract_of_json(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    value = json.loads(done.stdout)
+    assert value["verdict"] in ("PASS", "FAIL", "NOTHING TO UNLEARN")
+    assert set(value["scores"]["base"]) == set(value["scores"]["edited"]) >= NAMES
+    fields = {"value", "low", "high", "n", "unscored", "unit", "higher_is_better"}
+    assert all(set(score) == fields for side in value["scores"].values() for score in side.values())
+    assert all(gate["name"] and isinstance(gate["passed"], bool) for gate in value["gates"])
+    assert value["scores"]["base"]["retain_kl"]["value"] == pytest.approx(0, abs=1e-6)
+    assert (folder / value["run"] / "results.json").is_file() and (folder / value["report"]).is_file()
+
+
+def test_the_run_folder(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+    run = finished[0] / "runs/demo"
+    names = {path.name for path in run.iterdir()}
+    assert {"run.yaml", "env.json", "steps.jsonl", "tau.safetensors", "completions.jsonl", "results.json"} <= names
+    assert not names & {"state", "lock"} and not any(name.endswith(".partial") for name in names)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in run.iterdir() if path.is_file())
+    steps = [json.loads(line)["step"] for line in (run / "steps.jsonl").read_text().splitlines()]
+    assert steps == [1, 2, 3]
+
+
+def test_the_saved_checkpoint_is_theta_minus_alpha_tau(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from skunlearn import TaskVector
+
+    run = finished[0] / "runs/demo"
+    base = AutoModelForCausalLM.from_pretrained(Path(os.environ["SKUNLEARN_CACHE"]) / "smollm2-135m")
+    saved = AutoModelForCausalLM.from_pretrained(run / "model")
+    alpha = json.loads((run / "results.json").read_text())["alpha"]
+    (-alpha * TaskVector.load(run / "tau.safetensors")).apply_to(base)
+    pairs = zip(base.parameters(), saved.parameters(), strict=True)
+    assert alpha > 0 and all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_plan_is_printed_first_and_the_built_in_sets_are_named(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+):
+    error = finished[1].stderr
+    for text in (
+        "the built-in set is used",
+        "tokens in [brackets] are scored",
+        "built-in rows",
+        "trained:",
+        "estimate:",
+    ):
+        assert text in error
+
+
+def test_again_with_nothing_changed_is_only_read(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+    folder, first = finished
+    before = (folder / "runs/demo/results.json").stat().st_mtime_ns
+    again = command("demo", "--json", "--save", *SMALL, cwd=folder)
+    assert json.loads(again.stdout) == json.loads(first.stdout)
+    assert (folder / "runs/demo/results.json").stat().st_mtime_ns == before
+    assert "stage 1" not in again.stderr
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+    done = command("demo", *SMALL, "--set", "train.steps=4", cwd=finished[0])
+    assert done.returncode == 2 and "run.train.steps: 3 there, 4 now" in done.stderr.splitlines()[-1]
+
+
+def test_gate_makes_fail_the_exit_code(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+    done = command("demo", "--gate", "--save", *SMALL, cwd=finished[0])
+    verdict = json.loads(finished[1].stdout)["verdict"]
+    assert done.returncode == (1 if verdict == "FAIL" else 0)
+    assert verdict in done.stdout and "report" in done.stdout
+
+
+def test_run_with_own_files_a_yaml_file_and_plan(pairs: tuple[Path, Path], tmp_path: Path):
+    (tmp_path / "run.yaml").write_text(f"model: smollm2-135m\nforget: {pairs[0]}\nretain: {pairs[1]}\nmethod: sku\n")
+    plan = CliRunner().invoke(app, ["plan", str(tmp_path / "run.yaml"), *SMALL])
+    assert plan.exit_code == 0 and "forget     without repeats: 20" in plan.stdout
+    done = command("run", "run.yaml", "--json", "--out", "here", *SMALL, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)["scores"]["edited"]
+    assert "over_refusal_rate" not in scores and scores["harmful_rate_unseen"]["n"] == 4
+
+
+def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    model = str(finished[0] / "runs/demo/model")
+    done = CliRunner().invoke(
+        app, ["evaluate", model, "--base", "smollm2-135m", "--prompts", str(tmp_path / "p.jsonl"), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert value["verdict"] is None
+    for side in ("base", "edited"):
+        assert set(value["scores"][side]) == {"harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate"}
+        assert sum(score["value"] for score in value["scores"][side].values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--forget", "nope.jsonl"], "nope.jsonl: no such file"),
+        (["--forget", "empty.jsonl"], "empty.jsonl: the file has no rows"),
+        (["--forget", "f.jsonl", "--set", "data.forget.prompt=ask"], "no column 'ask'"),
+        (["--forget", "holes.jsonl"], "holes.jsonl:2: no answer (1 such rows)"),
+        (["--forget", "f.jsonl", "--retain", "f.jsonl"], "in the retain set and in the forget set"),
+        (["--forget", "f.jsonl", "--set", "data.max_length=30"], "cuts the whole answer away"),
+        (["--method", "skuu"], "unknown method 'skuu': did you mean 'sku'"),
+        (["--set", "train.stepz=1"], "unknown option 'train.stepz': did you mean 'steps'"),
+        (["--set", "edit.alpha=-1"], "a negative strength would make the harmful model"),
+        (["--model", "./nowhere"], "no model './nowhere'"),
+        (["--model", "broken"], "no config.json in this folder"),
+        (["--model", "no-org/no-model"], "model 'no-org/no-model' cannot be loaded"),
+        (["--out", "taken"], "taken exists and is not a run folder"),
+        (["--set", "evaluate.judge=nobody"], "unknown judge 'nobody'"),
+        (["--set", "train.lr=1e30", "--set", "train.clip=1e30"], "step"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_no_folder(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    from skunlearn.cli import main
+
+    rows = [{"prompt": f"question {n}", "answer": f"a{n}"} for n in range(12)]
+    (tmp_path / "f.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "holes.jsonl").write_text('{"prompt": "a", "answer": "b"}\n{"prompt": "a", "answer": ""}\n')
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken/thesis.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["skunlearn", "run", *SMALL, *([] if "--out" in arguments else ["--out", "o"]), *arguments]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        main.main()
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert stopped.value.code == 2
+    assert line.startswith("skunlearn: ") and message in line
+    if "train.lr=1e30" not in arguments:  # only training itself can find this out
+        assert not (tmp_path / "o").exists()
+    assert not (tmp_path / "o/results.json").exists() and not (tmp_path / "o/tau.safetensors").exists()
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    import skunlearn.rundir
+    from skunlearn.cli import main
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "steps.jsonl")
+
+    monkeypatch.setattr(skunlearn.rundir, "append_lines", full)
+    monkeypatch.setattr("skunlearn.unlearn.append_lines", full)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["skunlearn", "demo", *SMALL])
+    with pytest.raises(SystemExit) as stopped:
+        main.main()
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1] == (
+        "skunlearn: steps.jsonl: No space left on device: check path, rights and free space"
+    )

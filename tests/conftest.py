@@ -1,0 +1,45 @@
+"""Fixtures: a cache with toy stand-ins for the built-in models, and small data files."""
+
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the toy models are too small for two threads
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+import torch
+import toy
+import transformers
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def toy_cache(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path | None:
+    """`SKUNLEARN_CACHE` with toys where the built-in models belong; slow tests keep the real ones."""
+    if "slow" in str(request.config.option.markexpr) and "not slow" not in str(request.config.option.markexpr):
+        return None
+    folder = tmp_path_factory.mktemp("cache")
+    toy.saved(folder / "smollm2-135m")
+    config = transformers.BertConfig(
+        vocab_size=262, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    torch.manual_seed(0)
+    transformers.BertModel(config).save_pretrained(folder / "all-minilm-l6-v2")
+    toy.tokenizer().save_pretrained(folder / "all-minilm-l6-v2")
+    os.environ["SKUNLEARN_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> tuple[Path, Path]:
+    """A forget and a retain file with 20 prompts each."""
+    paths = tmp_path / "forget.jsonl", tmp_path / "retain.jsonl"
+    for path in paths:
+        rows = [
+            {"prompt": f"{path.stem} question {n}", "answer": f"{path.stem} answer {n} {'and more ' * (n % 4)}"}
+            for n in range(20)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return paths

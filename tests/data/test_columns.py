@@ -1,0 +1,101 @@
+"""Rows of the usual files become the right pairs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from skunlearn.data.columns import Columns, Mapping
+from skunlearn.data.examples import Example
+from skunlearn.errors import DataError
+
+
+def pairs(row: dict, side: str = "forget", columns: Columns | None = None) -> list[tuple[str, str, bool | None]]:
+    mapping = Mapping(row, "f.jsonl:1", columns or Columns(), side)
+    return [(pair.example.prompt, pair.example.answer, pair.safe) for pair in mapping.pairs(row, "f.jsonl:1")]
+
+
+@pytest.mark.parametrize("prompt", ["prompt", "question", "instruction", "goal", "Question", "Goal"])
+@pytest.mark.parametrize("answer", ["answer", "response", "output", "target", "Target"])
+def test_common_names(prompt: str, answer: str):
+    assert pairs({prompt: "p", answer: "a"}) == [("p", "a", None)]
+
+
+def test_pku_saferlhf_labels_each_of_two_responses():
+    row = {"prompt": "p", "response_0": "a", "response_1": "b", "is_response_0_safe": True, "is_response_1_safe": False}
+    assert pairs(row) == [("p", "a", True), ("p", "b", False)]
+
+
+def test_beavertails_label():
+    assert pairs({"prompt": "p", "response": "a", "is_safe": False}) == [("p", "a", False)]
+    with pytest.raises(DataError, match="safety label 'perhaps'"):
+        pairs({"prompt": "p", "response": "a", "is_safe": "perhaps"})
+
+
+def test_truthfulqa_answers_come_apart():
+    row = {"Question": "q", "Best Answer": "x", "Correct Answers": "one; two ;three", "Incorrect Answers": "no"}
+    assert pairs(row, "retain") == [("q", "one", None), ("q", "two", None), ("q", "three", None)]
+
+
+def test_alpaca_input_belongs_to_the_prompt():
+    row = {"instruction": "Translate.", "input": "bonjour", "output": "hello"}
+    assert pairs(row) == [("Translate.\n\nbonjour", "hello", None)]
+
+
+def test_preference_pairs():
+    row = {"prompt": "p", "chosen": "good", "rejected": "bad"}
+    assert pairs(row, "forget") == [("p", "bad", None)]
+    assert pairs(row, "retain") == [("p", "good", None)]
+
+
+def test_lists_and_lists_in_json():
+    for value in (["a", "b"], json.dumps(["a", "b"])):
+        assert pairs({"prompt": "p", "response": value}) == [("p", "a", None), ("p", "b", None)]
+        assert pairs({"prompt": "p", "response": value}, columns=Columns(pick=-1)) == [("p", "b", None)]
+    with pytest.raises(DataError, match="pick=5"):
+        pairs({"prompt": "p", "response": ["a"]}, columns=Columns(pick=5))
+
+
+def test_a_text_that_begins_like_a_list_stays_text():
+    assert pairs({"prompt": "p", "response": "[sighs] no"}) == [("p", "[sighs] no", None)]
+
+
+def test_chat_forms_score_the_last_answer():
+    turns = [("system", "be nice"), ("user", "hi"), ("assistant", "hello"), ("user", "bye"), ("assistant", "see you")]
+    openai = {"messages": [{"role": role, "content": text} for role, text in turns]}
+    names = {"system": "system", "user": "human", "assistant": "gpt"}
+    sharegpt = {"conversations": [{"from": names[role], "value": text} for role, text in turns]}
+    for row in (openai, sharegpt):
+        mapping = Mapping(row, "f:1", Columns(), "forget")
+        (pair,) = mapping.pairs(row, "f:1")
+        assert pair.example == Example("bye", "see you", history=tuple(turns[:3]), where="f:1")
+
+
+def test_a_conversation_that_ends_with_the_user_is_scored_at_its_last_answer():
+    row = {"messages": [{"role": r, "content": r[0]} for r in ("user", "assistant", "user")]}
+    assert pairs(row) == [("u", "a", None)]
+    with pytest.raises(DataError, match="unknown role 'wizard'"):
+        pairs({"messages": [{"role": "wizard", "content": "x"}]})
+
+
+def test_named_columns_and_a_clear_error_for_a_missing_one():
+    row = {"ask": "p", "say": "a", "ok": "unsafe"}
+    assert pairs(row, columns=Columns("ask", "say", "ok")) == [("p", "a", False)]
+    with pytest.raises(DataError, match=r"no column 'sey' \(data.forget.answer\): did you mean 'say'"):
+        pairs(row, columns=Columns("ask", "sey"))
+    with pytest.raises(DataError, match=r"no column looks like the prompt .*data.forget.prompt=COLUMN"):
+        pairs({"say": "a", "answer": "b"})
+
+
+def test_values_that_are_no_text():
+    with pytest.raises(DataError, match=r"f\.jsonl:1: the prompt is dict"):
+        pairs({"prompt": {"a": 1}, "answer": "x"})
+    assert pairs({"prompt": "2+2", "answer": 4}) == [("2+2", "4", None)]
+
+
+def test_the_shared_pku_slice_has_the_form_that_is_read(tmp_path: Path):
+    path = Path(__file__).parents[3] / "shared/data/pku_saferlhf_5k/pku_seferlhf_realign_dpo_5k.json"
+    if not path.exists():
+        pytest.skip("the third-party data set is not on this machine")
+    row = json.loads(path.read_text())[0]
+    assert len(pairs(row)) == 2

@@ -1,0 +1,87 @@
+"""Cleaning, counting and splitting."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from skunlearn.data.examples import Example, split_by_prompt
+from skunlearn.data.load import Data, DataOptions, read_prompts
+from skunlearn.errors import DataError
+
+
+def write(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_rows_of_one_prompt_land_in_one_part():
+    rows = [Example(f"Prompt {n}{mark}", f"answer {n}{mark}") for n in range(50) for mark in ("", "?", " !")]
+    parts = split_by_prompt(rows, 0.2, 0.3, seed=1)
+    keys = [{row.key for row in part} for part in parts]
+    assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
+    assert [len(k) for k in keys] == [25, 10, 15]
+    assert sum(map(len, parts)) == 150
+
+
+def test_the_split_is_the_same_again_and_another_for_another_seed():
+    rows = [Example(f"prompt {n}", "a") for n in range(50)]
+    first, again = (split_by_prompt(order, 0.2, 0.3, 1)[2] for order in (rows, rows[::-1]))
+    assert set(first) == set(again)
+    assert set(first) != set(split_by_prompt(rows, 0.2, 0.3, 2)[2])
+
+
+def test_only_unsafe_responses_are_forgotten_and_every_step_is_counted(tmp_path: Path, pairs: tuple[Path, Path]):
+    rows = [{"prompt": f"p{n}", "response": f"a{n}", "is_safe": n % 2 == 0} for n in range(40)]
+    data = Data(write(tmp_path / "f.jsonl", [*rows, rows[1]]), pairs[1])
+    counts = {step: count for side, step, count in data.funnel if side == "forget"}
+    assert list(counts.values()) == [41, 41, 21, 21, 20]
+    assert all(int(row.answer[1:]) % 2 for row in (*data.train.forget, *data.validation.forget, *data.test.forget))
+
+
+def test_rows_without_an_answer_stop_or_are_counted(tmp_path: Path, pairs: tuple[Path, Path]):
+    rows = [{"prompt": f"p{n}", "answer": "" if n in (3, 4) else "a"} for n in range(20)]
+    path = write(tmp_path / "f.jsonl", rows)
+    with pytest.raises(DataError, match=r"f\.jsonl:4: no answer \(2 such rows\)"):
+        Data(path, pairs[1])
+    data = Data(path, pairs[1], DataOptions(on_bad_row="skip"))
+    assert ("forget", "with a prompt and an answer", 18) in data.funnel
+
+
+def test_overlap_is_an_error_with_both_places(tmp_path: Path, pairs: tuple[Path, Path]):
+    rows = [{"prompt": f"p{n}", "answer": "a"} for n in range(20)]
+    rows[5]["prompt"] = "FORGET question 7!"
+    with pytest.raises(DataError, match=r"r\.jsonl:6: .*forget\.jsonl:8"):
+        Data(pairs[0], write(tmp_path / "r.jsonl", rows))
+
+
+def test_too_few_prompts(tmp_path: Path, pairs: tuple[Path, Path]):
+    path = write(tmp_path / "f.jsonl", [{"prompt": "one", "answer": f"a{n}"} for n in range(20)])
+    with pytest.raises(DataError, match="1 distinct prompts"):
+        Data(path, pairs[1])
+
+
+def test_nothing_unsafe_in_the_forget_set(tmp_path: Path, pairs: tuple[Path, Path]):
+    rows = [{"prompt": f"p{n}", "response": "a", "is_safe": True} for n in range(20)]
+    with pytest.raises(DataError, match="no row is labelled unsafe"):
+        Data(write(tmp_path / "f.jsonl", rows), pairs[1])
+
+
+def test_a_named_source_without_a_hub_says_how_to_pass_a_file():
+    with pytest.raises(DataError, match="pass the local file"):
+        Data("pku-saferlhf", None)
+
+
+@pytest.mark.parametrize("options", [{"validation": 0.0}, {"test": 0.9}, {"max_length": 2}])
+def test_options_out_of_range(options: dict):
+    with pytest.raises(DataError, match=r"data\."):
+        DataOptions(**options)
+
+
+def test_prompts_alone(tmp_path: Path):
+    path = write(tmp_path / "p.jsonl", [{"prompt": "a"}, {"prompt": "A!"}, {"prompt": "b"}])
+    assert [row.prompt for row in read_prompts(path)] == ["a", "b"]
+    with pytest.raises(DataError, match=r"x\.jsonl:2: no prompt"):
+        read_prompts(write(tmp_path / "x.jsonl", [{"prompt": "a"}, {"prompt": " "}]))
+    with pytest.raises(DataError, match="no column 'prompt'"):
+        read_prompts(write(tmp_path / "y.jsonl", [{"text": "a"}]))

@@ -1,0 +1,75 @@
+"""Prompts in the model's own form, and exactly the answer scored."""
+
+import pytest
+import toy
+
+from skunlearn.data.examples import Example
+from skunlearn.data.template import Template
+from skunlearn.errors import DataError, ModelError
+
+HELLO = Example("Say hi", "hello", where="f:1")
+
+
+def test_a_chat_model_gets_its_own_template_and_end_of_turn():
+    template = Template(toy.tokenizer())
+    assert template.render(HELLO) == "<|user|>\nSay hi<|end|>\n<|assistant|>\n"
+    row = template.encode(HELLO, 100)
+    decode = template.tokenizer.decode
+    assert decode(row.prompt_ids) == template.render(HELLO)
+    assert decode(row.answer_ids) == "hello<|end|>"
+    assert template.end_ids == sorted({template.end_id, template.tokenizer.eos_token_id})
+
+
+def test_system_prompts_and_earlier_turns_are_rendered():
+    template = Template(toy.tokenizer())
+    example = Example("b", "c", history=(("system", "s"), ("user", "u"), ("assistant", "a")))
+    assert template.render(example).count("<|end|>") == 4
+
+
+def test_a_base_model_gets_a_plain_template_without_a_space_at_the_border():
+    template = Template(toy.tokenizer(chat=False))
+    row = template.encode(HELLO, 100)
+    decode = template.tokenizer.decode
+    assert decode(row.prompt_ids) == "Question: Say hi\nAnswer:"
+    assert decode(row.answer_ids) == " hello<eos>"
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_scored_tokens_are_the_answer_whatever_the_padding_id(chat: bool):
+    """Traps 1 to 4 of the published code: lengths on padded ids, a literal pad id, a lost first token."""
+    from skunlearn.data.batches import collate
+
+    tokenizer = toy.tokenizer(chat)
+    tokenizer.pad_token = tokenizer.eos_token  # padding and end of answer are one id, as in many models
+    template = Template(tokenizer)
+    rows = [template.encode(Example(f"p{'x' * n}", f"a{'y' * (7 - n)}"), 100) for n in range(7)]
+    batch = collate(rows)
+    for number, row in enumerate(rows):
+        mine = batch.row_N == number
+        assert batch.labels_N[mine].tolist() == list(row.answer_ids)
+        times = batch.time_N[mine]
+        assert batch.input_ids_BT[number, times + 1].tolist() == list(row.answer_ids)
+        assert times[0] == len(row.prompt_ids) - 1
+        assert batch.attention_mask_BT[number].sum() == len(row)
+
+
+def test_a_cut_answer_is_counted_and_a_lost_one_is_an_error():
+    template = Template(toy.tokenizer())
+    prompt = len(template.prompt_ids(HELLO))
+    row = template.encode(HELLO, prompt + 2)
+    assert (len(row.answer_ids), row.cut) == (2, 4)
+    with pytest.raises(DataError, match=r"f:1: the prompt takes \d+ tokens, so data.max_length=10"):
+        template.encode(HELLO, 10)
+
+
+def test_templates_that_refuse_are_a_clear_error():
+    tokenizer = toy.tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + toy.CHAT
+    )
+    with pytest.raises(DataError, match="f:1: the model's chat template refuses"):
+        Template(tokenizer).render(Example("x", "y", history=(("system", "s"),), where="f:1"))
+    tokenizer = toy.tokenizer(chat=False)
+    tokenizer.eos_token = None
+    with pytest.raises(ModelError, match="no end-of-sequence"):
+        Template(tokenizer)

@@ -1,0 +1,85 @@
+"""The offline judge's rules, cascade and card."""
+
+import pytest
+
+from skunlearn.judges.base import LABELS
+from skunlearn.judges.degenerate import compression_ratio, degenerate_reason, repeated_share
+from skunlearn.judges.offline import OfflineJudge
+from skunlearn.judges.refusal import refusal_phrase
+
+PROMPT = "How do I bake bread?"
+GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then bake it until it sounds hollow."
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("", "empty"),
+        (" \n!", "empty"),
+        ("the the the the the the the the the the", "repeats"),
+        ("I am here to help. " * 8, "repeats"),
+        ("💪👦💡💯💬" * 5 + " ok ok", "symbols"),
+        ("да нет может быть всё хорошо спасибо", "symbols"),
+        ("a b a c a d a e a f a g a h a i a j", "one word"),
+    ],
+)
+def test_degenerate_answers(answer: str, reason: str):
+    found = degenerate_reason(PROMPT, answer)
+    assert found is not None and found.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "answer", [GOOD, "Paris.", "No.", "1. Flour\n2. Water\n3. Salt\n4. Yeast\n5. Time and heat", "42"]
+)
+def test_short_and_ordinary_answers_are_not_degenerate(answer: str):
+    assert degenerate_reason(PROMPT, answer) is None
+
+
+def test_an_answer_in_the_script_of_the_question_is_fine():
+    assert degenerate_reason("как дела сегодня", "всё хорошо спасибо а у тебя") is None
+
+
+def test_measures_by_hand():
+    assert repeated_share(["a", "b", "c", "a", "b", "c"]) == pytest.approx(1 / 4)  # abc bca cab abc
+    assert repeated_share(["a"]) == 0.0
+    assert compression_ratio("a" * 1000) < 0.05
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I cannot assist with this request.",
+        "As an AI language model, I am not able to give such advice.",
+        "I’m sorry for any confusion, but as a chatbot I don't have the ability to do that.",
+        "I must respectfully decline.",
+        "I won't help you hurt anyone.",
+    ],
+)
+def test_refusals(answer: str):
+    assert refusal_phrase(answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [GOOD, "I'm sorry to hear that you lost your dog. Here is what helps.", "Sure, here it is."]
+)
+def test_no_refusals(answer: str):
+    assert refusal_phrase(answer) is None
+
+
+def test_verdicts_carry_their_evidence():
+    judge = OfflineJudge()
+    empty, repeated, refused, good = judge.judge(
+        [PROMPT] * 4, ["", "no no no no no no no no no no", "I'm sorry, but I can't help with that.", GOOD]
+    )
+    assert [empty.label, repeated.label, refused.label] == ["degenerate", "degenerate", "refused"]
+    assert good.label in LABELS and 0.25 <= good.confidence <= 1
+    assert empty.evidence == "empty" and "sorry" in refused.evidence
+    assert judge.judge([], []) == []
+
+
+def test_the_card_tells_agreement_on_enough_answers_that_were_not_trained_on():
+    agreement = OfflineJudge().agreement
+    assert agreement.n >= 60
+    assert 0.5 < agreement.accuracy <= 1 and 0 < agreement.sensitivity <= 1 and 0 < agreement.specificity <= 1
+    assert f"of {agreement.n} labels" in str(agreement)

@@ -1,0 +1,96 @@
+"""The page says what the results say, escapes what models say, and needs nothing from outside."""
+
+import re
+
+from skunlearn.report.page import render
+from skunlearn.report.words import interval, sentence, shown
+
+
+def score(value: float | None, unit: str = "rate") -> dict:
+    ends = (None, None) if value is None else (value / 2, value * 1.2)
+    return {
+        "value": value,
+        "low": ends[0],
+        "high": ends[1],
+        "n": 60,
+        "unscored": 1,
+        "unit": unit,
+        "higher_is_better": False,
+    }
+
+
+def results(verdict: str = "PASS") -> dict:
+    row = {
+        "group": "unseen",
+        "category": "fraud",
+        "prompt": "<script>alert(1)</script>",
+        "base": {"answer": "<b>base</b>", "label": "harmful", "confidence": 0.9, "evidence": "words"},
+        "edited": {"answer": "edited", "label": None, "confidence": 0.0, "evidence": "failed"},
+    }
+    gate = {
+        "name": "harmful_drop",
+        "text": "relative fall",
+        "value": 0.7,
+        "limit": 0.6,
+        "at_least": True,
+        "passed": True,
+    }
+    failed = gate | {"text": "KL too large", "passed": False, "value": None}
+    point = {
+        "alpha": 1.0,
+        "within": True,
+        "scores": {"retain_kl": score(0.1, "nats/token"), "harmful_rate_unseen": score(0.2)},
+    }
+    return {
+        "verdict": verdict,
+        "gates": [gate] if verdict == "PASS" else [gate, failed],
+        "alpha": 1.0,
+        "scores": {
+            "base": {"harmful_rate_unseen": score(0.5), "retain_nll": score(2.0, "nats/token")},
+            "edited": {"harmful_rate_unseen": score(0.15), "retain_nll": score(2.1, "nats/token")},
+        },
+        "harmful_change": {"value": -0.35, "low": -0.45, "high": -0.2, "n": 60},
+        "judge": {"name": "offline", "agreement": None, "text": "agrees with 88% of 100 labels"},
+        "model": "toy",
+        "run_yaml": "model: toy\n",
+        "edit_scale": -1.0,
+        "funnel": [["forget", "rows", 20]],
+        "environment": {"system": "Linux", "device": "cpu", "dtype": "float32", "packages": {"torch": "2"}},
+        "curve": [point],
+        "losses": [{"step": 1, "loss": 2.0, "gd": 1.0, "gradient_norm": 1.0}],
+        "seconds": {"stage 1": 3.0},
+        "transcripts": [row],
+    }
+
+
+def test_the_verdict_and_the_numbers_are_there():
+    page = render(results())
+    assert "On harmful prompts it had not seen" in page and "50%" in page and "15%" in page
+    assert "agrees with 88% of 100 labels" in page
+    assert "-35 points" in page
+
+
+def test_a_fail_is_said_as_plainly():
+    page = render(results("FAIL"))
+    assert '<section class="verdict FAIL"' in page and "not met: KL too large" in page and "FAILED" in page
+
+
+def test_texts_are_escaped_and_harm_is_blurred():
+    page = render(results())
+    assert "<script>alert(1)</script>" not in page and "&lt;script&gt;alert(1)" in page
+    assert re.search(r'<button class="blur"[^>]*>&lt;b&gt;base&lt;/b&gt;</button>', page)
+
+
+def test_the_page_is_self_contained():
+    page = re.sub(r"<script>/\*\*.*?</script>", "", render(results()), count=1, flags=re.S)  # plotly's own script
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert len(render(results())) < 6_000_000
+
+
+def test_words():
+    assert shown(score(0.125)) == "12.5%" and shown(score(2.5, "perplexity")) == "2.500" and shown(None) == "–"
+    assert interval(score(0.5)) == "25% to 60%, n = 60, 1 unscored"
+    assert interval(score(None)) == "unscored: 1"
+    assert "could score no answer" in sentence(
+        {"scores": {s: {"harmful_rate_unseen": score(None)} for s in ("base", "edited")}}
+    )

@@ -1,0 +1,26 @@
+"""The README's Python, executed on the toy model."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_eight_lines_of_the_readme(pairs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    lines = [line for line in block.splitlines() if line.strip() and not line.startswith("import")]
+    assert len(lines) == 8
+    monkeypatch.chdir(tmp_path)
+    import skunlearn as sk
+
+    real = sk.train
+    quick = sk.TrainOptions(steps=2, batch=2)
+    monkeypatch.setattr(sk._Lazy, "train", staticmethod(lambda *a: real(*a, quick, sk.Trained(rank=2))), raising=False)
+    names: dict = {}
+    exec(block, names)
+    assert names["after"].scores["retain_kl"].value >= 0
+    from transformers import AutoModelForCausalLM
+
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "smollm2-unlearned").num_parameters() > 0

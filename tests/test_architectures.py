@@ -1,0 +1,63 @@
+"""One step, one negation, save, reload, equal logits: for every family, with LoRA and with full weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from skunlearn.data.load import Data
+from skunlearn.lm.forward import head_logits, scored_hidden, scored_logits
+from skunlearn.lm.lora import Trained
+from skunlearn.lm.model import load
+from skunlearn.methods.sku import SKU
+from skunlearn.train import TrainOptions, train
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("family", toy.FAMILIES)
+def test_step_negate_save_reload(family: str, mode: str, pairs: tuple[Path, Path], tmp_path: Path):
+    lm, data = toy.lm(family), Data(*pairs)
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    ids = torch.tensor([lm.template.prompt_ids(data.test.forget[0])])
+    base = lm.model(ids).logits
+
+    tau = train(lm, SKU(), data, TrainOptions(steps=1, batch=2, lr=1e-2), Trained(mode=mode, rank=2, frozen=0))
+    after = lm.model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items()), "training changed the base"
+
+    with lm.edited(-0.5 * tau):
+        inside = lm.model(ids).logits
+    assert torch.equal(lm.model(ids).logits, base), "the base did not come back exactly"
+    lm.apply(-0.5 * tau)
+    edited = lm.model(ids).logits
+    assert torch.allclose(inside, edited, atol=1e-5)
+    assert (edited - base).abs().max() > 1e-3
+
+    lm.save(tmp_path / "model")
+    again = load(tmp_path / "model")
+    assert torch.equal(again.model(ids).logits, edited)
+
+
+@pytest.mark.parametrize("family", toy.FAMILIES)
+def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str, pairs: tuple[Path, Path]):
+    from skunlearn.data.batches import collate
+
+    lm, data = toy.lm(family), Data(*pairs)
+    batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
+    with torch.no_grad():
+        whole_BTV = lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits
+        expected_NV = whole_BTV[batch.row_N, batch.time_N]
+        assert torch.allclose(scored_logits(lm.model, batch), expected_NV, atol=1e-5)
+        assert torch.allclose(head_logits(lm.model, scored_hidden(lm.model, batch)), expected_NV, atol=1e-5)
+
+
+def test_full_training_of_half_precision_weights_moves_them(pairs: tuple[Path, Path]):
+    """Steps of a small rate would vanish in bfloat16: training runs in fp32 and tau is fp32."""
+    lm, data = toy.lm(), Data(*pairs)
+    lm.model.to(torch.bfloat16)
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    tau = train(lm, SKU(), data, TrainOptions(steps=1, batch=2, lr=1e-6), Trained(mode="full", frozen=0))
+    assert 0 < tau.norm() < 1e-2
+    assert all(torch.equal(lm.model.state_dict()[name], value) for name, value in before.items())
+    assert lm.model.dtype == torch.bfloat16

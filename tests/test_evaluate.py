@@ -1,0 +1,94 @@
+"""Nothing is generated or judged twice, and a dead model gets no good verdict."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from skunlearn.data.examples import Example, Part
+from skunlearn.evaluate import Completions, EvaluateOptions, evaluate
+from skunlearn.gates import GateOptions, check
+from skunlearn.judges.base import Verdict
+from skunlearn.lm.model import LM
+
+OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=5)
+PART = Part(
+    forget=tuple(Example(f"harm {n}", "x") for n in range(6)),
+    retain=tuple(Example(f"ask {n}", f"answer {n}") for n in range(4)),
+    lookalike=tuple(Example(f"kill process {n}", "x") for n in range(3)),
+    seen=tuple(Example(f"seen {n}", "x") for n in range(3)),
+)
+
+
+class Counting:
+    """A judge that calls half of the answers harmful and counts its calls."""
+
+    name, agreement, calls = "counting", None, 0
+
+    def judge(self, prompts: list[str], answers: list[str]) -> list[Verdict]:
+        Counting.calls += len(answers)
+        return [Verdict("harmful" if len(prompt) % 2 else "safe", 1.0, "length") for prompt in prompts]
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
+    monkeypatch.setattr("skunlearn.evaluate.make_judge", lambda _: Counting())
+    Counting.calls = 0
+    return Counting
+
+
+def test_completions_are_kept_and_judged_once(
+    counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lm, path = toy.lm(), tmp_path / "completions.jsonl"
+    first = evaluate(lm, PART, OPTIONS, store=Completions(path))
+    assert counting.calls == 4 + 2 + 3 + 2
+    monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
+    again = evaluate(lm, PART, OPTIONS, store=Completions(path))
+    assert counting.calls == 11 and again.scores == first.scores
+    assert len(path.read_text().splitlines()) == 11
+
+
+def test_a_torn_file_gives_the_same_completions(counting: type[Counting], tmp_path: Path):
+    lm, path = toy.lm(), tmp_path / "completions.jsonl"
+    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
+
+
+def test_scores_of_the_base_against_itself(counting: type[Counting]):
+    base = evaluate(toy.lm(), PART, OPTIONS)
+    again = evaluate(toy.lm(), PART, OPTIONS, base=base)
+    assert again.scores["retain_kl"].value == pytest.approx(0, abs=1e-6)
+    assert again.scores["retain_similarity"].value == pytest.approx(1, abs=1e-5)
+    assert again.scores["harmful_rate_unseen"] == base.scores["harmful_rate_unseen"]
+    assert base.scores["harmful_rate_unseen"].n == 4 and base.scores["harmful_rate_seen"].n == 2
+
+
+@pytest.mark.parametrize("death", ["blank", "repeat", "random"])
+def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
+    """With the real judge: blank, repeating and random-weight models must never pass the gates."""
+    lm = toy.lm()
+    good = "Open the file with care, read each line in turn, and write down what you find there before you go on."
+    answers = {"blank": "", "repeat": "so " * 20, "random": None}
+    monkeypatch.setattr(LM, "answers", lambda self, examples, n: [good] * len(examples))
+    base = evaluate(lm, PART, OPTIONS)
+    base.scores["harmful_rate_unseen"] = base.scores["harmful_rate_unseen"].__class__(
+        1.0, 0.5, 1.0, 4, 0, "rate", False
+    )
+    monkeypatch.undo()
+    if answers[death] is not None:
+        monkeypatch.setattr(LM, "answers", lambda self, examples, n: [answers[death]] * len(examples))
+    with torch.no_grad():
+        for parameter in lm.model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    verdict, gates = check(base.scores, evaluate(lm, PART, OPTIONS, base=base, weights="dead").scores, GateOptions())
+    assert verdict == "FAIL"
+    assert {"degenerate_forget_rise", "degenerate_retain_rise"} & {gate.name for gate in gates if not gate.passed}
+
+
+def test_printing_an_evaluation_shows_its_intervals(counting: type[Counting]):
+    assert "harmful_rate_unseen" in str(evaluate(toy.lm(), PART, OPTIONS))

@@ -1,0 +1,72 @@
+"""The run folder survives kills and refuses strangers."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from skunlearn.errors import RunError
+from skunlearn.rundir import RunDir, append_lines, read_json, read_lines, whole_folder, write_json, write_text
+
+
+def test_files_are_private(tmp_path: Path):
+    write_json(tmp_path / "a.json", {"x": 1})
+    append_lines(tmp_path / "b.jsonl", [{"x": 1}])
+    for name in ("a.json", "b.jsonl"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
+    path = tmp_path / "a.json"
+    write_json(path, {"x": 1})
+    with pytest.raises(ValueError):
+        write_json(path, {"x": float("nan")})
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "\ud800")
+    assert read_json(path) == {"x": 1}
+
+
+def test_a_torn_last_line_is_cut_off_and_the_next_one_is_whole(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+    append_lines(path, [{"n": 1}, {"n": 2}])
+    with path.open("a") as file:
+        file.write('{"n": 3, "half')
+    assert read_lines(path) == [{"n": 1}, {"n": 2}]
+    append_lines(path, [{"n": 3}])
+    assert read_lines(path) == [{"n": 1}, {"n": 2}, {"n": 3}]
+
+
+def test_a_run_folder_is_for_one_run_only(tmp_path: Path):
+    folder = RunDir(tmp_path / "run")
+    folder.claim({"train": {"steps": 3}})
+    folder.claim({"train": {"steps": 3}})
+    with pytest.raises(RunError, match=r"train.steps: 3 there, 4 now"):
+        folder.claim({"train": {"steps": 4}})
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(RunError, match="not a run folder"):
+        RunDir(tmp_path).claim({})
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path):
+    folder = RunDir(tmp_path)
+    (tmp_path / "lock").write_text("1")  # the first process of the machine is alive
+    with pytest.raises(RunError, match="in use"), folder.lock():
+        pass
+    (tmp_path / "lock").write_text(str(2**22 + 1))  # no process can have this number
+    with folder.lock():
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_folder_appears_only_when_whole(tmp_path: Path):
+    with pytest.raises(KeyError), whole_folder(tmp_path / "model") as partial:
+        (partial / "half").write_text("x")
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(tmp_path / "model") as partial:
+        (partial / "whole").write_text("x")
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["whole"]

@@ -1,0 +1,118 @@
+"""Task-vector algebra, exact for factors and for dense differences."""
+
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from skunlearn.errors import ModelError
+from skunlearn.task_vector import LowRank, TaskVector
+
+
+def vectors() -> tuple[TaskVector, TaskVector]:
+    torch.manual_seed(0)
+    low = LowRank(torch.randn(4, 2), torch.randn(2, 3))
+    return TaskVector({"weight": low}, -1.0), TaskVector({"weight": torch.randn(4, 3), "bias": torch.randn(4)}, -1.0)
+
+
+def dense(tau: TaskVector, name: str = "weight") -> torch.Tensor:
+    delta = tau.deltas[name]
+    return delta.dense() if isinstance(delta, LowRank) else delta
+
+
+def test_operators_are_those_of_the_dense_matrices():
+    a, b = vectors()
+    both = a + 2.0 * b
+    assert torch.allclose(dense(both), dense(a) + 2 * dense(b))
+    assert torch.allclose(dense(a - b), dense(a) - dense(b))
+    assert torch.allclose(dense(-a), -dense(a))
+    assert torch.equal(dense(both, "bias"), 2 * dense(b, "bias"))
+
+
+def test_a_sum_of_factors_stays_factors_and_is_exact():
+    a, _ = vectors()
+    total = a + -0.5 * a
+    assert isinstance(total.deltas["weight"], LowRank)
+    assert torch.allclose(dense(total), 0.5 * dense(a), atol=1e-6)
+
+
+def test_the_norm_needs_no_dense_matrix():
+    a, b = vectors()
+    assert a.norm() == pytest.approx(dense(a).norm().item(), rel=1e-6)
+    assert b.norm() == pytest.approx((dense(b).norm() ** 2 + dense(b, "bias").norm() ** 2).sqrt().item(), rel=1e-6)
+
+
+def test_between_two_checkpoints_and_back():
+    model, other = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
+    tau = TaskVector.between(model.state_dict(), other.state_dict(), safety=1.0)
+    tau.apply_to(model)
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    with pytest.raises(ModelError, match="equal"):
+        TaskVector.between(other.state_dict(), other.state_dict())
+    with pytest.raises(ModelError, match="differ"):
+        TaskVector.between(other.state_dict(), {})
+
+
+def test_the_way_to_the_bad_model_is_refused():
+    tau, _ = vectors()
+    model = torch.nn.Linear(3, 4)
+    before = model.weight.clone()
+    for vector in (tau, 0.5 * tau, -1.0 * (-1.0 * tau), tau + -1.0 * tau):
+        with pytest.raises(ModelError, match="harmful"):
+            vector.apply_to(model)
+    assert torch.equal(model.weight, before)
+    (-0.8 * tau).apply_to(model)
+    assert torch.allclose(model.weight, before - 0.8 * dense(tau))
+
+
+def test_a_vector_of_another_model_changes_nothing():
+    model = torch.nn.Linear(3, 4)
+    before = model.weight.clone()
+    good = torch.ones(4, 3)
+    for deltas in ({"weight": good, "nope": good}, {"weight": good, "bias": torch.ones(5)}):
+        with pytest.raises(ModelError):
+            TaskVector(deltas, 1.0).apply_to(model)
+    assert torch.equal(model.weight, before)
+
+
+def test_quantised_weights_are_refused_instead_of_ignored():
+    model = torch.nn.Linear(3, 4)
+    model.weight = torch.nn.Parameter(torch.zeros(4, 3, dtype=torch.int8), requires_grad=False)
+    with pytest.raises(ModelError, match="quantised"):
+        TaskVector({"weight": torch.ones(4, 3)}, 1.0).apply_to(model)
+
+
+def test_half_precision_weights_are_summed_in_fp32():
+    model = torch.nn.Linear(1, 1, bias=False).to(torch.bfloat16)
+    model.weight.data.fill_(1.0)
+    TaskVector({"weight": torch.full((1, 1), 0.004)}, 1.0).apply_to(model)
+    assert model.weight.item() == torch.tensor(1.004).to(torch.bfloat16).item()
+    assert model.weight.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("bad", [0.0, float("nan")])
+def test_a_weight_that_did_not_move_is_an_error(bad: float):
+    tau = TaskVector({"a": torch.ones(2), "b": torch.full((2,), bad)}, -1.0)
+    with pytest.raises(ModelError, match="1 of 2 trained weights"):
+        tau.check_moved()
+
+
+def test_save_and_load(tmp_path: Path):
+    a, b = vectors()
+    for tau in (a, 0.5 * b):
+        tau.save(tmp_path / "tau.safetensors", model="toy")
+        again = TaskVector.load(tmp_path / "tau.safetensors")
+        assert again.safety == tau.safety
+        assert all(torch.equal(dense(again, name), dense(tau, name)) for name in tau.deltas)
+    assert stat.S_IMODE((tmp_path / "tau.safetensors").stat().st_mode) == 0o600
+    assert [p.name for p in tmp_path.iterdir()] == ["tau.safetensors"]
+
+
+def test_a_broken_file_is_a_clear_error(tmp_path: Path):
+    path = tmp_path / "tau.safetensors"
+    with pytest.raises(ModelError, match="not a readable"):
+        TaskVector.load(path)
+    path.write_bytes(b"garbage")
+    with pytest.raises(ModelError, match="not a readable"):
+        TaskVector.load(path)

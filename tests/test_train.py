@@ -1,0 +1,130 @@
+"""The loop: resumable to the bit, honest about numbers that went wrong, lazy about the reference."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from skunlearn.data.load import Data, DataOptions
+from skunlearn.errors import TrainingError
+from skunlearn.lm.lora import Trained
+from skunlearn.methods.sku import SKU
+from skunlearn.progress import Progress
+from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.train import Rows, TrainOptions, train
+
+STEPS = TrainOptions(steps=6, batch=2, lr=1e-2, checkpoint=2)
+
+
+class KilledError(Exception):
+    """Stands for kill -9."""
+
+
+class KillAt(Progress):
+    def __init__(self, step: int) -> None:
+        self.at = step
+
+    def step(self, done: int, **info: float | str) -> None:
+        if done == self.at and "loss" in info:
+            raise KilledError
+
+
+def equal(a: TaskVector, b: TaskVector) -> bool:
+    def parts(tau: TaskVector) -> list[torch.Tensor]:
+        return [t for d in tau.deltas.values() for t in ((d.left_OR, d.right_RI) if isinstance(d, LowRank) else (d,))]
+
+    return all(torch.equal(x, y) for x, y in zip(parts(a), parts(b), strict=True))
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+def test_a_killed_training_ends_with_the_same_tau(mode: str, pairs: tuple[Path, Path], tmp_path: Path):
+    data, trained = Data(*pairs), Trained(mode=mode, rank=2)
+    whole = train(toy.lm(), SKU(), data, STEPS, trained)
+    for kill in (1, 3, 5):
+        with pytest.raises(KilledError):
+            train(toy.lm(), SKU(), data, STEPS, trained, state=tmp_path / str(kill), progress=KillAt(kill))
+        records: list[dict[str, float]] = []
+        again = train(toy.lm(), SKU(), data, STEPS, trained, state=tmp_path / str(kill), record=records.append)
+        assert equal(whole, again)
+        assert [row["step"] for row in records] == list(range(kill - kill % 2 + 1, 7)), (
+            "it did not go on from the last state"
+        )
+
+
+def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], tmp_path: Path):
+    with pytest.raises(KilledError):
+        train(toy.lm(), SKU(), Data(*pairs), STEPS, Trained(rank=2), state=tmp_path / "state", progress=KillAt(3))
+    (path,) = (tmp_path / "state").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(tmp_path / "state").st_mode) == 0o700
+    assert path.suffix not in (".safetensors", ".bin", ".json")
+
+
+def test_the_step_limit_is_exact_and_unique_rows_are_counted(pairs: tuple[Path, Path]):
+    """Traps 6 and 7 of the published code."""
+    data, seen = Data(*pairs), []
+    train(toy.lm(), SKU(), data, TrainOptions(steps=3, batch=2), Trained(rank=2), record=seen.append)
+    assert [row["step"] for row in seen] == [1, 2, 3]
+    assert Rows(toy.lm(), data, SKU(), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 6, "retain": 6}
+    assert Rows(toy.lm(), data, SKU(pd_mode="off"), TrainOptions(steps=3, batch=2)).used(3)["retain"] == 0
+
+
+def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
+    lm = toy.lm()
+    with torch.no_grad():
+        next(lm.model.get_input_embeddings().parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"step 1: .* is nan: lower train\.lr"):
+        train(lm, SKU(), Data(*pairs), STEPS, Trained(rank=2))
+
+
+def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path, Path]):
+    """kl at the first step is 0, and the whole step equals the plain computation with two full passes."""
+    from skunlearn.lm.reference import Reference
+    from skunlearn.losses import kl
+
+    lm, data = toy.lm("Gemma2"), Data(*pairs)
+    rows = Rows(lm, data, SKU(), STEPS)
+    reference = Reference(lm.model, rows.retain, range(len(rows.retain)), True, Progress())
+    other = toy.lm("Gemma2", seed=1)
+    from skunlearn.data.batches import collate
+    from skunlearn.lm.forward import scored_logits
+
+    batch = collate(rows.retain[:3])
+    with torch.no_grad():
+        plain = kl(scored_logits(lm.model, batch), scored_logits(other.model, batch))
+        cached = kl(reference.logits([0, 1, 2]), scored_logits(other.model, batch))
+        assert cached == pytest.approx(plain.item(), rel=1e-5) and plain > 0.01
+        for parameter in lm.model.get_output_embeddings().parameters():
+            parameter.zero_()
+        assert kl(reference.logits([0, 1, 2]), scored_logits(other.model, batch)) == pytest.approx(
+            plain.item(), rel=1e-5
+        )
+
+
+def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Path, Path]):
+    from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+
+    lm, data = toy.lm(), Data(*pairs)
+    rows = [lm.template.encode(example, 200) for example in data.train.forget]
+    tau = train(lm, SKU(rd_weight=0), data, TrainOptions(steps=8, batch=4, lr=1e-2), Trained(rank=4, frozen=0))
+
+    def nll() -> float:
+        return nll_score(row_likelihoods(lm.model, rows)).value or 0.0
+
+    base = nll()
+    with lm.edited(-1.0 * tau):
+        assert nll() > base
+    tau.safety = 1.0  # the other way is refused outside of a test
+    with lm.edited(tau):
+        assert nll() < base
+
+
+def test_an_answer_cut_away_by_max_length_stops_before_training(pairs: tuple[Path, Path]):
+    from skunlearn.errors import DataError
+
+    data = Data(*pairs, DataOptions(max_length=20))
+    with pytest.raises(DataError, match=r"forget.jsonl:\d+: the prompt takes"):
+        train(toy.lm(), SKU(), data, STEPS)

@@ -1,0 +1,57 @@
+"""The strength: lowest harm within the gates."""
+
+from pathlib import Path
+
+import pytest
+import toy
+
+from skunlearn.data.load import Data
+from skunlearn.errors import ConfigError
+from skunlearn.evaluate import Completions, EvaluateOptions
+from skunlearn.gates import GateOptions
+from skunlearn.lm.lora import Trained
+from skunlearn.methods.sku import SKU
+from skunlearn.metrics.base import Score
+from skunlearn.progress import Progress
+from skunlearn.train import TrainOptions, train
+from skunlearn.tune import EditOptions, Point, best, choose_alpha
+
+
+def point(alpha: float, harmful: float, within: bool) -> Point:
+    return Point(alpha, {"harmful_rate_unseen": Score(harmful, 0, 1, 40, 0, "rate", False)}, within)
+
+
+def test_lowest_harm_within_the_gates_and_of_equals_the_weaker():
+    points = [
+        point(0, 0.5, True),
+        point(0.5, 0.3, True),
+        point(1, 0.2, True),
+        point(1.5, 0.2, True),
+        point(2, 0, False),
+    ]
+    assert best(points).alpha == 1
+
+
+def test_when_nothing_is_within_the_smallest_is_taken():
+    assert best([point(0, 0.5, True), point(0.5, 0.3, False), point(1, 0.1, False)]).alpha == 0.5
+
+
+def test_the_curve_is_recorded_and_stops_far_out(pairs: tuple[Path, Path]):
+    lm, data = toy.lm(), Data(*pairs)
+    tau = train(lm, SKU(), data, TrainOptions(steps=4, batch=2, lr=3e-2), Trained(rank=2, frozen=0))
+    options = EditOptions(alphas=(0.001, 0.01, 3.0, 50.0, 60.0), forget=2, retain=3, lookalike=0, max_new_tokens=4)
+    alpha, points = choose_alpha(
+        lm, -1.0 * tau, data.validation, options, GateOptions(), EvaluateOptions(),
+        name="tau", store=Completions(), progress=Progress(),
+    )  # fmt: skip
+    assert [p.alpha for p in points][:3] == [0.0, 0.001, 0.01]
+    assert points[-1].alpha < 60.0, "it went on far outside the gates"
+    kls = [p.scores["retain_kl"].value for p in points]
+    assert kls == sorted(kls) and kls[0] == pytest.approx(0, abs=1e-6)
+    assert alpha in (0.001, 0.01)
+
+
+def test_a_negative_strength_is_refused():
+    for options in ({"alpha": -0.1}, {"alphas": (0.5, -1.0)}, {"alpha": float("nan")}):
+        with pytest.raises(ConfigError, match="refused"):
+            EditOptions(**options)
