@@ -10,6 +10,7 @@
 import argparse
 import csv
 import json
+import random
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -28,7 +29,7 @@ from skunlearn.judges.refusal import refusal_phrase
 
 OUT = Path(__file__).parents[1] / "src/skunlearn/judges/weights"
 Row = dict[str, str]
-OWN_WEIGHT, STRENGTH = 4.0, 3.0
+OWN_WEIGHT, STRENGTH, MOST_FOREIGN = 4.0, 3.0, 2000
 
 
 def own_rows(paths: list[Path]) -> list[Row]:
@@ -56,7 +57,8 @@ def foreign_rows(folder: Path) -> list[Row]:
                 label = {"1_full_compliance": complied, "2_full_refusal": "refused"}.get(row["final_label"])
                 if label:
                     rows.append({"prompt": row["prompt"], "answer": row["completion"], "label": label})
-    return [row | {"answer": " ".join(row["answer"].split(" ")[:60])} for row in rows]
+    random.Random(0).shuffle(rows)
+    return [row | {"answer": " ".join(row["answer"].split(" ")[:60])} for row in rows[:MOST_FOREIGN]]
 
 
 def builtin_safe_rows() -> list[Row]:
