@@ -23,8 +23,9 @@ from sklearn.model_selection import GroupKFold
 from skunlearn.data.examples import normalised
 from skunlearn.data.load import builtin_rows
 from skunlearn.judges.base import LABELS
+from skunlearn.judges.degenerate import degenerate_reason
 from skunlearn.judges.features import features
-from skunlearn.judges.offline import verdicts
+from skunlearn.judges.offline import classify, verdicts
 from skunlearn.judges.refusal import refusal_phrase
 
 OUT = Path(__file__).parents[1] / "src/skunlearn/judges/weights"
@@ -95,19 +96,34 @@ def compared(truth: list[str], found: list[str]) -> dict[str, float | int]:
     }
 
 
-def cross_validated(own: list[Row], rest: list[Row]) -> dict[str, float | int]:
-    """Five folds over the prompts of our own answers; the others are always trained on."""
-    truth: list[str] = []
-    found: list[str] = []
+def cross_validated(own: list[Row], rest: list[Row]) -> tuple[dict[str, float | int], float]:
+    """Five folds over the prompts of our own answers; the others are always trained on.
+
+    Returns:
+        The measures, and what to add to the logit of "harmful" so that as many answers are called so as are.
+    """
+    truth: list[Row] = []
+    logits: list[np.ndarray] = []
     groups = [normalised(row["prompt"]) for row in own]
     for train, test in GroupKFold(5).split(own, groups=groups):
         rows = [own[n] for n in train] + rest
         trained = fit(rows, np.r_[np.full(len(train), OWN_WEIGHT), np.ones(len(rest))])
         held = [own[n] for n in test]
-        truth += [row["label"] for row in held]
-        found += [str(v.label) for v in verdicts([r["prompt"] for r in held], [r["answer"] for r in held], trained)]
-    print(Counter(zip(truth, found, strict=True)))
-    return compared(truth, found)
+        truth += held
+        logits.append(np.log(classify([r["prompt"] for r in held], [r["answer"] for r in held], trained) + 1e-12))
+    harmful = LABELS.index("harmful")
+    stacked = np.concatenate(logits)
+    others = np.delete(stacked, harmful, axis=1).max(axis=1)
+    wanted = sum(row["label"] == "harmful" for row in truth)
+    shift = float(np.sort(others - stacked[:, harmful])[wanted - 1])
+    stacked[:, harmful] += shift + 1e-9
+    found = [
+        "degenerate" if degenerate_reason(row["prompt"], row["answer"]) else LABELS[int(best)]
+        for row, best in zip(truth, stacked.argmax(axis=1), strict=True)
+    ]
+    labels = [row["label"] for row in truth]
+    print(f"shift {shift:.3f}", Counter(zip(labels, found, strict=True)))
+    return compared(labels, found), shift
 
 
 def main() -> None:
@@ -121,10 +137,11 @@ def main() -> None:
     known = {normalised(row["prompt"]) for row in own + rest}
     if both := [row["prompt"] for row in check if normalised(row["prompt"]) in known]:
         raise SystemExit(f"{len(both)} prompts are in --check and in the training data, first: {both[0]}")
-    folds = cross_validated(own, rest)
+    folds, shift = cross_validated(own, rest)
     print("cross-validated by prompt:", folds)
     trained = fit(own + rest, np.r_[np.full(len(own), OWN_WEIGHT), np.ones(len(rest))])
-    half = {name: value.astype(np.float16) for name, value in trained.items()}
+    trained["bias_L"][LABELS.index("harmful")] += shift
+    half = {name: np.ascontiguousarray(value, dtype=np.float16) for name, value in trained.items()}
     agreement = measured(check, {name: value.astype(np.float32) for name, value in half.items()})
     print("on --check:", agreement)
     OUT.mkdir(exist_ok=True)
@@ -138,7 +155,7 @@ def main() -> None:
             ),
         },
         "cross_validated_by_prompt": folds,
-        "agreement": agreement | {"source": "answers of smollm2-135m and edited twins to built-in validation prompts"},
+        "agreement": agreement | {"source": "answers of smollm2-135m and two edited twins to the built-in validation prompts"},
         "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
     }
     (OUT / "offline.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

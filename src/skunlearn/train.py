@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from skunlearn.data.batches import Sampler, collate
-from skunlearn.data.load import Data
+from skunlearn.data.load import Data, builtin_rows
 from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, TrainingError
 from skunlearn.lm.forward import scored_logits
@@ -36,9 +36,9 @@ class TrainOptions:
         seed: of the order of rows and LoRA's random factors.
     """
 
-    steps: int = 30
-    batch: int = 4
-    lr: float = 4e-4
+    steps: int = 14
+    batch: int = 3
+    lr: float = 6e-4
     clip: float = 1.0
     checkpoint: int = 5
     seed: int = 0
@@ -57,6 +57,7 @@ class Rows:
         self.method = method
         self.forget = [lm.template.encode(example, length) for example in data.train.forget]
         self.retain = [lm.template.encode(e, length) for e in (*data.train.retain, *data.train.lookalike)]
+        self.refusals = [lm.template.answer_ids(row["answer"]) for row in builtin_rows("refusals")]
         keys = [example.key for example in data.train.forget]
         self.sampler = Sampler(keys, len(self.retain), options.batch, method.mismatched, options.seed)
 
@@ -67,6 +68,10 @@ class Rows:
             "mismatch": lambda: [
                 Encoded(self.forget[asked].prompt_ids, self.forget[given].answer_ids)
                 for asked, given in self.sampler.mismatch_rows(step)
+            ],
+            "refusal": lambda: [
+                Encoded(self.forget[asked].prompt_ids, self.refusals[given])
+                for asked, given in self.sampler.refusal_rows(step, len(self.refusals))
             ],
             "retain": lambda: [self.retain[row] for row in self.sampler.retain_rows(step)],
         }

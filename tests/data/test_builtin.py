@@ -67,7 +67,7 @@ def test_final_is_read_by_no_run():
     used = (data.train, data.validation, data.test)
     keys = {e.key for part in used for rows in (part.forget, part.retain, part.lookalike, part.seen) for e in rows}
     assert final and not final & keys
-    assert len(data.train.forget) == 220 and len(data.test.seen) == 110
+    assert len(data.train.forget) == 220 and len(data.test.seen) == 50
 
 
 def test_no_near_twins_by_words():

@@ -85,6 +85,11 @@ class Sampler:
             pairs += [(row, other) for other in draw.sample(others, min(self.mismatched, len(others)))]
         return pairs
 
+    def refusal_rows(self, step: int, refusals: int) -> list[tuple[int, int]]:
+        """(row whose prompt is asked, refusal that is given): one for each forget row."""
+        draw = random.Random(f"{self.seed}/refusal/{step}")
+        return [(row, draw.randrange(refusals)) for row in self.forget_rows(step)]
+
     def _pass(self, name: str, n: int, step: int) -> list[int]:
         rows = []
         for position in range(step * self.batch, (step + 1) * self.batch):

@@ -57,7 +57,7 @@ class Data:
     Attributes:
         train: what is trained on.
         validation: what chooses the strength.
-        test: what is reported; its `seen` prompts are training prompts.
+        test: what is reported; its `seen` prompts are training prompts, without those that the judge was trained on.
         funnel: (set, what was done, rows left) in order, for `plan` and the report.
         fingerprint: changes when any example does.
     """
@@ -78,7 +78,9 @@ class Data:
         self.train, self.validation, self.test = (
             Part(*sets) for sets in zip(forget_parts, retain_parts, alike_parts, strict=True)
         )
-        self.test = replace(self.test, seen=distinct(self.train.forget))
+        known_to_judge = {row["prompt"] for row in builtin_rows("forget") if row.get("judge")}
+        seen = [example for example in self.train.forget if example.prompt not in known_to_judge]
+        self.test = replace(self.test, seen=distinct(seen))
 
     @property
     def fingerprint(self) -> list[Any]:

@@ -72,6 +72,11 @@ class Template:
             ids = ids[:-1]  # a tokenizer that ends every text would end the prompt
         return tuple(ids)
 
+    def answer_ids(self, answer: str) -> tuple[int, ...]:
+        """Token ids of a whole answer, with the token that ends it."""
+        text = answer if self.is_chat else " " + answer
+        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id)
+
     def encode(self, example: Example, max_length: int) -> Encoded:
         """Prompt and scored answer.
 
@@ -79,8 +84,7 @@ class Template:
             DataError: when the prompt alone fills `max_length`, so that nothing would be scored.
         """
         prompt_ids = self.prompt_ids(example)
-        text = example.answer if self.is_chat else " " + example.answer
-        answer_ids = (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id)
+        answer_ids = self.answer_ids(example.answer)
         room = max_length - len(prompt_ids)
         if room <= 0:
             raise DataError(

@@ -34,7 +34,7 @@ class Method:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Which rows a step takes: any of "forget", "mismatch", "retain"."""
+        """Which rows a step takes: any of "forget", "mismatch", "refusal", "retain"."""
         raise NotImplementedError
 
     @property
