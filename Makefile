@@ -23,7 +23,7 @@ check: $(VENV)/developer
 	$(BIN)/python -m pytest tests/test_budgets.py
 
 test-all: $(VENV)/developer
-	$(BIN)/python -m pytest -m slow tests
+	$(BIN)/python -m pytest -s -m slow tests
 
 $(VENV)/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skunlearn needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -155,7 +155,8 @@ def main() -> None:
             ),
         },
         "cross_validated_by_prompt": folds,
-        "agreement": agreement | {"source": "answers of smollm2-135m and two edited twins to the built-in validation prompts"},
+        "agreement": agreement
+        | {"source": "answers of smollm2-135m and two edited twins to the built-in validation prompts"},
         "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
     }
     (OUT / "offline.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -41,7 +41,7 @@ def test_the_curve_is_recorded_and_stops_far_out(pairs: tuple[Path, Path]):
     tau = train(lm, SKU(), data, TrainOptions(steps=4, batch=2, lr=3e-2), Trained(rank=2, frozen=0))
     options = EditOptions(alphas=(0.001, 0.01, 3.0, 50.0, 60.0), forget=2, retain=3, lookalike=0, max_new_tokens=4)
     alpha, points = choose_alpha(
-        lm, -1.0 * tau, data.validation, options, GateOptions(), EvaluateOptions(),
+        lm, -1.0 * tau, data.validation, options, GateOptions(retain_kl=0.02), EvaluateOptions(),
         name="tau", store=Completions(), progress=Progress(),
     )  # fmt: skip
     assert [p.alpha for p in points][:3] == [0.0, 0.001, 0.01]

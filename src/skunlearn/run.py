@@ -47,6 +47,7 @@ def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Pro
         SkunlearnError: when the input cannot be used; the folder is not created then.
     """
     progress = progress or Progress()
+    make_judge(run.evaluate.judge)  # a wrong name is told now, not after training
     method, data = run.make_method(), Data(run.forget, run.retain, run.data)
     if data.builtin:
         progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")

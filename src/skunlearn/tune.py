@@ -28,7 +28,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+    alphas: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
     forget: int = 36
     retain: int = 16
     lookalike: int = 12

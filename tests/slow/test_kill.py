@@ -53,7 +53,7 @@ def test_killed_runs_end_like_whole_ones(mode: str, tmp_path: Path):
     draw = random.Random(mode)
     (tmp_path / "killed").mkdir()
     killed = 0
-    for _ in range(6):  # each time a little further: a kill never loses more than a piece of work
+    for _ in range(4):  # each time a little further: a kill never loses more than a piece of work
         process = start(tmp_path / "killed", cache, mode)
         try:
             process.wait(draw.uniform(0.35, 1.0) * seconds)

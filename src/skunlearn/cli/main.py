@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 
 import typer
 
@@ -26,6 +27,8 @@ def main() -> None:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' bars; ours say what matters
+    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other
     try:
         app()
     except SkunlearnError as error:

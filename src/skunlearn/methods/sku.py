@@ -8,7 +8,7 @@ Stage 1 makes a copy of the model bad, stage 2 subtracts what it learnt:
     theta_bad = argmin  e1 L_GD + e2 L_RD + e3 L_PD
     theta_u   = theta_o - alpha (theta_bad - theta_o)                                               (eq. 6)
 
-Where we differ by default, and why (docs/results.md has the ablation):
+Where we differ by default, and why (docs/paper.md):
 
 - The sign of L_PD. KL is even to second order around theta_o, so a divergence that stage 1 grew does not turn into
   closeness under negation: theta_o - d is about as far from the base as theta_o + d. `pd_mode="preserve"` uses
@@ -17,8 +17,8 @@ Where we differ by default, and why (docs/results.md has the ablation):
 - The first-order leak. KL cannot see a shift that only grows linearly: harmful and ordinary answers share style and
   fluency, which stage 1 learns too and negation takes away from both (perplexity on retain answers rises at a tiny KL).
   `pd_anchor` adds |NLL(y | x) - NLL_base(y | x)| on the same retain answers, so that what is learnt is harm, not style.
-- The contrast. What is left when compliance is subtracted may be babble. `refusal_weight` also unlearns short refusals to
-  the same forget prompts in stage 1, -min(NLL(refusal | x), cap), so that negation brings refusals instead.
+- The contrast. What is left when compliance is subtracted may be babble. `refusal_weight` also unlearns short refusals
+  to the same forget prompts in stage 1, -min(NLL(refusal | x), cap), so that negation brings refusals instead.
 - K = 1 answer a row and step instead of 5: the same expectation at a third of the cost of a step.
 """
 
@@ -52,7 +52,7 @@ class SKU(Method):
 
     gd_weight: float = 1.0
     rd_weight: float = 1.0
-    refusal_weight: float = 0.3
+    refusal_weight: float = 0.4
     refusal_cap: float = 5.0
     pd_weight: float = 1.0
     pd_mode: Literal["preserve", "diverge", "off"] = "preserve"
@@ -61,10 +61,19 @@ class SKU(Method):
     mismatched: int = 1  # an option here, a constant elsewhere
 
     def __post_init__(self) -> None:
-        for name in ("gd_weight", "rd_weight", "refusal_weight", "refusal_cap", "pd_weight", "pd_anchor", "pd_cap", "mismatched"):
+        for name in (
+            "gd_weight",
+            "rd_weight",
+            "refusal_weight",
+            "refusal_cap",
+            "pd_weight",
+            "pd_anchor",
+            "pd_cap",
+            "mismatched",
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(f"method.{name}={getattr(self, name)}: give 0 or more")
-        if not self.roles or self.roles == ("retain",):
+        if not {"forget", "mismatch"} & set(self.roles):
             raise ConfigError("method.gd_weight and method.rd_weight are both 0: nothing harmful would be learnt")
 
     @property
