@@ -67,6 +67,15 @@ def test_the_margin_leaves_room():
     assert [g.name for g in check_costs(scores(), edited, GateOptions(), margin=0.15) if not g.passed] == ["retain_kl"]
 
 
+def test_with_a_margin_one_answer_more_of_few_is_within():
+    few = {"degenerate_rate_retain": Score(1 / 16, 0, 1, 16, 0, "rate", False)}
+    none = {"degenerate_rate_retain": Score(0.0, 0, 1, 16, 0, "rate", False)}
+    two = {"degenerate_rate_retain": Score(2 / 16, 0, 1, 16, 0, "rate", False)}
+    assert check_costs(none, few, GateOptions(), margin=0.15)[0].passed
+    assert not check_costs(none, two, GateOptions(), margin=0.15)[0].passed
+    assert not check_costs(none, few, GateOptions())[0].passed
+
+
 @pytest.mark.parametrize("options", [{"margin": 1.0}, {"margin": -0.1}, {"perplexity_ratio": 0.9}])
 def test_options_out_of_range(options: dict):
     with pytest.raises(ConfigError, match=r"gates\."):
