@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from skunlearn.errors import ModelError
 
 FORMAT = "skunlearn-task-vector-1"
+HEADER = "skunlearn"
 
 
 @dataclass(frozen=True)
@@ -199,7 +200,8 @@ class TaskVector:
                 tensors[f"{name}::right"] = delta.right_RI.contiguous()
             else:
                 tensors[name] = delta.contiguous()
-        header = {"format": FORMAT, "safety": repr(self.safety), "lineage": json.dumps(lineage, sort_keys=True)}
+        facts = {"format": FORMAT, "safety": self.safety, "lineage": lineage}
+        header = {HEADER: json.dumps(facts, sort_keys=True)}  # one key: safetensors keeps no order of several
         partial = path.with_suffix(".partial")
         partial.touch(mode=0o600)
         save_file(tensors, partial, metadata=header)
@@ -215,7 +217,7 @@ class TaskVector:
         """
         try:
             with safe_open(str(path), framework="pt") as file:
-                header = file.metadata() or {}
+                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: not a readable task vector: {error}") from error
