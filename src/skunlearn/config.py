@@ -70,7 +70,7 @@ class Run:
 
     def as_dict(self) -> Tree:
         """Plain values, every default written out."""
-        method = {"name": self.method_name, **asdict(self.make_method())}  # type: ignore[call-overload]
+        method = {"name": self.method_name, **asdict(self.make_method())}
         tree: Tree = yaml.safe_load(yaml.safe_dump(_plain(asdict(self) | {"method": method})))
         return tree
 

@@ -1,6 +1,5 @@
 """LM: a causal model with its tokenizer and template."""
 
-import copy
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -87,10 +86,6 @@ class LM:
         with whole_folder(Path(folder)) as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)
-
-    def copy(self) -> "LM":
-        """A second model with weights of its own."""
-        return LM(copy.deepcopy(self.model), self.tokenizer, self.name, self.fingerprint)
 
 
 def load(name: str | Path, options: LoadOptions | None = None, progress: Progress | None = None) -> LM:

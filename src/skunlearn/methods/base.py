@@ -1,5 +1,6 @@
 """What a method is: which losses on which rows, and the sign of the edit."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,8 @@ class Scored:
     base_logits_NV: torch.Tensor | None = None
 
 
-class Method:
+@dataclass(frozen=True)
+class Method(ABC):
     """The base of all methods, which are frozen dataclasses of their options.
 
     Attributes:
@@ -33,9 +35,9 @@ class Method:
     edit_scale: ClassVar[float]
 
     @property
+    @abstractmethod
     def roles(self) -> tuple[str, ...]:
         """Which rows a step takes: any of "forget", "mismatch", "refusal", "retain"."""
-        raise NotImplementedError
 
     @property
     def referenced(self) -> tuple[str, ...]:
@@ -47,6 +49,6 @@ class Method:
         """K: mismatched answers for each forget row, when "mismatch" is among the roles."""
         return 0
 
+    @abstractmethod
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """The weighted terms, whose sum is minimised, by the names that logs and plots show."""
-        raise NotImplementedError
