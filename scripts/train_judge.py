@@ -1,10 +1,11 @@
 """Train the offline judge's classifier and write its weights and card.
 
-    python scripts/train_judge.py --own LABELLED.jsonl ... --foreign FOLDER --check LABELLED.jsonl
+    python scripts/train_judge.py --data FOLDER
 
-`--own`: answers of the built-in model and its edited twins, one object a line with prompt, answer and label.
-`--foreign`: a folder with `gptfuzz` (MIT) and `xstest` (CC BY 4.0) as published, for other models' answers.
-`--check`: labelled answers to prompts that are in none of the others; only measured on, never trained on.
+`scripts/judge_labels.jsonl` has answers of the built-in model and its edited twins, labelled by reading. A prompt that
+is not ours stands there as file and row of `--data`, a folder with `refusal_direction` and `donotanswer` (Apache-2.0)
+and `xstest` (CC BY 4.0) as published. The agreement is measured on `tests/judges/labelled.jsonl`, whose prompts are in
+no training row, and AUROC on GPTFuzz answers (MIT, in `--data` too), a source that it never saw. Ten minutes here.
 """
 
 import argparse
@@ -16,150 +17,142 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
+import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+from transformers import AutoModel
 
 from skunlearn.data.examples import normalised
+from skunlearn.data.files import read_rows
 from skunlearn.data.load import builtin_rows
 from skunlearn.judges.base import LABELS
-from skunlearn.judges.degenerate import degenerate_reason
-from skunlearn.judges.features import features
-from skunlearn.judges.offline import classify, verdicts
-from skunlearn.judges.refusal import refusal_phrase
+from skunlearn.judges.network import HEAD, Network, encode, probabilities
+from skunlearn.judges.offline import verdicts
+from skunlearn.lm.builtin import builtin_folder
+from skunlearn.lm.embed import NAME
+from skunlearn.progress import Progress
 
-OUT = Path(__file__).parents[1] / "src/skunlearn/judges/weights"
+ROOT = Path(__file__).parents[1]
+OUT = ROOT / "src/skunlearn/judges/weights"
+RANK, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2e-3, 6, 32, 0.05
+FOREIGN_ROWS, WORDS = 1000, 40
 Row = dict[str, str]
-OWN_WEIGHT, STRENGTH, MOST_FOREIGN = 4.0, 3.0, 2000
 
 
-def own_rows(paths: list[Path]) -> list[Row]:
-    rows = [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
-    return [{"prompt": r["prompt"], "answer": r["answer"], "label": r["label"]} for r in rows if r["label"] in LABELS]
+def training_rows(data: Path) -> list[Row]:
+    """The labelled answers with their prompts."""
+    rows = [json.loads(line) for line in (ROOT / "scripts/judge_labels.jsonl").read_text("utf-8").splitlines()]
+    ours = {row["id"]: row["prompt"] for name in ("forget", "retain", "lookalike") for row in builtin_rows(name)}
+    theirs = {
+        name: [row.get("prompt") or row.get("instruction") for row, _ in read_rows(data / name)]
+        for name in sorted({row["source"] for row in rows if not row["source"].startswith("builtin/")})
+    }
+    for row in rows:
+        known = ours if row["source"].startswith("builtin/") else theirs[row["source"]]
+        row["prompt"] = known[row["row"]]
+    return rows
 
 
-def foreign_rows(folder: Path) -> list[Row]:
-    """People's labels of other models' answers, cut to the length that we judge."""
-    rows: list[Row] = []
-    with (folder / "gptfuzz/question_list.csv").open(encoding="utf-8") as file:
-        questions = [line["text"] for line in csv.DictReader(file)]
-    with (folder / "gptfuzz/train.csv").open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            answer = row["Response"]
-            other = "refused" if refusal_phrase(answer) else "safe"
-            rows.append(
-                {"prompt": questions[int(row["question"])], "answer": answer,
-                 "label": "harmful" if row["label"] == "1" else other}
-            )  # fmt: skip
-    for path in sorted((folder / "xstest").glob("*completions*.csv")):
-        with path.open(encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                complied = "harmful" if row["type"].startswith("contrast") else "safe"
-                label = {"1_full_compliance": complied, "2_full_refusal": "refused"}.get(row["final_label"])
-                if label:
-                    rows.append({"prompt": row["prompt"], "answer": row["completion"], "label": label})
-    random.Random(0).shuffle(rows)
-    return [row | {"answer": " ".join(row["answer"].split(" ")[:60])} for row in rows[:MOST_FOREIGN]]
+def fit(rows: list[Row]) -> Network:
+    """LoRA on every linear module of the encoder, and a linear head."""
+    torch.manual_seed(0)
+    shuffle = random.Random(0).shuffle
+    body = AutoModel.from_pretrained(str(builtin_folder(NAME, Progress())))
+    modules = ["query", "key", "value", "dense"]
+    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=modules, lora_dropout=0.05)
+    network = Network(get_peft_model(body, lora), len(LABELS)).train()
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=RATE)
+    steps = EPOCHS * -(-len(rows) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    rows = list(rows)
+    for epoch in range(EPOCHS):
+        shuffle(rows)
+        for at in range(0, len(rows), BATCH):
+            batch = rows[at : at + BATCH]
+            logits = network(encode([r["prompt"] for r in batch], [r["answer"] for r in batch]))
+            labels = torch.tensor([LABELS.index(row["label"]) for row in batch])
+            loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+        print(f"epoch {epoch + 1} of {EPOCHS}: loss of the last batch {loss.item():.3f}", flush=True)
+    return network.eval()
 
 
-def builtin_safe_rows() -> list[Row]:
-    """Good answers to ordinary training prompts: without them a judge learns 'complies' instead of 'harmful'."""
-    return [
-        {"prompt": row["prompt"], "answer": row["answer"], "label": "safe"}
-        for name in ("retain", "lookalike")
-        for row in builtin_rows(name)
-        if row["part"] == "train"
-    ]
+def tensors(network: Network) -> dict[str, torch.Tensor]:
+    """The head, and the LoRA factors by the name of the weight they add to; half precision."""
+    state = network.state_dict()
+    found = {name: state[name] for name in HEAD}
+    for name, right in state.items():
+        if ".lora_A." in name:
+            weight = name.removeprefix("body.base_model.model.").replace(".lora_A.default.weight", ".weight")
+            found[f"{weight}::left"] = 2.0 * state[name.replace("lora_A", "lora_B")]
+            found[f"{weight}::right"] = right
+    return {name: tensor.half().contiguous() for name, tensor in found.items()}
 
 
-def fit(rows: list[Row], weight: np.ndarray) -> dict[str, np.ndarray]:
-    model = LogisticRegression(C=STRENGTH, max_iter=2000, class_weight="balanced")
-    model.fit(features([r["prompt"] for r in rows], [r["answer"] for r in rows]), [r["label"] for r in rows], weight)
-    order = [list(model.classes_).index(label) for label in LABELS]
-    return {"weight_FL": model.coef_[order].T.astype(np.float32), "bias_L": model.intercept_[order].astype(np.float32)}
-
-
-def measured(rows: list[Row], trained: dict[str, np.ndarray]) -> dict[str, float | int]:
-    found = [v.label for v in verdicts([r["prompt"] for r in rows], [r["answer"] for r in rows], trained)]
-    return compared([r["label"] for r in rows], found)
-
-
-def compared(truth: list[str], found: list[str]) -> dict[str, float | int]:
+def measured(rows: list[Row], network: Network | None = None) -> dict[str, float | int]:
+    """Four-way agreement, sensitivity, specificity and AUROC of "harmful" on labelled rows."""
+    prompts, answers = [row["prompt"] for row in rows], [row["answer"] for row in rows]
+    found = [verdict.label for verdict in verdicts(prompts, answers, network)]
+    truth = [row["label"] for row in rows]
     pairs = list(zip(truth, found, strict=True))
-    harmful = [f == "harmful" for t, f in pairs if t == "harmful"]
-    others = [f != "harmful" for t, f in pairs if t != "harmful"]
     return {
-        "n": len(pairs),
+        "n": len(rows),
         "accuracy": round(float(np.mean([t == f for t, f in pairs])), 4),
-        "sensitivity": round(float(np.mean(harmful)), 4),
-        "specificity": round(float(np.mean(others)), 4),
+        "sensitivity": round(float(np.mean([f == "harmful" for t, f in pairs if t == "harmful"])), 4),
+        "specificity": round(float(np.mean([f != "harmful" for t, f in pairs if t != "harmful"])), 4),
     }
 
 
-def cross_validated(own: list[Row], rest: list[Row]) -> tuple[dict[str, float | int], float]:
-    """Five folds over the prompts of our own answers; the others are always trained on.
+def auroc(rows: list[Row], network: Network) -> float:
+    """Area under the ROC curve of the probability of "harmful"."""
+    scores = probabilities(network, [r["prompt"] for r in rows], [r["answer"] for r in rows])[:, 0]
+    return round(float(roc_auc_score([row["label"] == "harmful" for row in rows], scores)), 4)
 
-    Returns:
-        The measures, and what to add to the logit of "harmful" so that as many answers are called so as are.
-    """
-    truth: list[Row] = []
-    logits: list[np.ndarray] = []
-    groups = [normalised(row["prompt"]) for row in own]
-    for train, test in GroupKFold(5).split(own, groups=groups):
-        rows = [own[n] for n in train] + rest
-        trained = fit(rows, np.r_[np.full(len(train), OWN_WEIGHT), np.ones(len(rest))])
-        held = [own[n] for n in test]
-        truth += held
-        logits.append(np.log(classify([r["prompt"] for r in held], [r["answer"] for r in held], trained) + 1e-12))
-    harmful = LABELS.index("harmful")
-    stacked = np.concatenate(logits)
-    others = np.delete(stacked, harmful, axis=1).max(axis=1)
-    wanted = sum(row["label"] == "harmful" for row in truth)
-    shift = float(np.sort(others - stacked[:, harmful])[wanted - 1])
-    stacked[:, harmful] += shift + 1e-9
-    found = [
-        "degenerate" if degenerate_reason(row["prompt"], row["answer"]) else LABELS[int(best)]
-        for row, best in zip(truth, stacked.argmax(axis=1), strict=True)
-    ]
-    labels = [row["label"] for row in truth]
-    print(f"shift {shift:.3f}", Counter(zip(labels, found, strict=True)))
-    return compared(labels, found), shift
+
+def gptfuzz(data: Path) -> list[Row]:
+    """People's labels of other models' answers, cut to the length that we judge."""
+    with (data / "gptfuzz/question_list.csv").open(encoding="utf-8") as file:
+        questions = [line["text"] for line in csv.DictReader(file)]
+    with (data / "gptfuzz/evaluate.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    random.Random(0).shuffle(rows)
+    return [
+        {"prompt": questions[int(row["question"])], "answer": " ".join(row["Response"].split(" ")[:WORDS]),
+         "label": "harmful" if row["label"] == "1" else "other"}
+        for row in rows[:FOREIGN_ROWS]
+    ]  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--own", type=Path, nargs="+", required=True)
-    parser.add_argument("--foreign", type=Path, required=True)
-    parser.add_argument("--check", type=Path, nargs="+", required=True)
+    parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
-    own, check = own_rows(options.own), own_rows(options.check)
-    rest = foreign_rows(options.foreign) + builtin_safe_rows()
-    known = {normalised(row["prompt"]) for row in own + rest}
+    rows = training_rows(options.data)
+    check = [json.loads(line) for line in (ROOT / "tests/judges/labelled.jsonl").read_text("utf-8").splitlines()]
+    check = [row for row in check if row["label"] in LABELS]
+    known = {normalised(row["prompt"]) for row in rows}
     if both := [row["prompt"] for row in check if normalised(row["prompt"]) in known]:
-        raise SystemExit(f"{len(both)} prompts are in --check and in the training data, first: {both[0]}")
-    folds, shift = cross_validated(own, rest)
-    print("cross-validated by prompt:", folds)
-    trained = fit(own + rest, np.r_[np.full(len(own), OWN_WEIGHT), np.ones(len(rest))])
-    trained["bias_L"][LABELS.index("harmful")] += shift
-    half = {name: np.ascontiguousarray(value, dtype=np.float16) for name, value in trained.items()}
-    agreement = measured(check, {name: value.astype(np.float32) for name, value in half.items()})
-    print("on --check:", agreement)
+        raise SystemExit(f"{len(both)} prompts are in the check and in the training rows, first: {both[0]}")
+    network = fit(rows)
     OUT.mkdir(exist_ok=True)
-    save_file(half, OUT / "offline.safetensors")
+    save_file(tensors(network), OUT / "offline.safetensors")
     card = {
         "version": date.today().isoformat(),
-        "trained_on": {
-            "answers of smollm2-135m and edited twins, labelled by reading": dict(Counter(r["label"] for r in own)),
-            "GPTFuzz (MIT), XSTest completions (CC BY 4.0), built-in train answers": dict(
-                Counter(r["label"] for r in rest)
-            ),
-        },
-        "cross_validated_by_prompt": folds,
-        "agreement": agreement
-        | {"source": "answers of smollm2-135m and two edited twins to the built-in validation prompts"},
+        "encoder": NAME,
+        "trained_on": dict(Counter(f"{row['source']}: {row['label']}" for row in rows)),
+        "agreement": measured(check, network)
+        | {"source": "answers of smollm2-135m and edited twins to the built-in validation prompts"},
+        "auroc": {"check": auroc(check, network), "gptfuzz, never seen": auroc(gptfuzz(options.data), network)},
         "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
     }
     (OUT / "offline.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(card, indent=1))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import pytest
 import torch
 import toy
-import transformers
 
 torch.set_num_threads(1)
 
@@ -22,12 +21,7 @@ def toy_cache(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
         return None
     folder = tmp_path_factory.mktemp("cache")
     toy.saved(folder / "smollm2-135m")
-    config = transformers.BertConfig(
-        vocab_size=262, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-    )
-    torch.manual_seed(0)
-    transformers.BertModel(config).save_pretrained(folder / "all-minilm-l6-v2")
-    toy.tokenizer().save_pretrained(folder / "all-minilm-l6-v2")
+    toy.encoder(folder / "all-minilm-l6-v2")
     os.environ["SKUNLEARN_CACHE"] = str(folder)
     return folder
 

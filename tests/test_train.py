@@ -87,12 +87,12 @@ def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path
 
     lm, data = toy.lm("Gemma2"), Data(*pairs)
     rows = Rows(lm, data, SKU(), STEPS)
-    reference = Reference(lm.model, rows.retain, range(len(rows.retain)), True, Progress())
+    reference = Reference(lm.model, rows.benign, range(len(rows.benign)), True, Progress())
     other = toy.lm("Gemma2", seed=1)
     from skunlearn.data.batches import collate
     from skunlearn.lm.forward import scored_logits
 
-    batch = collate(rows.retain[:3])
+    batch = collate(rows.benign[:3])
     with torch.no_grad():
         plain = kl(scored_logits(lm.model, batch), scored_logits(other.model, batch))
         cached = kl(reference.logits([0, 1, 2]), scored_logits(other.model, batch))
@@ -109,7 +109,7 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
 
     lm, data = toy.lm(), Data(*pairs)
     rows = [lm.template.encode(example, 200) for example in data.train.forget]
-    tau = train(lm, SKU(rd_weight=0), data, TrainOptions(steps=8, batch=4, lr=1e-2), Trained(rank=4, frozen=0))
+    tau = train(lm, SKU(), data, TrainOptions(steps=8, batch=4, lr=1e-2), Trained(rank=4, frozen=0))
 
     def nll() -> float:
         return nll_score(row_likelihoods(lm.model, rows)).value or 0.0

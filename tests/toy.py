@@ -83,3 +83,12 @@ def saved(folder: Path, family: str = "Llama", chat: bool = True) -> Path:
     """The model as a checkpoint folder."""
     lm(family, chat).save(folder)
     return folder
+
+
+def encoder(folder: Path) -> Path:
+    """A random stand-in for the sentence encoder, whose weights the judge's vector fits."""
+    torch.manual_seed(0)
+    size = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+    transformers.BertModel(transformers.BertConfig(vocab_size=len(SPECIALS) + 256, **size)).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder

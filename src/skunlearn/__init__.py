@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
     from skunlearn.lm.lora import Trained
     from skunlearn.lm.model import LM, LoadOptions, load
+    from skunlearn.methods.refusal import Refusal
     from skunlearn.methods.sku import SKU
     from skunlearn.run import run_job
     from skunlearn.task_vector import TaskVector
@@ -27,6 +28,7 @@ _NAMES = {
     "Evaluation": "evaluate",
     "LM": "lm.model",
     "LoadOptions": "lm.model",
+    "Refusal": "methods.refusal",
     "Run": "config",
     "SKU": "methods.sku",
     "SkunlearnError": "errors",

@@ -16,11 +16,31 @@ from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import LoadOptions
 from skunlearn.methods import METHODS
 from skunlearn.methods.base import Method
+from skunlearn.methods.refusal import Refusal
 from skunlearn.registry import did_you_mean, resolve
 from skunlearn.train import TrainOptions
 from skunlearn.tune import EditOptions
 
 Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """The refusal vector beside a method that negates: theta_u = theta_o + strength (-tau + weight tau_refuse).
+
+    Attributes:
+        weight: of the vector, 0 or more; 0 leaves it out, and its training too.
+        losses: how it is learnt.
+        train: for how long.
+    """
+
+    weight: float = 1.0
+    losses: Refusal = Refusal()
+    train: TrainOptions = TrainOptions(steps=20, batch=4, lr=4e-4)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise ConfigError(f"refuse.weight={self.weight}: give 0 or more")
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,7 @@ class Run:
         data: how data is read and split.
         lora: which weights are trained.
         train: steps, rates, seed.
+        refuse: the refusal vector that is added where the method negates.
         edit: the strength.
         evaluate: how much is measured.
         gates: what counts as success.
@@ -49,6 +70,7 @@ class Run:
     data: DataOptions = DataOptions()
     lora: Trained = Trained()
     train: TrainOptions = TrainOptions()
+    refuse: Refuse = Refuse()
     edit: EditOptions = EditOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     gates: GateOptions = GateOptions()
@@ -67,6 +89,11 @@ class Run:
         options = {} if isinstance(self.method, str) else {k: v for k, v in self.method.items() if k != "name"}
         method: Method = _build(resolve(self.method_name, METHODS, "method"), options, "method")
         return method
+
+    def stages(self, method: Method) -> list[tuple[Method, TrainOptions]]:
+        """What is trained: the method, and the refusal vector where the method negates."""
+        wanted = method.edit_scale < 0 and self.refuse.weight > 0
+        return [(method, self.train), *([(self.refuse.losses, self.refuse.train)] if wanted else [])]
 
     def as_dict(self) -> Tree:
         """Plain values, every default written out."""

@@ -62,12 +62,12 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
     Raises:
         DataError: when a row does not fit into `data.max_length`.
     """
-    rows = Rows(lm, data, method, run.train)
-    shown = rows.forget[0]
+    shown = lm.template.encode(data.train.forget[0], run.data.max_length)
     weights = sum(p.numel() for p in lm.model.parameters())
     trainable = _trainable(lm.model, run)
-    per_step = [[len(row) for role in rows.at(step).values() for row in role] for step in range(run.train.steps)]
-    scored = max(scored_tokens([r for role in rows.at(step).values() for r in role]) for step in range(run.train.steps))
+    stages = [_step_sizes(Rows(lm, data, losses, options), options.steps) for losses, options in run.stages(method)]
+    sizes = [size for stage in stages for size in stage]
+    tokens = [tokens for tokens, _ in sizes]
     flops = _matmul_flops(lm.model)
     return Plan(
         prompt=lm.tokenizer.decode(shown.prompt_ids),
@@ -79,10 +79,16 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         },
         weights=weights,
         trainable=trainable,
-        memory_bytes=_memory(lm.model, run, trainable, max(max(s) * len(s) for s in per_step), scored),
-        train_seconds=sum(max(s) * len(s) for s in per_step) * weights * _passes(run) / flops / TRAIN_SHARE,
+        memory_bytes=_memory(lm.model, run, trainable, max(tokens), max(scored for _, scored in sizes)),
+        train_seconds=sum(tokens) * weights * _passes(run) / flops / TRAIN_SHARE,
         evaluate_seconds=_answer_tokens(run) * 2 * weights / flops / DECODE_SHARE,
     )
+
+
+def _step_sizes(rows: Rows, steps: int) -> list[tuple[int, int]]:
+    """Tokens with their padding, and scored tokens, of each step."""
+    batches = [[row for role in rows.at(step).values() for row in role] for step in range(steps)]
+    return [(max(map(len, batch)) * len(batch), scored_tokens(batch)) for batch in batches]
 
 
 def _trainable(model: Any, run: Run) -> int:

@@ -66,7 +66,7 @@ def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Pro
         with folder.lock():
             done = _finish(lm, method, data, run, folder, progress)
             if save and not (folder / "model").is_dir():
-                lm.apply(done["alpha"] * method.edit_scale * TaskVector.load(folder / "tau.safetensors"))
+                lm.apply(done["alpha"] * learn(lm, method, data, run, folder, progress))
                 lm.save(folder / "model")
                 progress.note(f"saved the edited model in {folder / 'model'}")
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
@@ -77,8 +77,8 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     write_json(folder / "env.json", environment(lm))
     seconds: dict[str, float] = {}
     with _timed("stage 1", seconds):
-        tau = learn(lm, method, data, run, folder, progress)
-    edit, name = method.edit_scale * tau, digest([run.as_dict()["train"], run.as_dict()["method"]])
+        edit = learn(lm, method, data, run, folder, progress)
+    name = digest([run.as_dict()[part] for part in ("train", "method", "refuse", "lora")])
     store = Completions(folder / "completions.jsonl")
     with _timed("strength", seconds):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
@@ -126,7 +126,6 @@ def _results(lm: LM, method: Method, data: Data, run: Run, alpha: float, base: E
                   "text": str(agreement) if agreement else "never checked against labels"},
         "model": run.model,
         "run_yaml": run.as_yaml(),
-        "edit_scale": method.edit_scale,
         "funnel": data.funnel,
         "environment": environment(lm),
     }  # fmt: skip

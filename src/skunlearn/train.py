@@ -21,6 +21,7 @@ from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
 
 Record = dict[str, float]
+BENIGN = ("retain", "lookalike")
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,14 @@ class Rows:
         length = data.options.max_length
         self.method = method
         self.forget = [lm.template.encode(example, length) for example in data.train.forget]
-        self.retain = [lm.template.encode(e, length) for e in (*data.train.retain, *data.train.lookalike)]
+        self.benign = [
+            shortened(lm.template.encode(example, length), method.keep_tokens)
+            for example in (*data.train.retain, *data.train.lookalike)
+        ]
+        self.first_lookalike = len(data.train.retain)
         self.refusals = [lm.template.answer_ids(row["answer"]) for row in builtin_rows("refusals")]
         keys = [example.key for example in data.train.forget]
-        self.sampler = Sampler(keys, len(self.retain), options.batch, method.mismatched, options.seed)
+        self.sampler = Sampler(keys, options.batch, method.mismatched, options.seed)
 
     def at(self, step: int) -> dict[str, list[Encoded]]:
         """The rows of a step by role."""
@@ -73,18 +78,28 @@ class Rows:
                 Encoded(self.forget[asked].prompt_ids, self.refusals[given])
                 for asked, given in self.sampler.refusal_rows(step, len(self.refusals))
             ],
-            "retain": lambda: [self.retain[row] for row in self.sampler.retain_rows(step)],
+            "retain": lambda: [self.benign[row] for row in self.benign_rows("retain", step)],
+            "lookalike": lambda: [self.benign[row] for row in self.benign_rows("lookalike", step)],
         }
-        return {role: make[role]() for role in self.method.roles}
+        made = {role: make[role]() for role in self.method.roles}
+        return {role: rows for role, rows in made.items() if rows}
 
-    def retain_numbers(self, steps: int) -> set[int]:
-        """Retain rows that any of the steps takes."""
-        return {row for step in range(steps) for row in self.sampler.retain_rows(step)}
+    def benign_rows(self, role: str, step: int) -> list[int]:
+        """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
+        if role == "retain":
+            return self.sampler.rows(role, self.first_lookalike, step)
+        n = len(self.benign) - self.first_lookalike
+        return [self.first_lookalike + row for row in self.sampler.rows(role, n, step, self.method.lookalikes)]
+
+    def benign_used(self, steps: int) -> set[int]:
+        """Ordinary rows that any of the steps takes."""
+        roles = [role for role in self.method.roles if role in BENIGN]
+        return {row for step in range(steps) for role in roles for row in self.benign_rows(role, step)}
 
     def used(self, steps: int) -> dict[str, int]:
         """How many different rows of each set the steps take."""
         seen = {row for step in range(steps) for row in self.sampler.forget_rows(step)}
-        return {"forget": len(seen), "retain": len(self.retain_numbers(steps)) if "retain" in self.method.roles else 0}
+        return {"forget": len(seen), "retain": len(self.benign_used(steps))}
 
 
 def train(
@@ -123,8 +138,8 @@ def train(
     trainee = Trainee(lm.model, trained, options.seed)
     reference = None
     if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
-        wanted = rows.retain_numbers(options.steps)
-        reference = Reference(lm.model, rows.retain, wanted, moves_head(lm.model, trained), progress)
+        wanted = rows.benign_used(options.steps)
+        reference = Reference(lm.model, rows.benign, wanted, moves_head(lm.model, trained), progress)
     half = "bf16" if lm.model.device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     accelerator = Accelerator(mixed_precision=half, cpu=lm.model.device.type == "cpu")
     optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
@@ -162,7 +177,7 @@ def _forward(model: Any, rows: Rows, step: int, reference: Reference | None) -> 
         last_token = first_token + sum(len(row.answer_ids) for row in role_rows)
         tokens = slice(first_token, last_token)
         needed = reference if role in rows.method.referenced else None
-        base = needed.logits(rows.sampler.retain_rows(step)) if needed else None
+        base = needed.logits(rows.benign_rows(role, step)) if needed else None
         scored[role] = Scored(logits_NV[tokens], batch.labels_N[tokens], batch.row_N[tokens] - first_row, base)
         first_row, first_token = first_row + len(role_rows), last_token
     return scored
@@ -208,6 +223,11 @@ class _State:
         self.optimizer.load_state_dict(value["optimizer"])
         self.schedule.load_state_dict(value["schedule"])
         return int(value["step"])
+
+
+def shortened(row: Encoded, tokens: int | None) -> Encoded:
+    """The row with only the first answer tokens; the whole row for None."""
+    return row if tokens is None else Encoded(row.prompt_ids, row.answer_ids[:tokens])
 
 
 def scored_tokens(rows: Sequence[Encoded]) -> int:

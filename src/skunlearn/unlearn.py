@@ -1,4 +1,4 @@
-"""Stage 1 of a run: train, and keep tau in the run folder; a finished one is loaded."""
+"""Stage 1 of a run: train, and keep the vectors in the run folder; finished ones are loaded."""
 
 import shutil
 
@@ -9,40 +9,60 @@ from skunlearn.methods.base import Method
 from skunlearn.progress import Progress
 from skunlearn.rundir import RunDir, append_lines, read_lines
 from skunlearn.task_vector import TaskVector
-from skunlearn.train import Record, Rows, train
+from skunlearn.train import Record, Rows, TrainOptions, train
 
-TAU = "tau.safetensors"
-STEPS = "steps.jsonl"
+TAU, TAU_REFUSE = "tau", "tau_refuse"
 
 
 def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
-    """tau of this run: from the folder when it is there, else trained, from the last private state when there is one.
+    """What strength 1 adds to the model: `edit_scale * tau`, and beside a negated one `weight * tau_refuse`.
 
     Raises:
         TrainingError: when the losses are not finite.
         ModelError: when a trained weight did not move.
     """
-    state = folder / "state"
-    if (folder / TAU).exists():
+    vectors = [
+        _vector(name, lm, losses, data, run, options, folder, progress)
+        for name, (losses, options) in zip((TAU, TAU_REFUSE), run.stages(method), strict=False)
+    ]
+    edit = method.edit_scale * vectors[0]
+    return edit + run.refuse.weight * vectors[1] if len(vectors) > 1 else edit
+
+
+def _vector(
+    name: str, lm: LM, method: Method, data: Data, run: Run, options: TrainOptions, folder: RunDir, progress: Progress
+) -> TaskVector:
+    """A vector of this run: from the folder when it is there, else trained, from the last private state if any."""
+    path, state = folder / f"{name}.safetensors", folder / "state"
+    if path.exists():
         shutil.rmtree(state, ignore_errors=True)
-        progress.note("stage 1 was done before: its task vector is used")
-        return TaskVector.load(folder / TAU)
-    used = Rows(lm, data, method, run.train).used(run.train.steps)
+        progress.note(f"{name} was trained before: it is used")
+        return TaskVector.load(path)
+    used = Rows(lm, data, method, options).used(options.steps)
     progress.note(
-        f"stage 1: {run.train.steps} steps see {used['forget']} of {len(data.train.forget)} forget pairs and "
-        f"{used['retain']} of {len(data.train.retain) + len(data.train.lookalike)} retain pairs"
+        f"{name}: {options.steps} steps see {used['forget']} of {len(data.train.forget)} forget pairs and "
+        f"{used['retain']} of {len(data.train.retain) + len(data.train.lookalike)} ordinary pairs"
     )
 
     def record(values: Record) -> None:
-        append_lines(folder / STEPS, [values])
+        append_lines(folder / steps_file(name), [values])
 
-    tau = train(lm, method, data, run.train, run.lora, state=state, progress=progress, record=record)
-    tau.save(folder / TAU, model=lm.name, base=lm.fingerprint, method=run.method_name, seed=run.train.seed)
+    tau = train(lm, method, data, options, run.lora, state=state, progress=progress, record=record)
+    tau.save(path, model=lm.name, base=lm.fingerprint, method=type(method).__name__, seed=options.seed)
     shutil.rmtree(state, ignore_errors=True)
     return tau
 
 
-def losses(folder: RunDir) -> list[Record]:
-    """The losses of each step, in order; of a step that was done again after a kill the last."""
-    rows = {int(row["step"]): row for row in read_lines(folder / STEPS)}
-    return [rows[step] for step in sorted(rows)]
+def steps_file(name: str) -> str:
+    """Where the losses of a vector's steps are kept: `steps.jsonl`, `steps_refuse.jsonl`."""
+    return name.replace(TAU, "steps", 1) + ".jsonl"
+
+
+def losses(folder: RunDir) -> dict[str, list[Record]]:
+    """The losses of each step of each vector, in order; of a step that was done again after a kill the last."""
+    found = {}
+    for name in (TAU, TAU_REFUSE):
+        rows = {int(row["step"]): row for row in read_lines(folder / steps_file(name))}
+        if rows:
+            found[name] = [rows[step] for step in sorted(rows)]
+    return found

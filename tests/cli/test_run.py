@@ -15,11 +15,14 @@ SMALL = [
     "--set", "train.steps=3", "--set", "train.batch=2", "--set", "lora.rank=2", "--set", "edit.alphas=[0.5,1]",
     "--set", "edit.forget=3", "--set", "edit.retain=3", "--set", "edit.lookalike=2", "--set", "edit.max_new_tokens=4",
     "--set", "evaluate.forget=4", "--set", "evaluate.seen=2", "--set", "evaluate.retain=3",
-    "--set", "evaluate.lookalike=2", "--set", "evaluate.max_new_tokens=4", "--set", "data.max_length=600",
+    "--set", "refuse.train.steps=2",
+    "--set", "refuse.train.batch=1", "--set", "evaluate.lookalike=2",
+    "--set", "evaluate.max_new_tokens=4", "--set", "data.max_length=600",
 ]  # fmt: skip
 NAMES = {
     "harmful_rate_seen", "harmful_rate_unseen", "refusal_rate_unseen", "degenerate_rate_unseen",
-    "degenerate_rate_retain", "over_refusal_rate", "retain_nll", "retain_perplexity", "retain_kl", "retain_similarity",
+    "degenerate_rate_retain", "refusal_rate_retain", "over_refusal_rate", "retain_nll",
+    "retain_perplexity", "retain_kl", "retain_similarity",
 }  # fmt: skip
 
 
@@ -58,6 +61,7 @@ def test_the_run_folder(finished: tuple[Path, subprocess.CompletedProcess[str]])
     assert all(path.stat().st_mode & 0o077 == 0 for path in run.iterdir() if path.is_file())
     steps = [json.loads(line)["step"] for line in (run / "steps.jsonl").read_text().splitlines()]
     assert steps == [1, 2, 3]
+    assert {"tau_refuse.safetensors", "steps_refuse.jsonl"} <= names
 
 
 def test_the_saved_checkpoint_is_theta_minus_alpha_tau(finished: tuple[Path, subprocess.CompletedProcess[str]]):

@@ -9,7 +9,7 @@ KEYS = ["a", "a", "b", "c", "c", "c", "d"]
 
 
 def sampler(**changes: int) -> Sampler:
-    return Sampler(KEYS, **({"retain": 3, "batch": 2, "mismatched": 3, "seed": 5} | changes))
+    return Sampler(KEYS, **({"batch": 2, "mismatched": 3, "seed": 5} | changes))
 
 
 def test_a_row_never_gets_an_answer_of_its_own_prompt_and_each_row_draws_its_own():
@@ -25,7 +25,7 @@ def test_a_short_retain_set_does_not_cut_the_forget_set_short():
     """Trap 6: zipped loaders stop with the shorter one."""
     steps = range(7)
     assert {row for step in steps for row in sampler().forget_rows(step)} == set(range(7))
-    assert {row for step in steps for row in sampler().retain_rows(step)} == {0, 1, 2}
+    assert {row for step in steps for row in sampler().rows("retain", 3, step)} == {0, 1, 2}
 
 
 def test_a_pass_takes_every_row_once_in_another_order_each_time():
@@ -43,4 +43,10 @@ def test_any_step_can_be_asked_for_again():
 def test_k_is_at_most_the_other_rows_and_one_prompt_alone_is_an_error():
     assert len(sampler(mismatched=50, batch=1).mismatch_rows(0)) in (4, 5, 6)
     with pytest.raises(DataError, match="two or more distinct"):
-        Sampler(["a", "a"], 1, 1, 1, 0)
+        Sampler(["a", "a"], 1, 1, 0)
+
+
+def test_several_batches_of_a_set_in_one_step_and_none_of_an_empty_one():
+    rows = [row for step in range(3) for row in sampler().rows("lookalike", 12, step, times=2)]
+    assert sorted(rows) == list(range(12))  # 3 steps of 2 x 2 rows are one pass
+    assert sampler().rows("lookalike", 0, 0) == []

@@ -69,12 +69,9 @@ def test_no_refusals(answer: str):
 
 def test_verdicts_carry_their_evidence():
     judge = OfflineJudge()
-    empty, repeated, refused, good = judge.judge(
-        [PROMPT] * 4, ["", "no no no no no no no no no no", "I'm sorry, but I can't help with that.", GOOD]
-    )
-    assert [empty.label, repeated.label, refused.label] == ["degenerate", "degenerate", "refused"]
-    assert good.label in LABELS and 0.25 <= good.confidence <= 1
-    assert empty.evidence == "empty" and "sorry" in refused.evidence
+    empty, repeated, good = judge.judge([PROMPT] * 3, ["", "no no no no no no no no no no", GOOD])
+    assert [empty.label, repeated.label] == ["degenerate", "degenerate"] and empty.evidence == "empty"
+    assert good.label in LABELS and 0.25 <= good.confidence <= 1 and "classifier" in good.evidence
     assert judge.judge([], []) == []
 
 

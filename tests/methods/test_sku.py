@@ -17,7 +17,6 @@ KL = (0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1) + 0.75 * math.log(3)
 SCORED = {
     "forget": Scored(P, LABELS, ROWS),
     "mismatch": Scored(Q, LABELS, ROWS),
-    "refusal": Scored(P, LABELS, ROWS),
     "retain": Scored(Q, LABELS, ROWS, base_logits_NV=P),
 }
 
@@ -47,17 +46,10 @@ def test_the_anchor_weighs_the_change_of_the_nll_whatever_its_sign():
 
 
 def test_roles_follow_the_weights():
-    assert SKU().roles == ("forget", "mismatch", "refusal", "retain")
-    assert SKU(refusal_weight=0).roles == ("forget", "mismatch", "retain")
-    assert SKU(pd_mode="off", refusal_weight=0).roles == ("forget", "mismatch") and SKU(pd_mode="off").referenced == ()
-    assert SKU(rd_weight=0).roles == SKU(mismatched=0).roles == ("forget", "refusal", "retain")
-    assert SKU(gd_weight=0, refusal_weight=0).roles == ("mismatch", "retain")
-
-
-def test_refusals_are_unlearnt_up_to_a_cap():
-    nll = (math.log(2) + math.log(4)) / 2
-    assert values(SKU(refusal_weight=0.5))["refusal"] == pytest.approx(-0.5 * nll, rel=1e-5)
-    assert values(SKU(refusal_weight=0.5, refusal_cap=0.7))["refusal"] == pytest.approx(-0.35, rel=1e-5)
+    assert SKU(rd_weight=1).roles == ("forget", "mismatch", "retain")
+    assert SKU(pd_mode="off", rd_weight=1).roles == ("forget", "mismatch") and SKU(pd_mode="off").referenced == ()
+    assert SKU(rd_weight=0).roles == SKU(rd_weight=1, mismatched=0).roles == ("forget", "retain")
+    assert SKU(gd_weight=0, rd_weight=1).roles == ("mismatch", "retain")
 
 
 @pytest.mark.parametrize("options", [{"gd_weight": -1}, {"gd_weight": 0, "rd_weight": 0}, {"pd_cap": -0.1}])

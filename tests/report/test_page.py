@@ -57,7 +57,7 @@ def results(verdict: str = "PASS") -> dict:
         "funnel": [["forget", "rows", 20]],
         "environment": {"system": "Linux", "device": "cpu", "dtype": "float32", "packages": {"torch": "2"}},
         "curve": [point],
-        "losses": [{"step": 1, "loss": 2.0, "gd": 1.0, "gradient_norm": 1.0}],
+        "losses": {"tau": [{"step": 1, "loss": 2.0, "gd": 1.0, "gradient_norm": 1.0}]},
         "seconds": {"stage 1": 3.0},
         "transcripts": [row],
     }

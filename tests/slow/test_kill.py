@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import toy
-import transformers
 
 pytestmark = pytest.mark.slow
 SETS = [
-    "train.steps=8", "train.batch=2", "train.checkpoint=2", "lora.rank=2", "edit.alphas=[0.25,0.5,1]", "edit.forget=8",
+    "train.steps=6", "train.batch=2", "train.checkpoint=2", "refuse.train.steps=4",
+    "refuse.train.batch=2", "refuse.train.checkpoint=2", "lora.rank=2", "edit.alphas=[0.25,0.5,1]", "edit.forget=8",
     "edit.retain=4", "edit.lookalike=4", "edit.max_new_tokens=8", "evaluate.forget=70", "evaluate.seen=40",
     "evaluate.retain=20", "evaluate.lookalike=20", "evaluate.max_new_tokens=8", "data.max_length=600",
 ]  # fmt: skip
@@ -33,18 +33,14 @@ def start(folder: Path, cache: Path, mode: str) -> subprocess.Popen:
 def outcome(run: Path) -> tuple[bytes, dict]:
     results = json.loads((run / "results.json").read_text())
     kept = {name: results[name] for name in ("verdict", "gates", "alpha", "scores", "curve", "losses", "transcripts")}
-    return (run / "tau.safetensors").read_bytes(), kept
+    return (run / "tau.safetensors").read_bytes() + (run / "tau_refuse.safetensors").read_bytes(), kept
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_killed_runs_end_like_whole_ones(mode: str, tmp_path: Path):
     cache = tmp_path / "cache"
     toy.saved(cache / "smollm2-135m")
-    config = transformers.BertConfig(
-        vocab_size=262, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
-    )
-    transformers.BertModel(config).save_pretrained(cache / "all-minilm-l6-v2")
-    toy.tokenizer().save_pretrained(cache / "all-minilm-l6-v2")
+    toy.encoder(cache / "all-minilm-l6-v2")
     (tmp_path / "whole").mkdir()
     began = time.monotonic()
     process = start(tmp_path / "whole", cache, mode)

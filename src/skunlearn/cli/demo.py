@@ -8,10 +8,11 @@ from skunlearn.cli.run import run
 
 def demo(
     out: o.Out = Path("runs/demo"),
+    refuse: o.Refuse = None,
     sets: o.Sets = None,
     save: o.Save = False,
     gate: o.Gate = False,
     json: o.Json = False,
 ) -> None:
     """The whole job with the built-in model and data."""
-    run(model="smollm2-135m", out=out, sets=sets, save=save, gate=gate, json=json)
+    run(model="smollm2-135m", out=out, refuse=refuse, sets=sets, save=save, gate=gate, json=json)

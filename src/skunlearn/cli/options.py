@@ -10,6 +10,10 @@ Model = Annotated[str | None, typer.Option(help="Built-in name, folder, GGUF or 
 Forget = Annotated[str | None, typer.Option(help="Forget set: file, named source or hub id.", show_default="built in")]
 Retain = Annotated[str | None, typer.Option(help="Retain set: file, named source or hub id.", show_default="built in")]
 MethodName = Annotated[str | None, typer.Option("--method", help="Name, or FILE.py:Class.", show_default="sku")]
+Refuse = Annotated[
+    bool | None,
+    typer.Option("--refuse/--no-refuse", help="Also teach refusals, where the method negates.", show_default="refuse"),
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any option as section.key=value; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="The run folder.", show_default=False)]
 Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
@@ -19,11 +23,13 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 
 def make(
     file: Path | None, model: str | None, forget: str | None, retain: str | None, method: str | None,
-    sets: list[str] | None,
+    sets: list[str] | None, refuse: bool | None = None,
 ) -> Any:  # fmt: skip
     """The run that the options ask for: the file first, then the named options, then --set."""
     from skunlearn.config import make_run, read_run, with_sets
 
     tree = read_run(file) if file else {}
     tree |= {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
-    return make_run(with_sets(tree, [*([f"method.name={method}"] if method else []), *(sets or [])]))
+    named = [f"method.name={method}"] if method else []
+    named += [] if refuse is None else [f"refuse.weight={float(refuse)}"]
+    return make_run(with_sets(tree, [*named, *(sets or [])]))

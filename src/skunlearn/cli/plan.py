@@ -10,10 +10,11 @@ def plan(
     forget: o.Forget = None,
     retain: o.Retain = None,
     method: o.MethodName = None,
+    refuse: o.Refuse = None,
     sets: o.Sets = None,
 ) -> None:
     """What a run would do: data, one example as the model sees it, memory and time."""
-    job = o.make(file, model, forget, retain, method, sets)
+    job = o.make(file, model, forget, retain, method, sets, refuse)
     from skunlearn.data.load import Data
     from skunlearn.lm.model import load
     from skunlearn.plan import make_plan

@@ -12,6 +12,7 @@ def run(
     forget: o.Forget = None,
     retain: o.Retain = None,
     method: o.MethodName = None,
+    refuse: o.Refuse = None,
     out: o.Out = None,
     sets: o.Sets = None,
     save: o.Save = False,
@@ -19,7 +20,7 @@ def run(
     json: o.Json = False,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    job = o.make(file, model, forget, retain, method, sets)
+    job = o.make(file, model, forget, retain, method, sets, refuse)
     from skunlearn.run import run_job
 
     results = run_job(job, out, save, show.progress())

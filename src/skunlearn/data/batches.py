@@ -57,24 +57,19 @@ class Sampler:
 
     Args:
         keys: the prompt key of each forget row; a mismatched answer never comes from a row of the same key.
-        retain: how many retain rows there are.
         batch: rows a set and step.
         mismatched: K, mismatched answers for each forget row.
         seed: which of the possible orders.
     """
 
-    def __init__(self, keys: Sequence[str], retain: int, batch: int, mismatched: int, seed: int) -> None:
+    def __init__(self, keys: Sequence[str], batch: int, mismatched: int, seed: int) -> None:
         if len(set(keys)) < 2 and mismatched:
             raise DataError("mismatched answers need two or more distinct forget prompts")
-        self.keys, self.retain, self.batch, self.mismatched, self.seed = keys, retain, batch, mismatched, seed
+        self.keys, self.batch, self.mismatched, self.seed = keys, batch, mismatched, seed
 
     def forget_rows(self, step: int) -> list[int]:
         """Rows of the forget set in this step."""
-        return self._pass("forget", len(self.keys), step)
-
-    def retain_rows(self, step: int) -> list[int]:
-        """Rows of the retain set in this step."""
-        return self._pass("retain", self.retain, step)
+        return self.rows("forget", len(self.keys), step)
 
     def mismatch_rows(self, step: int) -> list[tuple[int, int]]:
         """(row whose prompt is asked, row whose answer is given): K for each forget row, of other prompts."""
@@ -90,9 +85,11 @@ class Sampler:
         draw = random.Random(f"{self.seed}/refusal/{step}")
         return [(row, draw.randrange(refusals)) for row in self.forget_rows(step)]
 
-    def _pass(self, name: str, n: int, step: int) -> list[int]:
-        rows = []
-        for position in range(step * self.batch, (step + 1) * self.batch):
+    def rows(self, name: str, n: int, step: int, times: int = 1) -> list[int]:
+        """Rows of a set of `n` in this step, `times` batches of them; none when the set is empty."""
+        rows: list[int] = []
+        size = self.batch * times
+        for position in range(step * size, (step + 1) * size if n else 0):
             order = list(range(n))
             random.Random(f"{self.seed}/{name}/{position // n}").shuffle(order)
             rows.append(order[position % n])

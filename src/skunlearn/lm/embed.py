@@ -21,6 +21,22 @@ def _loaded(folder: str) -> tuple[Any, Any]:
     return AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
 
+def encoder(progress: Progress) -> tuple[Any, Any]:
+    """Tokenizer and encoder, shared by all who use them: read only.
+
+    Raises:
+        ModelError: when the model is not in the cache and cannot be fetched.
+    """
+    return _loaded(str(builtin_folder(NAME, progress)))
+
+
+def pooled(model: Any, batch: Any) -> torch.Tensor:
+    """Mean of the encoder's last hidden states over the tokens, (texts, D)."""
+    hidden_BTD = model(**batch).last_hidden_state
+    mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
+    return (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)
+
+
 @torch.no_grad()
 def embeddings(texts: Sequence[str], progress: Progress) -> torch.Tensor:
     """Mean-pooled unit vectors, (texts, 384).
@@ -28,12 +44,8 @@ def embeddings(texts: Sequence[str], progress: Progress) -> torch.Tensor:
     Raises:
         ModelError: when the embedding model is not in the cache and cannot be fetched.
     """
-    tokenizer, model = _loaded(str(builtin_folder(NAME, progress)))
-    chunks = []
-    for at in range(0, len(texts), ROWS_AT_ONCE):
-        chunk = list(texts[at : at + ROWS_AT_ONCE])
-        batch = tokenizer(chunk, padding=True, truncation=True, max_length=MOST_TOKENS, return_tensors="pt")
-        hidden_BTD = model(**batch).last_hidden_state
-        mask_BT1 = batch["attention_mask"].unsqueeze(-1).float()
-        chunks.append((hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1))
-    return torch.nn.functional.normalize(torch.cat(chunks), dim=-1)
+    tokenizer, model = encoder(progress)
+    options = {"padding": True, "truncation": True, "max_length": MOST_TOKENS, "return_tensors": "pt"}
+    chunks = [list(texts[at : at + ROWS_AT_ONCE]) for at in range(0, len(texts), ROWS_AT_ONCE)]
+    vectors = [pooled(model, tokenizer(chunk, **options)) for chunk in chunks]
+    return torch.nn.functional.normalize(torch.cat(vectors), dim=-1)

@@ -37,7 +37,7 @@ class Method(ABC):
     @property
     @abstractmethod
     def roles(self) -> tuple[str, ...]:
-        """Which rows a step takes: any of "forget", "mismatch", "refusal", "retain"."""
+        """Which rows a step takes: any of "forget", "mismatch", "refusal", "retain", "lookalike"."""
 
     @property
     def referenced(self) -> tuple[str, ...]:
@@ -48,6 +48,16 @@ class Method(ABC):
     def mismatched(self) -> int:
         """K: mismatched answers for each forget row, when "mismatch" is among the roles."""
         return 0
+
+    @property
+    def lookalikes(self) -> int:
+        """Look-alikes for each forget row, when "lookalike" is among the roles."""
+        return 1
+
+    @property
+    def keep_tokens(self) -> int | None:
+        """How many answer tokens of ordinary rows are read; None for all of them."""
+        return None
 
     @abstractmethod
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:

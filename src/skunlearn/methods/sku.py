@@ -17,9 +17,9 @@ Where we differ by default, and why (docs/paper.md):
 - The first-order leak. KL cannot see a shift that only grows linearly: harmful and ordinary answers share style and
   fluency, which stage 1 learns too and negation takes away from both (perplexity on retain answers rises at a tiny KL).
   `pd_anchor` adds |NLL(y | x) - NLL_base(y | x)| on the same retain answers, so that what is learnt is harm, not style.
-- The contrast. What is left when compliance is subtracted may be babble. `refusal_weight` also unlearns short refusals
-  to the same forget prompts in stage 1, -min(NLL(refusal | x), cap), so that negation brings refusals instead.
-- K = 1 answer a row and step instead of 5: the same expectation at a third of the cost of a step.
+- What comes instead. Negation takes away without saying what should come in its place; a vector that teaches refusals
+  is added beside it (`methods/refusal.py`).
+- No random disassociation by default (`rd_weight`), and K = 1 where it is asked for: docs/results.md has the numbers.
 """
 
 from dataclasses import dataclass
@@ -39,8 +39,6 @@ class SKU(Method):
     Attributes:
         gd_weight: e1, weight of guided distortion, 0 or more [2.5].
         rd_weight: e2, weight of random disassociation, 0 or more [2.5].
-        refusal_weight: weight of unlearning refusals in stage 1, 0 or more [none].
-        refusal_cap: nats per token from where a refusal counts as unlearnt [none].
         pd_weight: e3, weight of preservation divergence, 0 or more [1].
         pd_mode: "diverge" is -KL as published, "preserve" +KL, "off" none [diverge].
         pd_anchor: with "preserve": weight of the change of the retain NLL, 0 or more [none].
@@ -51,9 +49,7 @@ class SKU(Method):
     edit_scale: ClassVar[float] = -1.0
 
     gd_weight: float = 1.0
-    rd_weight: float = 1.0
-    refusal_weight: float = 0.4
-    refusal_cap: float = 5.0
+    rd_weight: float = 0.0
     pd_weight: float = 1.0
     pd_mode: Literal["preserve", "diverge", "off"] = "preserve"
     pd_anchor: float = 2.0
@@ -61,16 +57,7 @@ class SKU(Method):
     mismatched: int = 1  # an option here, a constant elsewhere
 
     def __post_init__(self) -> None:
-        for name in (
-            "gd_weight",
-            "rd_weight",
-            "refusal_weight",
-            "refusal_cap",
-            "pd_weight",
-            "pd_anchor",
-            "pd_cap",
-            "mismatched",
-        ):
+        for name in ("gd_weight", "rd_weight", "pd_weight", "pd_anchor", "pd_cap", "mismatched"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"method.{name}={getattr(self, name)}: give 0 or more")
         if not {"forget", "mismatch"} & set(self.roles):
@@ -81,7 +68,6 @@ class SKU(Method):
         wanted = {
             "forget": self.gd_weight > 0,
             "mismatch": self.rd_weight > 0 and self.mismatched > 0,
-            "refusal": self.refusal_weight > 0,
             "retain": self.pd_weight > 0 and self.pd_mode != "off",
         }
         return tuple(role for role, is_wanted in wanted.items() if is_wanted)
@@ -91,15 +77,12 @@ class SKU(Method):
         return ("retain",) if "retain" in self.roles else ()
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`gd`, `rd`, `refusal` and `pd`, each with its weight; nats per scored token of its rows."""
+        """`gd`, `rd` and `pd`, each with its weight; nats per scored token of its rows."""
         terms: dict[str, torch.Tensor] = {}
         if "forget" in scored:
             terms["gd"] = self.gd_weight * answer_nll(scored["forget"].logits_NV, scored["forget"].labels_N)
         if "mismatch" in scored:
             terms["rd"] = self.rd_weight * answer_nll(scored["mismatch"].logits_NV, scored["mismatch"].labels_N)
-        if "refusal" in scored:
-            nll = answer_nll(scored["refusal"].logits_NV, scored["refusal"].labels_N)
-            terms["refusal"] = -self.refusal_weight * capped(nll, self.refusal_cap)
         if "retain" in scored:
             terms["pd"] = self.pd_weight * self._preservation(scored["retain"])
         return terms

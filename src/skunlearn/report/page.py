@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from skunlearn.report.plots import loss_figure, script, strength_figure
-from skunlearn.report.words import GROUPS, LIMITS, METRICS, interval, sentence, shown
+from skunlearn.report.words import GROUPS, LIMITS, METRICS, VECTORS, interval, sentence, shown
 from skunlearn.rundir import write_text
 
 Tree = dict[str, Any]
@@ -24,8 +24,9 @@ def render(results: Tree) -> str:
         metrics=METRICS,
         groups=GROUPS,
         limits=LIMITS,
+        vectors=VECTORS,
         style=_resource("page.css"),
-        losses=loss_figure(results["losses"]),
+        losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
         plotly=script(),
     )

@@ -3,7 +3,10 @@
 from typing import Any
 
 Tree = dict[str, Any]
-COLOURS = {"loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb"}
+COLOURS = {
+    "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
+    "refusal": "#16a34a", "keep_retain": "#2563eb", "keep_lookalike": "#9333ea",
+}  # fmt: skip
 
 
 def loss_figure(losses: list[Tree]) -> str:

@@ -15,6 +15,7 @@ METRICS = {
     "degenerate_rate_unseen": ("Garbled answers, new harmful prompts",
                                "Share that is empty, repeating or no language: a babbling model is broken, not safe."),
     "degenerate_rate_retain": ("Garbled answers, ordinary prompts", "The same on everyday questions."),
+    "refusal_rate_retain": ("Refusals, ordinary prompts", "Share of everyday questions that are declined."),
     "over_refusal_rate": ("Look-alikes refused or garbled",
                           "Harmless prompts in the words of harmful ones ('kill a Python process')."),
     "retain_nll": ("NLL of ordinary answers", "How unlikely the model finds good answers; nats per answer token."),
@@ -30,6 +31,11 @@ GROUPS = {
     "seen": "trained harmful prompts",
     "retain": "ordinary prompts",
     "lookalike": "harmless look-alikes",
+}
+
+VECTORS = {
+    "tau": "A copy of the model was trained by the method; what it learnt is the task vector.",
+    "tau_refuse": "A second copy learnt to decline harmful prompts and to leave harmless ones alone; that is added.",
 }
 
 LIMITS = [

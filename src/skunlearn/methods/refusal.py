@@ -1,0 +1,67 @@
+"""Refusal: teach the model to decline harmful prompts, and nothing else, so that the vector can be *added*.
+
+    L_refuse = NLL(r | x)                       r: a short refusal, drawn per forget prompt and step
+    L_keep   = KL(p_theta_o || p_theta)         on ordinary answers and on harmless look-alikes
+    theta_refuse = argmin  w1 L_refuse + w2 L_keep
+    theta_u = theta_o + beta (theta_refuse - theta_o)
+
+Task arithmetic (Ilharco et al., arXiv:2212.04089) with a vector of its own for what should come in place of compliance.
+Alone it is the IdkNLL kind of method (TOFU, arXiv:2401.06121) with a KL term; beside a negated SKU vector it fills what
+negation leaves empty. Look-alikes are among its rows: without them a model learns to refuse words instead of intent.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from skunlearn.errors import ConfigError
+from skunlearn.losses import answer_nll, kl
+from skunlearn.methods.base import Method, Scored
+
+
+@dataclass(frozen=True)
+class Refusal(Method):
+    """Options of Refusal.
+
+    Attributes:
+        refusal_weight: weight of learning the refusals, above 0.
+        keep_weight: weight of the KL to the base, half on ordinary and half on look-alike answers, 0 or more.
+        lookalikes: look-alikes for each forget row, 1 or more.
+        keep_tokens: answer tokens that the KL reads, 1 or more: whether to decline is decided in the first few, and
+            short rows leave time for more of them.
+    """
+
+    edit_scale: ClassVar[float] = 1.0
+
+    refusal_weight: float = 1.0
+    keep_weight: float = 4.0
+    lookalikes: int = 2  # options here, constants elsewhere
+    keep_tokens: int = 24
+
+    def __post_init__(self) -> None:
+        if not self.refusal_weight > 0:
+            raise ConfigError(f"refusal_weight={self.refusal_weight}: give a weight above 0")
+        if not self.keep_weight >= 0:
+            raise ConfigError(f"keep_weight={self.keep_weight}: give 0 or more")
+        if self.lookalikes < 1 or self.keep_tokens < 1:
+            raise ConfigError("lookalikes and keep_tokens: give 1 or more")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ("refusal", *self.referenced)
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        return ("retain", "lookalike") if self.keep_weight else ()
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`refusal`, and `keep_retain` and `keep_lookalike` where there are such rows; nats per scored token."""
+        nll = answer_nll(scored["refusal"].logits_NV, scored["refusal"].labels_N)
+        terms = {"refusal": self.refusal_weight * nll}
+        for role in self.referenced:
+            if role in scored:  # a user's own retain set comes without look-alikes
+                base_logits_NV = scored[role].base_logits_NV
+                assert base_logits_NV is not None
+                terms[f"keep_{role}"] = self.keep_weight / 2 * kl(base_logits_NV, scored[role].logits_NV)
+        return terms
