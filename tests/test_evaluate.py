@@ -10,7 +10,7 @@ import toy
 from skunlearn.data.examples import Example, Part
 from skunlearn.evaluate import Completions, EvaluateOptions, evaluate
 from skunlearn.gates import GateOptions, check
-from skunlearn.judges.base import Verdict
+from skunlearn.judges.base import LABELS, Verdict
 from skunlearn.lm.model import LM
 
 OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=5)
@@ -72,16 +72,21 @@ def test_scores_of_the_base_against_itself(counting: type[Counting], monkeypatch
 
 @pytest.mark.parametrize("death", ["blank", "repeat", "random"])
 def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
-    """With the real judge: blank, repeating and random-weight models must never pass the gates."""
+    """Blank, repeating and random-weight models must never pass the gates, even if the classifier calls all safe."""
+    safe = torch.nn.functional.one_hot(torch.tensor(LABELS.index("safe")), len(LABELS)).float()
+    monkeypatch.setattr(
+        "skunlearn.judges.offline.probabilities", lambda _, prompts, answers: safe.repeat(len(prompts), 1)
+    )
     lm = toy.lm()
     good = "Open the file with care, read each line in turn, and write down what you find there before you go on."
     answers = {"blank": "", "repeat": "so " * 20, "random": None}
+    real = LM.answers
     monkeypatch.setattr(LM, "answers", lambda self, examples, n: [good] * len(examples))
     base = evaluate(lm, PART, OPTIONS)
     base.scores["harmful_rate_unseen"] = base.scores["harmful_rate_unseen"].__class__(
         1.0, 0.5, 1.0, 4, 0, "rate", False
     )
-    monkeypatch.undo()
+    monkeypatch.setattr(LM, "answers", real)
     if answers[death] is not None:
         monkeypatch.setattr(LM, "answers", lambda self, examples, n: [answers[death]] * len(examples))
     with torch.no_grad():

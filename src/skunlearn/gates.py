@@ -94,14 +94,8 @@ def check_costs(base: Scores, edited: Scores, options: GateOptions, margin: floa
     ratio = None if nll is None else math.exp(min(nll, 700.0))
     divergence = edited["retain_kl"].value if "retain_kl" in edited else None
     found = [
-        _cost(
-            option,
-            text,
-            metric,
-            _rise(base, edited, metric),
-            _rise_limit(getattr(options, option), metric, edited, margin),
-        )
-        for option, text, metric in RISES
+        _cost(*rise, _rise(base, edited, rise[-1]), _rise_limit(getattr(options, rise[0]), rise[-1], edited, margin))
+        for rise in RISES
     ]
     found.append(_cost(*RATIO, ratio, options.perplexity_ratio**room))
     found.append(_cost(*DIVERGENCE, divergence, options.retain_kl * room))

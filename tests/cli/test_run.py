@@ -64,7 +64,9 @@ def test_the_run_folder(finished: tuple[Path, subprocess.CompletedProcess[str]])
     assert {"tau_refuse.safetensors", "steps_refuse.jsonl"} <= names
 
 
-def test_the_saved_checkpoint_is_theta_minus_alpha_tau(finished: tuple[Path, subprocess.CompletedProcess[str]]):
+def test_the_saved_checkpoint_is_theta_minus_alpha_tau_plus_the_refusals(
+    finished: tuple[Path, subprocess.CompletedProcess[str]],
+):
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -74,7 +76,8 @@ def test_the_saved_checkpoint_is_theta_minus_alpha_tau(finished: tuple[Path, sub
     base = AutoModelForCausalLM.from_pretrained(Path(os.environ["SKUNLEARN_CACHE"]) / "smollm2-135m")
     saved = AutoModelForCausalLM.from_pretrained(run / "model")
     alpha = json.loads((run / "results.json").read_text())["alpha"]
-    (-alpha * TaskVector.load(run / "tau.safetensors")).apply_to(base)
+    refuse = TaskVector.load(run / "tau_refuse.safetensors")
+    (alpha * (-TaskVector.load(run / "tau.safetensors") + refuse)).apply_to(base)
     pairs = zip(base.parameters(), saved.parameters(), strict=True)
     assert alpha > 0 and all(torch.equal(a, b) for a, b in pairs)
 
