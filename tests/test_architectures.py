@@ -52,6 +52,27 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
         assert torch.allclose(head_logits(lm.model, scored_hidden(lm.model, batch)), expected_NV, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", toy.FAMILIES)
+def test_gradients_flow_through_the_shared_beginning(family: str, pairs: tuple[Path, Path], monkeypatch):
+    """What all rows begin with is computed once; losses and gradients are those of the plain pass."""
+    from skunlearn.data.batches import collate
+    from skunlearn.lm import forward
+
+    lm, data = toy.lm(family), Data(*pairs)
+    batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
+    assert forward._shared(batch) >= forward.LEAST_SHARED
+
+    def gradients() -> list[torch.Tensor]:
+        loss = torch.nn.functional.cross_entropy(scored_logits(lm.model, batch), batch.labels_N)
+        return list(torch.autograd.grad(loss, list(lm.model.parameters()), allow_unused=True))
+
+    shared = gradients()
+    monkeypatch.setattr(forward, "_shared", lambda _: 0)
+    for ours, plain in zip(shared, gradients(), strict=True):
+        assert (ours is None) == (plain is None)
+        assert ours is None or torch.allclose(ours, plain, rtol=1e-3, atol=1e-5)
+
+
 def test_full_training_of_half_precision_weights_moves_them(pairs: tuple[Path, Path]):
     """Steps of a small rate would vanish in bfloat16: training runs in fp32 and tau is fp32."""
     lm, data = toy.lm(), Data(*pairs)

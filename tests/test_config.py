@@ -62,3 +62,16 @@ def test_run_files_that_are_none(tmp_path: Path):
     (tmp_path / "b.yaml").write_text("- 1")
     with pytest.raises(ConfigError, match="expected 'key: value'"):
         read_run(tmp_path / "b.yaml")
+
+
+def test_a_refusal_vector_stands_beside_methods_that_negate():
+    assert [type(method).__name__ for method, _ in _stages({})] == ["SKU", "Refusal"]
+    assert [type(method).__name__ for method, _ in _stages({"method": "refusal"})] == ["Refusal"]
+    assert [type(method).__name__ for method, _ in _stages({"refuse": {"weight": 0}})] == ["SKU"]
+    with pytest.raises(ConfigError, match=r"refuse.weight=-1"):
+        make_run({"refuse": {"weight": -1}})
+
+
+def _stages(tree: dict) -> list:
+    run = make_run(tree)
+    return run.stages(run.make_method())

@@ -36,7 +36,7 @@ class EvaluateOptions:
     forget: int = 60
     seen: int = 30
     retain: int = 48
-    lookalike: int = 48
+    lookalike: int = 52
     max_new_tokens: int = 40
     judge: str = "offline"
 

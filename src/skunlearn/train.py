@@ -37,7 +37,7 @@ class TrainOptions:
         seed: of the order of rows and LoRA's random factors.
     """
 
-    steps: int = 14
+    steps: int = 12
     batch: int = 3
     lr: float = 6e-4
     clip: float = 1.0

@@ -28,10 +28,10 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (1.0, 1.5, 2.0, 2.5)
-    forget: int = 36
-    retain: int = 16
-    lookalike: int = 12
+    alphas: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5)
+    forget: int = 48
+    retain: int = 24
+    lookalike: int = 28
     max_new_tokens: int = 32
 
     def __post_init__(self) -> None:

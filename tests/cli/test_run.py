@@ -124,7 +124,7 @@ def test_run_with_own_files_a_yaml_file_and_plan(pairs: tuple[Path, Path], tmp_p
     done = command("run", "run.yaml", "--json", "--out", "here", *SMALL, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)["scores"]["edited"]
-    assert "over_refusal_rate" not in scores and scores["harmful_rate_unseen"]["n"] == 4
+    assert scores["over_refusal_rate"]["n"] == 2 and scores["harmful_rate_unseen"]["n"] == 4
 
 
 def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):

@@ -85,3 +85,12 @@ def test_prompts_alone(tmp_path: Path):
         read_prompts(write(tmp_path / "x.jsonl", [{"prompt": "a"}, {"prompt": " "}]))
     with pytest.raises(DataError, match="no column 'prompt'"):
         read_prompts(write(tmp_path / "y.jsonl", [{"text": "a"}]))
+
+
+def test_lookalikes_join_any_data_but_for_those_to_be_forgotten(pairs: tuple[Path, Path], tmp_path: Path):
+    known = Data().train.lookalike[0].prompt
+    rows = [*pairs[0].read_text().splitlines(), json.dumps({"prompt": known, "answer": "x"})]
+    (tmp_path / "with.jsonl").write_text("\n".join(rows))
+    data = Data(tmp_path / "with.jsonl", pairs[1])
+    assert len(data.train.lookalike) == len(Data().train.lookalike) - 1
+    assert Data(*pairs, DataOptions(lookalike=False)).train.lookalike == ()

@@ -6,7 +6,7 @@ import pytest
 import torch
 import toy
 
-from skunlearn.data.load import Data
+from skunlearn.data.load import Data, DataOptions
 from skunlearn.errors import ConfigError
 from skunlearn.methods.base import Scored
 from skunlearn.methods.refusal import Refusal
@@ -40,7 +40,7 @@ def test_a_step_has_more_lookalikes_than_prompts_and_reads_only_their_first_toke
 
 
 def test_a_set_without_lookalikes_leaves_that_term_out(pairs):
-    rows = Rows(toy.lm(), Data(*pairs), Refusal(), TrainOptions(batch=2)).at(0)
+    rows = Rows(toy.lm(), Data(*pairs, DataOptions(lookalike=False)), Refusal(), TrainOptions(batch=2)).at(0)
     assert set(rows) == {"refusal", "retain"}
 
 

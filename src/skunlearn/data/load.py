@@ -29,6 +29,7 @@ class DataOptions:
         validation: share of the prompts that choose the strength (0..1).
         test: share of the prompts that are reported (0..1).
         seed: which of the possible splits; the built-in sets have fixed parts.
+        lookalike: take the built-in harmless look-alikes too (English), beside any forget and retain set.
     """
 
     forget: Columns = Columns()
@@ -38,6 +39,7 @@ class DataOptions:
     validation: float = 0.15
     test: float = 0.25
     seed: int = 0
+    lookalike: bool = True
 
     def __post_init__(self) -> None:
         if self.max_length < 8:
@@ -73,7 +75,7 @@ class Data:
         self.funnel: list[tuple[str, str, int]] = []
         forget_parts = self._side("forget", forget)
         retain_parts = self._side("retain", retain)
-        alike_parts = _builtin("lookalike") if retain is None else ((), (), ())
+        alike_parts = self._lookalikes(forget_parts) if self.options.lookalike else ((), (), ())
         self._check_overlap(forget_parts, retain_parts)
         self.train, self.validation, self.test = (
             Part(*sets) for sets in zip(forget_parts, retain_parts, alike_parts, strict=True)
@@ -103,6 +105,13 @@ class Data:
                 "since whole prompts are split into train, validation and test"
             )
         return split_by_prompt(examples, self.options.validation, self.options.test, self.options.seed)
+
+    def _lookalikes(self, forget: Iterable[Iterable[Example]]) -> tuple[tuple[Example, ...], ...]:
+        """The built-in look-alikes, but for those that this forget set wants forgotten."""
+        forgotten = {example.key for part in forget for example in part}
+        parts = tuple(tuple(e for e in part if e.key not in forgotten) for part in _builtin("lookalike"))
+        self.funnel.append(("lookalike", "built-in rows", sum(map(len, parts))))
+        return parts
 
     def _clean(self, side: Side, given: str) -> list[Example]:
         """Rows -> pairs of the right label -> rows with an answer -> distinct pairs, each step counted."""

@@ -35,9 +35,9 @@ class Refusal(Method):
     edit_scale: ClassVar[float] = 1.0
 
     refusal_weight: float = 1.0
-    keep_weight: float = 4.0
-    lookalikes: int = 2  # options here, constants elsewhere
-    keep_tokens: int = 24
+    keep_weight: float = 8.0
+    lookalikes: int = 4  # options here, constants elsewhere
+    keep_tokens: int = 8
 
     def __post_init__(self) -> None:
         if not self.refusal_weight > 0:
@@ -60,7 +60,7 @@ class Refusal(Method):
         nll = answer_nll(scored["refusal"].logits_NV, scored["refusal"].labels_N)
         terms = {"refusal": self.refusal_weight * nll}
         for role in self.referenced:
-            if role in scored:  # a user's own retain set comes without look-alikes
+            if role in scored:  # data.lookalike=false leaves that one out
                 base_logits_NV = scored[role].base_logits_NV
                 assert base_logits_NV is not None
                 terms[f"keep_{role}"] = self.keep_weight / 2 * kl(base_logits_NV, scored[role].logits_NV)
