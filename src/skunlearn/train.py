@@ -37,7 +37,7 @@ class TrainOptions:
         seed: of the order of rows and LoRA's random factors.
     """
 
-    steps: int = 12
+    steps: int = 10
     batch: int = 3
     lr: float = 6e-4
     clip: float = 1.0
@@ -86,10 +86,10 @@ class Rows:
 
     def benign_rows(self, role: str, step: int) -> list[int]:
         """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
-        if role == "retain":
-            return self.sampler.rows(role, self.first_lookalike, step)
-        n = len(self.benign) - self.first_lookalike
-        return [self.first_lookalike + row for row in self.sampler.rows(role, n, step, self.method.lookalikes)]
+        first, n = 0, self.first_lookalike
+        if role == "lookalike":
+            first, n = n, len(self.benign) - n
+        return [first + row for row in self.sampler.rows(role, n, step, self.method.kept)]
 
     def benign_used(self, steps: int) -> set[int]:
         """Ordinary rows that any of the steps takes."""

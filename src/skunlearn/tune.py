@@ -28,9 +28,9 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.75, 1.0, 1.25, 1.5)
-    forget: int = 48
-    retain: int = 24
+    alphas: tuple[float, ...] = (1.0, 1.3, 1.6)
+    forget: int = 40
+    retain: int = 48
     lookalike: int = 28
     max_new_tokens: int = 32
 

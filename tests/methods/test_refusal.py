@@ -32,9 +32,9 @@ def test_refusals_are_learnt_and_the_rest_is_kept():
     assert Refusal.edit_scale == 1.0
 
 
-def test_a_step_has_more_lookalikes_than_prompts_and_reads_only_their_first_tokens():
-    rows = Rows(toy.lm(), Data(), Refusal(lookalikes=3, keep_tokens=5), TrainOptions(batch=2)).at(0)
-    assert {role: len(found) for role, found in rows.items()} == {"refusal": 2, "retain": 2, "lookalike": 6}
+def test_a_step_has_more_ordinary_rows_than_harmful_and_reads_only_their_first_tokens():
+    rows = Rows(toy.lm(), Data(), Refusal(kept=3, keep_tokens=5), TrainOptions(batch=2)).at(0)
+    assert {role: len(found) for role, found in rows.items()} == {"refusal": 2, "retain": 6, "lookalike": 6}
     assert all(len(row.answer_ids) == 5 for role in ("retain", "lookalike") for row in rows[role])
     assert all(len(row.answer_ids) > 5 for row in rows["refusal"])
 
@@ -44,7 +44,7 @@ def test_a_set_without_lookalikes_leaves_that_term_out(pairs):
     assert set(rows) == {"refusal", "retain"}
 
 
-@pytest.mark.parametrize("options", [{"refusal_weight": 0}, {"keep_weight": -1}, {"lookalikes": 0}, {"keep_tokens": 0}])
+@pytest.mark.parametrize("options", [{"refusal_weight": 0}, {"keep_weight": -1}, {"kept": 0}, {"keep_tokens": 0}])
 def test_options_out_of_range(options: dict):
     with pytest.raises(ConfigError, match="give"):
         Refusal(**options)

@@ -50,8 +50,8 @@ class Method(ABC):
         return 0
 
     @property
-    def lookalikes(self) -> int:
-        """Look-alikes for each forget row, when "lookalike" is among the roles."""
+    def kept(self) -> int:
+        """Rows of "retain", and of "lookalike", for each forget row."""
         return 1
 
     @property

@@ -27,7 +27,7 @@ class Refusal(Method):
     Attributes:
         refusal_weight: weight of learning the refusals, above 0.
         keep_weight: weight of the KL to the base, half on ordinary and half on look-alike answers, 0 or more.
-        lookalikes: look-alikes for each forget row, 1 or more.
+        kept: ordinary rows, and as many look-alikes, for each forget row, 1 or more.
         keep_tokens: answer tokens that the KL reads, 1 or more: whether to decline is decided in the first few, and
             short rows leave time for more of them.
     """
@@ -36,7 +36,7 @@ class Refusal(Method):
 
     refusal_weight: float = 1.0
     keep_weight: float = 8.0
-    lookalikes: int = 4  # options here, constants elsewhere
+    kept: int = 3  # options here, constants elsewhere
     keep_tokens: int = 8
 
     def __post_init__(self) -> None:
@@ -44,8 +44,8 @@ class Refusal(Method):
             raise ConfigError(f"refusal_weight={self.refusal_weight}: give a weight above 0")
         if not self.keep_weight >= 0:
             raise ConfigError(f"keep_weight={self.keep_weight}: give 0 or more")
-        if self.lookalikes < 1 or self.keep_tokens < 1:
-            raise ConfigError("lookalikes and keep_tokens: give 1 or more")
+        if self.kept < 1 or self.keep_tokens < 1:
+            raise ConfigError("kept and keep_tokens: give 1 or more")
 
     @property
     def roles(self) -> tuple[str, ...]:
