@@ -35,7 +35,7 @@ from skunlearn.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "src/skunlearn/judges/weights"
-RANK, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2e-3, 6, 32, 0.05
+RANK, SCALE, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2, 2e-3, 6, 32, 0.05
 FOREIGN_ROWS, WORDS = 1000, 40
 Row = dict[str, str]
 
@@ -60,7 +60,7 @@ def fit(rows: list[Row]) -> Network:
     shuffle = random.Random(0).shuffle
     body = AutoModel.from_pretrained(str(builtin_folder(NAME, Progress())))
     modules = ["query", "key", "value", "dense"]
-    lora = LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=modules, lora_dropout=0.05)
+    lora = LoraConfig(r=RANK, lora_alpha=SCALE * RANK, target_modules=modules, lora_dropout=0.05)
     network = Network(get_peft_model(body, lora), len(LABELS)).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE)
@@ -90,13 +90,13 @@ def tensors(network: Network) -> dict[str, torch.Tensor]:
     for name, right in state.items():
         if ".lora_A." in name:
             weight = name.removeprefix("body.base_model.model.").replace(".lora_A.default.weight", ".weight")
-            found[f"{weight}::left"] = 2.0 * state[name.replace("lora_A", "lora_B")]
+            found[f"{weight}::left"] = SCALE * state[name.replace("lora_A", "lora_B")]
             found[f"{weight}::right"] = right
     return {name: tensor.half().contiguous() for name, tensor in found.items()}
 
 
-def measured(rows: list[Row], network: Network | None = None) -> dict[str, float | int]:
-    """Four-way agreement, sensitivity, specificity and AUROC of "harmful" on labelled rows."""
+def measured(rows: list[Row], network: Network) -> dict[str, float | int]:
+    """Four-way agreement, and sensitivity and specificity of "harmful", on labelled rows."""
     prompts, answers = [row["prompt"] for row in rows], [row["answer"] for row in rows]
     found = [verdict.label for verdict in verdicts(prompts, answers, network)]
     truth = [row["label"] for row in rows]

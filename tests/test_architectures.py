@@ -22,7 +22,9 @@ def test_step_negate_save_reload(family: str, mode: str, pairs: tuple[Path, Path
     ids = torch.tensor([lm.template.prompt_ids(data.test.forget[0])])
     base = lm.model(ids).logits
 
-    tau = train(lm, SKU(), data, TrainOptions(steps=1, batch=2, lr=1e-2), Trained(mode=mode, rank=2, frozen=0))
+    tau = train(
+        lm, SKU(rd_weight=1), data, TrainOptions(steps=1, batch=2, lr=1e-2), Trained(mode=mode, rank=2, frozen=0)
+    )
     after = lm.model.state_dict()
     assert all(torch.equal(after[name], value) for name, value in before.items()), "training changed the base"
 
@@ -78,7 +80,7 @@ def test_full_training_of_half_precision_weights_moves_them(pairs: tuple[Path, P
     lm, data = toy.lm(), Data(*pairs)
     lm.model.to(torch.bfloat16)
     before = {name: value.clone() for name, value in lm.model.state_dict().items()}
-    tau = train(lm, SKU(), data, TrainOptions(steps=1, batch=2, lr=1e-6), Trained(mode="full", frozen=0))
+    tau = train(lm, SKU(rd_weight=1), data, TrainOptions(steps=1, batch=2, lr=1e-6), Trained(mode="full", frozen=0))
     assert 0 < tau.norm() < 1e-2
     assert all(torch.equal(lm.model.state_dict()[name], value) for name, value in before.items())
     assert lm.model.dtype == torch.bfloat16

@@ -42,12 +42,14 @@ def equal(a: TaskVector, b: TaskVector) -> bool:
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_a_killed_training_ends_with_the_same_tau(mode: str, pairs: tuple[Path, Path], tmp_path: Path):
     data, trained = Data(*pairs), Trained(mode=mode, rank=2)
-    whole = train(toy.lm(), SKU(), data, STEPS, trained)
+    whole = train(toy.lm(), SKU(rd_weight=1), data, STEPS, trained)
     for kill in (1, 3, 5):
         with pytest.raises(KilledError):
-            train(toy.lm(), SKU(), data, STEPS, trained, state=tmp_path / str(kill), progress=KillAt(kill))
+            train(toy.lm(), SKU(rd_weight=1), data, STEPS, trained, state=tmp_path / str(kill), progress=KillAt(kill))
         records: list[dict[str, float]] = []
-        again = train(toy.lm(), SKU(), data, STEPS, trained, state=tmp_path / str(kill), record=records.append)
+        again = train(
+            toy.lm(), SKU(rd_weight=1), data, STEPS, trained, state=tmp_path / str(kill), record=records.append
+        )
         assert equal(whole, again)
         assert [row["step"] for row in records] == list(range(kill - kill % 2 + 1, 7)), (
             "it did not go on from the last state"
@@ -56,7 +58,15 @@ def test_a_killed_training_ends_with_the_same_tau(mode: str, pairs: tuple[Path, 
 
 def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], tmp_path: Path):
     with pytest.raises(KilledError):
-        train(toy.lm(), SKU(), Data(*pairs), STEPS, Trained(rank=2), state=tmp_path / "state", progress=KillAt(3))
+        train(
+            toy.lm(),
+            SKU(rd_weight=1),
+            Data(*pairs),
+            STEPS,
+            Trained(rank=2),
+            state=tmp_path / "state",
+            progress=KillAt(3),
+        )
     (path,) = (tmp_path / "state").iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(os.stat(tmp_path / "state").st_mode) == 0o700
@@ -66,9 +76,9 @@ def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], t
 def test_the_step_limit_is_exact_and_unique_rows_are_counted(pairs: tuple[Path, Path]):
     """Traps 6 and 7 of the published code."""
     data, seen = Data(*pairs), []
-    train(toy.lm(), SKU(), data, TrainOptions(steps=3, batch=2), Trained(rank=2), record=seen.append)
+    train(toy.lm(), SKU(rd_weight=1), data, TrainOptions(steps=3, batch=2), Trained(rank=2), record=seen.append)
     assert [row["step"] for row in seen] == [1, 2, 3]
-    assert Rows(toy.lm(), data, SKU(), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 6, "retain": 6}
+    assert Rows(toy.lm(), data, SKU(rd_weight=1), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 6, "retain": 6}
     assert Rows(toy.lm(), data, SKU(pd_mode="off"), TrainOptions(steps=3, batch=2)).used(3)["retain"] == 0
 
 
@@ -77,7 +87,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
     with torch.no_grad():
         next(lm.model.get_input_embeddings().parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"step 1: .* is nan: lower train\.lr"):
-        train(lm, SKU(), Data(*pairs), STEPS, Trained(rank=2))
+        train(lm, SKU(rd_weight=1), Data(*pairs), STEPS, Trained(rank=2))
 
 
 def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path, Path]):
@@ -86,7 +96,7 @@ def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path
     from skunlearn.losses import kl
 
     lm, data = toy.lm("Gemma2"), Data(*pairs)
-    rows = Rows(lm, data, SKU(), STEPS)
+    rows = Rows(lm, data, SKU(rd_weight=1), STEPS)
     reference = Reference(lm.model, rows.benign, range(len(rows.benign)), True, Progress())
     other = toy.lm("Gemma2", seed=1)
     from skunlearn.data.batches import collate
@@ -109,7 +119,7 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
 
     lm, data = toy.lm(), Data(*pairs)
     rows = [lm.template.encode(example, 200) for example in data.train.forget]
-    tau = train(lm, SKU(), data, TrainOptions(steps=8, batch=4, lr=1e-2), Trained(rank=4, frozen=0))
+    tau = train(lm, SKU(rd_weight=0), data, TrainOptions(steps=8, batch=4, lr=1e-2), Trained(rank=4, frozen=0))
 
     def nll() -> float:
         return nll_score(row_likelihoods(lm.model, rows)).value or 0.0
@@ -127,4 +137,4 @@ def test_an_answer_cut_away_by_max_length_stops_before_training(pairs: tuple[Pat
 
     data = Data(*pairs, DataOptions(max_length=20))
     with pytest.raises(DataError, match=r"forget.jsonl:\d+: the prompt takes"):
-        train(toy.lm(), SKU(), data, STEPS)
+        train(toy.lm(), SKU(rd_weight=1), data, STEPS)

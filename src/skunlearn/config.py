@@ -44,6 +44,23 @@ class Refuse:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One vector that a run trains.
+
+    Attributes:
+        name: of its file in the run folder.
+        method: the losses.
+        options: steps, rates, seed.
+        scale: what strength 1 adds of it.
+    """
+
+    name: str
+    method: Method
+    options: TrainOptions
+    scale: float
+
+
+@dataclass(frozen=True)
 class Run:
     """Everything that decides a run's result; the fields of a run file and of `--set`.
 
@@ -90,10 +107,12 @@ class Run:
         method: Method = _build(resolve(self.method_name, METHODS, "method"), options, "method")
         return method
 
-    def stages(self, method: Method) -> list[tuple[Method, TrainOptions]]:
+    def stages(self, method: Method) -> list[Stage]:
         """What is trained: the method, and the refusal vector where the method negates."""
-        wanted = method.edit_scale < 0 and self.refuse.weight > 0
-        return [(method, self.train), *([(self.refuse.losses, self.refuse.train)] if wanted else [])]
+        stages = [Stage("tau", method, self.train, method.edit_scale)]
+        if method.edit_scale < 0 and self.refuse.weight > 0:
+            stages.append(Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight))
+        return stages
 
     def as_dict(self) -> Tree:
         """Plain values, every default written out."""

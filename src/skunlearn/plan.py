@@ -65,7 +65,7 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
     shown = lm.template.encode(data.train.forget[0], run.data.max_length)
     weights = sum(p.numel() for p in lm.model.parameters())
     trainable = _trainable(lm.model, run)
-    stages = [_step_sizes(Rows(lm, data, losses, options), options.steps) for losses, options in run.stages(method)]
+    stages = [_step_sizes(Rows(lm, data, s.method, s.options), s.options.steps) for s in run.stages(method)]
     sizes = [size for stage in stages for size in stage]
     tokens = [tokens for tokens, _ in sizes]
     flops = _matmul_flops(lm.model)

@@ -89,7 +89,7 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
             weights = f"{name}*{alpha:g}"
             edited = evaluate(lm, data.test, run.evaluate, base=base, weights=weights, **common)
     results = _results(lm, method, data, run, alpha, base, edited)
-    results |= {"curve": curve, "losses": losses(folder), "seconds": seconds}
+    results |= {"curve": curve, "losses": losses(folder, run.stages(method)), "seconds": seconds}
     results |= {"transcripts": transcripts(base, edited)}
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)  # last: a folder with results is a finished one

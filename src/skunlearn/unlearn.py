@@ -1,17 +1,16 @@
 """Stage 1 of a run: train, and keep the vectors in the run folder; finished ones are loaded."""
 
 import shutil
+from collections.abc import Iterable
 
-from skunlearn.config import Run
+from skunlearn.config import Run, Stage
 from skunlearn.data.load import Data
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.progress import Progress
 from skunlearn.rundir import RunDir, append_lines, read_lines
 from skunlearn.task_vector import TaskVector
-from skunlearn.train import Record, Rows, TrainOptions, train
-
-TAU, TAU_REFUSE = "tau", "tau_refuse"
+from skunlearn.train import Record, Rows, train
 
 
 def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
@@ -21,18 +20,13 @@ def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress
         TrainingError: when the losses are not finite.
         ModelError: when a trained weight did not move.
     """
-    vectors = [
-        _vector(name, lm, losses, data, run, options, folder, progress)
-        for name, (losses, options) in zip((TAU, TAU_REFUSE), run.stages(method), strict=False)
-    ]
-    edit = method.edit_scale * vectors[0]
-    return edit + run.refuse.weight * vectors[1] if len(vectors) > 1 else edit
+    first, *others = (stage.scale * _vector(stage, lm, data, run, folder, progress) for stage in run.stages(method))
+    return sum(others, first)
 
 
-def _vector(
-    name: str, lm: LM, method: Method, data: Data, run: Run, options: TrainOptions, folder: RunDir, progress: Progress
-) -> TaskVector:
+def _vector(stage: Stage, lm: LM, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
     """A vector of this run: from the folder when it is there, else trained, from the last private state if any."""
+    name, method, options = stage.name, stage.method, stage.options
     path, state = folder / f"{name}.safetensors", folder / "state"
     if path.exists():
         shutil.rmtree(state, ignore_errors=True)
@@ -41,7 +35,7 @@ def _vector(
     used = Rows(lm, data, method, options).used(options.steps)
     progress.note(
         f"{name}: {options.steps} steps see {used['forget']} of {len(data.train.forget)} forget pairs and "
-        f"{used['retain']} of {len(data.train.retain) + len(data.train.lookalike)} ordinary pairs"
+        f"{used['retain']} ordinary pairs"
     )
 
     def record(values: Record) -> None:
@@ -55,14 +49,13 @@ def _vector(
 
 def steps_file(name: str) -> str:
     """Where the losses of a vector's steps are kept: `steps.jsonl`, `steps_refuse.jsonl`."""
-    return name.replace(TAU, "steps", 1) + ".jsonl"
+    return name.replace("tau", "steps", 1) + ".jsonl"
 
 
-def losses(folder: RunDir) -> dict[str, list[Record]]:
+def losses(folder: RunDir, stages: Iterable[Stage]) -> dict[str, list[Record]]:
     """The losses of each step of each vector, in order; of a step that was done again after a kill the last."""
     found = {}
-    for name in (TAU, TAU_REFUSE):
-        rows = {int(row["step"]): row for row in read_lines(folder / steps_file(name))}
-        if rows:
-            found[name] = [rows[step] for step in sorted(rows)]
+    for stage in stages:
+        rows = {int(row["step"]): row for row in read_lines(folder / steps_file(stage.name))}
+        found[stage.name] = [rows[step] for step in sorted(rows)]
     return found

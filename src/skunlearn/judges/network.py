@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from skunlearn.lm.embed import encoder, pooled
+from skunlearn.lm.embed import encoder, pooled, tokens
 from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector
 
@@ -38,11 +38,9 @@ class Network(torch.nn.Module):
         return self.head(pooled(self.body, batch))
 
 
-def encode(prompts: Sequence[str], answers: Sequence[str], progress: Progress | None = None) -> Any:
+def encode(prompts: Sequence[str], answers: Sequence[str]) -> Any:
     """Prompts and answers as pairs of segments, padded."""
-    tokenizer, _ = encoder(progress or Progress())
-    options = {"padding": True, "truncation": True, "max_length": MOST_TOKENS, "return_tensors": "pt"}
-    return tokenizer(list(prompts), list(answers), **options)
+    return tokens(prompts, answers, most=MOST_TOKENS)
 
 
 @torch.no_grad()

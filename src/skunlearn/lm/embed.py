@@ -37,6 +37,13 @@ def pooled(model: Any, batch: Any) -> torch.Tensor:
     return (hidden_BTD * mask_BT1).sum(1) / mask_BT1.sum(1)
 
 
+def tokens(*texts: Sequence[str], most: int = MOST_TOKENS) -> Any:
+    """Texts, or the two sides of pairs of texts, as the encoder's input."""
+    tokenizer, _ = encoder(Progress())
+    sides = [list(side) for side in texts]
+    return tokenizer(*sides, padding=True, truncation=True, max_length=most, return_tensors="pt")
+
+
 @torch.no_grad()
 def embeddings(texts: Sequence[str], progress: Progress) -> torch.Tensor:
     """Mean-pooled unit vectors, (texts, 384).
@@ -44,8 +51,7 @@ def embeddings(texts: Sequence[str], progress: Progress) -> torch.Tensor:
     Raises:
         ModelError: when the embedding model is not in the cache and cannot be fetched.
     """
-    tokenizer, model = encoder(progress)
-    options = {"padding": True, "truncation": True, "max_length": MOST_TOKENS, "return_tensors": "pt"}
-    chunks = [list(texts[at : at + ROWS_AT_ONCE]) for at in range(0, len(texts), ROWS_AT_ONCE)]
-    vectors = [pooled(model, tokenizer(chunk, **options)) for chunk in chunks]
+    _, model = encoder(progress)
+    chunks = [texts[at : at + ROWS_AT_ONCE] for at in range(0, len(texts), ROWS_AT_ONCE)]
+    vectors = [pooled(model, tokens(chunk)) for chunk in chunks]
     return torch.nn.functional.normalize(torch.cat(vectors), dim=-1)
