@@ -22,6 +22,7 @@ from skunlearn.errors import ModelError
 
 FORMAT = "skunlearn-task-vector-1"
 HEADER = "skunlearn"
+BLOCK = 1 << 22  # values in a block of rows
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ class LowRank:
         return torch.Size((self.left_OR.shape[0], self.right_RI.shape[1]))
 
     def dense(self) -> torch.Tensor:
-        return self.left_OR @ self.right_RI
+        """In blocks of rows: a product's last bits may depend on how many rows are made at once, and a block read from
+        a file must have the same ones."""
+        blocks = [left @ self.right_RI for left in self.left_OR.split(block_rows(self.right_RI.shape[1]))]
+        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
     def scaled(self, factor: float) -> LowRank:
         return LowRank(self.left_OR * factor, self.right_RI)
@@ -217,12 +221,10 @@ class TaskVector:
         """
         try:
             with safe_open(str(path), framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+                safety = check_header(file.metadata() or {}, path)
                 tensors = {name: file.get_tensor(name) for name in list(file.keys())}
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{path}: not a readable task vector: {error}") from error
-        if header.get("format") != FORMAT:
-            raise ModelError(f"{path}: not a task vector of this version (format {header.get('format')!r})")
         deltas: dict[str, Delta] = {}
         for name, tensor in tensors.items():
             weight, _, side = name.partition("::")
@@ -230,7 +232,24 @@ class TaskVector:
                 deltas[weight] = LowRank(tensor, tensors[f"{weight}::right"])
             elif not side:
                 deltas[weight] = tensor
-        return cls(deltas, float(header["safety"]))
+        return cls(deltas, safety)
+
+
+def check_header(metadata: Mapping[str, str], path: Path) -> float:
+    """The safety that a task vector's file states.
+
+    Raises:
+        ModelError: when the file is no task vector of this version.
+    """
+    header = json.loads(metadata.get(HEADER, "{}"))
+    if header.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a task vector of this version (format {header.get('format')!r})")
+    return float(header["safety"])
+
+
+def block_rows(columns: int) -> int:
+    """Rows in a block of a matrix with so many columns: a multiple of 64, so that blocks of factors lie aligned."""
+    return max(64, BLOCK // max(columns, 1) // 64 * 64)
 
 
 def moved(parameter: torch.Tensor, delta: Delta) -> torch.Tensor:
