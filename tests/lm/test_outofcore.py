@@ -1,4 +1,4 @@
-"""Editing from file to file gives the bits of editing in memory, whatever the architecture, and nothing half-written."""
+"""Editing from file to file gives the bits of editing in memory, on any architecture, and nothing half-written."""
 
 import json
 from pathlib import Path
@@ -49,8 +49,10 @@ def edit_out_of_core(base: Path, out: Path, parts: list[tuple[Path, float]], dty
     return out
 
 
-@pytest.mark.parametrize("make", [lora, full])
-@pytest.mark.parametrize("family", sorted(set(toy.FAMILIES) - {"Mixtral"}))
+@pytest.mark.parametrize(
+    ("family", "make"),
+    [(family, make) for family in toy.FAMILIES for make in (lora, full) if (family, make) != ("Mixtral", full)],
+)
 def test_equal_to_the_edit_in_memory_bit_for_bit(family: str, make: Any, tmp_path: Path):
     base = sharded(tmp_path / "base", family, torch.bfloat16)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
@@ -137,6 +139,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path)
         skeleton(base)
 
 
+def test_experts_that_loading_regroups_are_refused(tmp_path: Path):
+    full(toy.model("Mixtral"), 1, 1.0).save(tmp_path / "tau.safetensors")
+    with pytest.raises(ModelError, match="regroups"):
+        edit_out_of_core(
+            toy.saved(tmp_path / "base", "Mixtral"), tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)]
+        )
+
+
 def test_an_interrupted_file_does_not_look_whole(tmp_path: Path):
     def blocks():
         yield torch.ones(1, 2)
@@ -159,11 +169,11 @@ def test_a_shard_reads_what_the_library_writes_and_the_other_way_round(tmp_path:
     save_file(tensors, tmp_path / "a.safetensors", metadata={"format": "pt"})
     shard = Shard(tmp_path / "a.safetensors")
     assert torch.equal(shard.rows("a", 1, 3), torch.tensor([[2, 3], [4, 5]], dtype=torch.bfloat16))
-    write_shard(
-        tmp_path / "b.safetensors", shard.entries, (shard.rows(name) for name in shard.entries), shard.metadata
-    )
+    write_shard(tmp_path / "b.safetensors", shard.entries, (shard.rows(name) for name in shard.entries), shard.metadata)
     again = load_file(tmp_path / "b.safetensors")
-    assert all(torch.equal(again[name], tensor) and again[name].shape == tensor.shape for name, tensor in tensors.items())
+    assert all(
+        torch.equal(again[name], tensor) and again[name].shape == tensor.shape for name, tensor in tensors.items()
+    )
 
 
 def test_broken_files_are_clear_errors(tmp_path: Path):

@@ -3,7 +3,7 @@
 import re
 
 from skunlearn.report.page import render
-from skunlearn.report.words import interval, sentence, shown
+from skunlearn.words import interval, sentence, shown
 
 
 def score(value: float | None, unit: str = "rate") -> dict:

@@ -6,7 +6,7 @@ import warnings
 
 import typer
 
-from skunlearn.cli import demo, evaluate, plan, run
+from skunlearn.cli import clean, demo, evaluate, export, plan, push, run, verify
 from skunlearn.errors import SkunlearnError
 
 app = typer.Typer(
@@ -21,6 +21,10 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
+app.command("verify")(verify.verify)
+app.command("push")(push.push)
+app.command("clean")(clean.clean)
 
 
 def main() -> None:

@@ -90,7 +90,7 @@ def scores_table(scores: Tree) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from skunlearn.report.words import METRICS, interval, shown
+    from skunlearn.words import METRICS, interval, shown
 
     table = Table(box=None, pad_edge=False)
     for heading in ("", "base", "edited", "95 % interval of the edited", "good is"):

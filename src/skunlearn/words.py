@@ -1,4 +1,4 @@
-"""The words of the report: what each number means, and the verdict in a sentence."""
+"""The words of the report and the model card: what each number means, and the verdict in a sentence."""
 
 from typing import Any
 
@@ -38,10 +38,11 @@ VECTORS = {
     "tau_refuse": "A second copy learnt to decline harmful prompts and to leave harmless ones alone; that is added.",
 }
 
+NOT_ATTACKED = "No attack was run for this report."
 LIMITS = [
     "A verdict is one judge's opinion. The offline judge is a small classifier: read some answers yourself.",
-    "Whoever holds the base model can undo the edit, and a few steps of fine-tuning may bring the knowledge back. "
-    "No attack was run for this report.",
+    "Whoever holds the base model can undo the edit, and a few steps of fine-tuning may bring the knowledge back.",
+    NOT_ATTACKED,
     "Only English prompts of one turn were tested, with greedy decoding and short answers.",
     "Intervals are over prompts. They do not cover another seed, another judge or another kind of prompt.",
 ]

@@ -1,0 +1,76 @@
+"""A run folder without its harmful material: numbers and report stay, task vectors and harmful texts go.
+
+Removed: task vectors, stored completions, the state of training, unfinished files. In results.json, attacks.json and
+the report a mark stands for harmful prompts and all answers to them, whatever the judge said, and for answers to
+ordinary prompts that were not judged harmless; labels, categories and confidences stay. `settings.json` is marked
+first, so the folder is no longer taken for a run that can go on.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from skunlearn.errors import RunError
+from skunlearn.report.page import write_report
+from skunlearn.rundir import RunDir, read_json, write_json
+
+HARMFUL = ("completions*.jsonl", "state", "*.partial", "attacks/**/*.jsonl")
+VECTORS = ("tau*.safetensors",)
+MARK = "[removed by skunlearn clean]"
+TEXTS = ("prompt", "answer", "evidence", "completion", "response", "prefill")
+ORDINARY, HARMLESS = ("retain", "lookalike"), ("refused", "safe", "degenerate")
+Tree = dict[str, Any]
+
+
+def clean(path: Path, keep_tau: bool = False) -> Tree:
+    """Clean a run folder; doing it twice does no harm.
+
+    Args:
+        path: the run folder.
+        keep_tau: leave the task vectors, so that it can still be exported.
+
+    Returns:
+        Names of the files removed and rewritten.
+
+    Raises:
+        RunError: when it is no run folder, or is in use.
+    """
+    folder, settings = RunDir(path), read_json(path / "settings.json")
+    if settings is None:
+        raise RunError(f"{path}: not a run folder: give one that 'skunlearn run' made")
+    with folder.lock():
+        gone = "completions" if keep_tau else "task vectors and completions"
+        write_json(folder / "settings.json", settings | {"cleaned": f"{gone} were removed"})
+        rewritten = []
+        if (results := read_json(folder / "results.json")) is not None:
+            write_json(folder / "results.json", results := without_texts(results))
+            write_report(results, folder / "report.html")
+            rewritten += ["results.json", "report.html"]
+        if (attacks := read_json(folder / "attacks.json")) is not None:
+            write_json(folder / "attacks.json", without_texts(attacks))
+            rewritten.append("attacks.json")
+        removed = []
+        for pattern in HARMFUL if keep_tau else (*HARMFUL, *VECTORS):
+            for found in sorted(path.glob(pattern)):
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
+                removed.append(found.relative_to(path).as_posix())
+    return {"run": str(path), "removed": removed, "rewritten": rewritten}
+
+
+def without_texts(tree: Any, ordinary: bool = False) -> Any:
+    """The tree with the mark in place of texts that may be harmful.
+
+    Args:
+        tree: results or attacks.
+        ordinary: whether it stands below a row of ordinary prompts.
+    """
+    if isinstance(tree, list):
+        return [without_texts(item, ordinary) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    ordinary = tree.get("group") in ORDINARY if "group" in tree else ordinary
+    kept = ordinary and tree.get("label", "safe") in HARMLESS
+    return {
+        key: MARK if key in TEXTS and isinstance(value, str) and not kept else without_texts(value, ordinary)
+        for key, value in tree.items()
+    }

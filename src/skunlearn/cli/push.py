@@ -1,0 +1,30 @@
+"""`skunlearn push`."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skunlearn.cli import options as o
+from skunlearn.cli import show
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="An export.")],
+    repo: Annotated[str, typer.Argument(help="The hub repository, organisation/name.")],
+    despite_fail: Annotated[bool, typer.Option("--despite-fail", help="Also when the gates were not passed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
+    json: o.Json = False,
+) -> None:
+    """Upload an export to the hub; a new repository is private until you open it there."""
+    from skunlearn.export.push import push as upload
+
+    done = upload(folder, repo, show.progress(), despite_fail, dry_run)
+    if json:
+        print(json_module.dumps(done))
+        return
+    for name in done["files"]:
+        print(f"{'uploaded' if done['uploaded'] else 'would be uploaded':>17}  {name}")
+    for name in done["left_out"]:
+        print(f"{'left out':>17}  {name}")

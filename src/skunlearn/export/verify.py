@@ -1,0 +1,81 @@
+"""Does an export say the truth about itself: its files, its base, its task vectors, and that these give its weights."""
+
+from pathlib import Path
+from typing import Any
+
+from skunlearn.config import make_run, read_run
+from skunlearn.errors import ModelError
+from skunlearn.export.job import Check, ExportOptions, Job
+from skunlearn.export.manifest import check_files, read_manifest
+from skunlearn.export.source import as_safetensors, base_files, weight_hashes
+from skunlearn.export.write import FORMATS
+from skunlearn.lm.model import LoadOptions
+from skunlearn.lm.outofcore import Checkpoint, StoredEdit
+from skunlearn.progress import Progress
+from skunlearn.rundir import file_sha256
+
+Tree = dict[str, Any]
+
+
+def verify(folder: Path, base: str | None, run: Path | None, progress: Progress) -> list[Check]:
+    """Check an export.
+
+    Args:
+        folder: the export.
+        base: its base, when the name in the manifest does not lead there.
+        run: the run folder, or any folder with its task vectors; without it they are not checked.
+        progress: is told of the work.
+
+    Returns:
+        One finding for each thing; what could not be checked says why.
+
+    Raises:
+        RunError: when the folder is no export.
+    """
+    manifest = read_manifest(folder)
+    load = _load_options(run)
+    found = [check_files(folder, manifest, progress)]
+    try:
+        where = base_files(base or manifest["base"]["name"], load, progress)
+        found.append(_same("base weights", manifest["base"]["files"], weight_hashes(where, progress)))
+    except ModelError as error:
+        found.append(Check("base weights", "not checked", f"{error} (give --base)"))
+    wanted = {vector["file"]: vector["sha256"] for vector in manifest["vectors"]}
+    if run is None:
+        found.append(Check("task vectors", "not checked", "give --run with the folder that holds them"))
+    else:
+        hashes = {name: file_sha256(run / name) for name in wanted if (run / name).is_file()}
+        found.append(_same("task vectors", wanted, hashes))
+    if all(check.outcome == "ok" for check in found[1:]) and run:
+        found.append(_weights(folder, manifest, where, run, load, progress))
+    else:
+        found.append(Check("base + tau gives these weights", "not checked", "needs the same base and task vectors"))
+    return found
+
+
+def _same(name: str, wanted: Tree, found: Tree) -> Check:
+    wrong = [
+        f"{file} {'has changed' if file in found else 'is missing'}"
+        for file in wanted
+        if found.get(file) != wanted[file]
+    ]
+    return Check(name, "differs" if wrong else "ok", "; ".join(wrong) or f"{len(wanted)} files")
+
+
+def _weights(folder: Path, manifest: Tree, base: Path, run: Path, load: LoadOptions, progress: Progress) -> Check:
+    options = ExportOptions(**manifest["options"])
+    parts = [(run / vector["file"], vector["scale"]) for vector in manifest["vectors"]]
+    trust = load.trust_remote_code
+    try:
+        with as_safetensors(base, load, progress) as weights:
+            edit = StoredEdit(parts, manifest["options"]["alpha"])
+            job = Job(base, Checkpoint(weights, trust), edit, options, manifest["base"]["name"], trust)
+            job.checkpoint.check_fits(edit)
+            found: Check = FORMATS[options.format].check(job, folder, manifest, progress)
+            return found
+    except (ModelError, OSError, ValueError, IndexError) as error:  # a file that is not what it was cannot be read
+        return Check("base + tau gives these weights", "differs", f"cannot be read: {error!s:.160}")
+
+
+def _load_options(run: Path | None) -> LoadOptions:
+    return make_run(read_run(run / "run.yaml")).load if run and (run / "run.yaml").is_file() else LoadOptions()

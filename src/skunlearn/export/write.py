@@ -1,0 +1,79 @@
+"""From a run folder to a folder that others can use, whole or not at all."""
+
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from skunlearn.errors import RunError
+from skunlearn.export import adapter, gguf, merged
+from skunlearn.export.card import licence, public_name, public_settings, render
+from skunlearn.export.job import ExportOptions, Job
+from skunlearn.export.manifest import CARD, NAME, write_manifest
+from skunlearn.export.source import Source, as_safetensors, base_files, check_base, open_run, weight_hashes
+from skunlearn.lm.outofcore import Checkpoint, StoredEdit
+from skunlearn.progress import Progress
+from skunlearn.rundir import file_sha256, read_json, whole_folder
+
+Tree = dict[str, Any]
+FORMATS: dict[str, ModuleType] = {"merged": merged, "adapter": adapter, "gguf": gguf}
+DEFAULT_TYPES: dict[str, Any] = {"adapter": "float32", "gguf": "float16"}  # merged keeps the base's
+
+
+def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> Tree:
+    """Write an export with its card and hashes.
+
+    Args:
+        run: a finished run folder.
+        out: the new folder; an earlier export there is replaced.
+        options: what is written.
+        progress: is told of the work.
+
+    Returns:
+        The contents of skunlearn.json.
+
+    Raises:
+        RunError: when the run is not finished, or `out` holds something else than an export.
+        ModelError: when the base has changed or cannot be written in this format.
+    """
+    source = open_run(run)
+    if out.exists() and not (out / NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunError(f"{out} exists and is not an export: choose another --out")
+    check_base(source, progress)
+    base = base_files(source.run.model, source.run.load, progress)
+    alpha = source.results["alpha"] if options.alpha is None else options.alpha
+    options = replace(options, alpha=alpha, dtype=options.dtype or DEFAULT_TYPES.get(options.format))
+    name, trust = public_name(source.run.model), source.run.load.trust_remote_code
+    with as_safetensors(base, source.run.load, progress) as weights, whole_folder(out) as partial:
+        job = Job(base, Checkpoint(weights, trust), StoredEdit(source.parts, alpha), options, name, trust)
+        facts = FORMATS[options.format].write(job, partial, progress)
+        facts = lineage(source, job, weight_hashes(base, progress)) | facts
+        results = with_attacks(source)
+        (partial / CARD).write_text(render(facts, results, public_settings(source.run)), encoding="utf-8")
+        return write_manifest(partial, facts, progress)
+
+
+def lineage(source: Source, job: Job, hashes: dict[str, str]) -> Tree:
+    """What an export comes from, for the manifest and the card."""
+    run, results = source.run, source.results
+    return {
+        "skunlearn": version("skunlearn"),
+        "options": asdict(job.options),
+        "type": job.options.dtype or "the base's own type",
+        "verdict": results["verdict"],
+        "gates": results["gates"],
+        "measured_alpha": results["alpha"],
+        "base": {"name": job.name, "licence": licence(job.base, run.model), "files": hashes},
+        "vectors": [{"file": path.name, "scale": scale, "sha256": file_sha256(path)} for path, scale in source.parts],
+        "method": public_name(run.method_name),
+        "forget": public_name(run.forget) if run.forget else None,
+        "retain": public_name(run.retain) if run.retain else None,
+        "data": source.settings["data"],
+    }
+
+
+def with_attacks(source: Source) -> Tree:
+    """The results, with the attacks that were run on them later."""
+    later = read_json(source.folder / "attacks.json")
+    return source.results | ({"attacks": later} if later else {})

@@ -1,0 +1,103 @@
+"""A merged export is the run's own saved model, loads unchanged, and says what it is."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from skunlearn.errors import ConfigError, ModelError, RunError
+from skunlearn.export.job import ExportOptions
+from skunlearn.export.write import export
+from skunlearn.progress import Progress
+
+Finished = Callable[..., Path]
+
+
+def parameters(folder: Path) -> dict[str, torch.Tensor]:
+    return dict(AutoModelForCausalLM.from_pretrained(folder, dtype="auto").named_parameters())
+
+
+@pytest.mark.parametrize("family", ["Llama", "GPT2"])
+def test_it_is_the_model_that_run_saves(family: str, finished: Finished, tmp_path: Path):
+    run = finished(family)
+    manifest = export(run, tmp_path / "out", ExportOptions(), Progress())
+    ours, saved, base = (parameters(p) for p in (tmp_path / "out", run / "model", run.parent / f"toy-{family}"))
+    assert all(torch.equal(ours[name], saved[name]) for name in saved)
+    assert any(not torch.equal(ours[name], base[name]) for name in base)
+    assert manifest["options"]["alpha"] == manifest["measured_alpha"] == 0.7
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.chat_template and tokenizer("a").input_ids
+    assert (tmp_path / "out/generation_config.json").is_file()
+
+
+def test_strength_zero_is_the_base_and_a_type_is_written_into_the_config(finished: Finished, tmp_path: Path):
+    run = finished("Llama")
+    export(run, tmp_path / "out", ExportOptions(alpha=0, dtype="bfloat16"), Progress())
+    ours, base = parameters(tmp_path / "out"), parameters(run.parent / "toy-Llama")
+    assert all(torch.equal(ours[name], base[name].bfloat16()) for name in base)
+    assert json.loads((tmp_path / "out/config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_base_in_the_older_format_is_read_too(finished: Finished, tmp_path: Path):
+    from safetensors.torch import load_file
+
+    from skunlearn.export.source import as_safetensors
+    from skunlearn.lm.model import LoadOptions
+    from skunlearn.lm.outofcore import SINGLE
+
+    base = finished("GPT2").parent / "toy-GPT2"
+    old = tmp_path / "old"
+    old.mkdir()
+    torch.save(load_file(base / SINGLE), old / "pytorch_model.bin")
+    (old / "config.json").write_bytes((base / "config.json").read_bytes())
+    with as_safetensors(old, LoadOptions(), Progress()) as folder:
+        assert folder != old and all(torch.equal(a, parameters(base)[n]) for n, a in parameters(folder).items())
+    assert not folder.exists()
+
+
+def test_what_cannot_be_exported_is_refused_and_leaves_nothing(finished: Finished, tmp_path: Path):
+    run = finished("Llama")
+    for options, message in (
+        ({"alpha": -0.1}, "negative strength"),
+        ({"alpha": float("nan")}, "negative strength"),
+        ({"dtype": "int4"}, "--dtype int4"),
+        ({"dtype": "q8_0"}, "q8_0 with --format gguf"),
+        ({"format": "onnx"}, "--format onnx"),
+        ({"rank": 0}, "--rank 0"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            ExportOptions(**options)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "thesis.txt").touch()
+    with pytest.raises(RunError, match="is not an export"):
+        export(run, taken, ExportOptions(), Progress())
+    with pytest.raises(RunError, match="no finished run here"):
+        export(taken, tmp_path / "out", ExportOptions(), Progress())
+    assert (taken / "thesis.txt").exists() and not (tmp_path / "out").exists()
+
+
+def test_an_interruption_leaves_no_folder(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skunlearn.export.write.write_manifest", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export(finished("Llama"), tmp_path / "out", ExportOptions(), Progress())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_base_that_has_changed_since_the_run_is_refused(finished: Finished, tmp_path: Path):
+    import shutil
+
+    shutil.copytree(finished("Llama").parent, tmp_path / "copy")
+    run = tmp_path / "copy/run"
+    text = (run / "run.yaml").read_text()
+    (run / "run.yaml").write_text(text.replace(str(finished("Llama").parent), str(tmp_path / "copy")))
+    export(run, tmp_path / "out", ExportOptions(), Progress())
+    (tmp_path / "copy/toy-Llama/generation_config.json").unlink()
+    with pytest.raises(ModelError, match="has changed since the run"):
+        export(run, tmp_path / "out2", ExportOptions(), Progress())
