@@ -1,5 +1,6 @@
 """Tiny random models of many families and a tokenizer for them: everything offline, in milliseconds."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,9 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.lm.model import LM
+from skunlearn.task_vector import LowRank, TaskVector
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -92,3 +95,22 @@ def encoder(folder: Path) -> Path:
     transformers.BertModel(transformers.BertConfig(vocab_size=len(SPECIALS) + 256, **size)).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+def with_merges(folder: Path) -> Path:
+    """A saved toy whose tokenizer has two merges, in place of the last two bytes."""
+    core = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = {token: number for token, number in core["model"]["vocab"].items() if number < 260}
+    core["model"] |= {"vocab": vocabulary | {"he": 260, "hel": 261}, "merges": [["h", "e"], ["he", "l"]]}
+    (folder / "tokenizer.json").write_text(json.dumps(core), encoding="utf-8")
+    return folder
+
+
+def lora(model: Any, seed: int, safety: float) -> TaskVector:
+    """A vector of random factors for every linear module, in the orientation of the weights."""
+    torch.manual_seed(seed)
+    deltas = {}
+    for name in linear_modules(model, Trained(frozen=0)):
+        rows, columns = model.get_submodule(name).weight.shape
+        deltas[f"{name}.weight"] = LowRank(torch.randn(rows, 2) * 0.1, torch.randn(2, columns) * 0.1)
+    return TaskVector(deltas, safety)

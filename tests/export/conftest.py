@@ -25,7 +25,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def run(family: str, *sets: str) -> Path:
         if (family, *sets) not in made:
             folder = tmp_path_factory.mktemp(family)
-            model = toy.saved(folder / f"toy-{family}", family)
+            model = toy.with_merges(toy.saved(folder / f"toy-{family}", family))
             run_job(make_run(with_sets({"model": str(model)}, [*SMALL, *sets])), folder / "run", save=True)
             made[family, *sets] = folder / "run"
         return made[family, *sets]

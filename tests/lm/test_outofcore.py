@@ -11,21 +11,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from skunlearn.errors import ModelError
-from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.lm.outofcore import INDEX, SINGLE, Checkpoint, StoredEdit, skeleton
 from skunlearn.lm.shards import Entry, Shard, write_shard
 from skunlearn.progress import Progress
-from skunlearn.task_vector import LowRank, TaskVector
-
-
-def lora(model: Any, seed: int, safety: float) -> TaskVector:
-    """Random factors for every linear module, in the orientation of the weights."""
-    torch.manual_seed(seed)
-    deltas = {}
-    for name in linear_modules(model, Trained(frozen=0)):
-        rows, columns = model.get_submodule(name).weight.shape
-        deltas[f"{name}.weight"] = LowRank(torch.randn(rows, 2) * 0.1, torch.randn(2, columns) * 0.1)
-    return TaskVector(deltas, safety)
+from skunlearn.task_vector import TaskVector
 
 
 def full(model: Any, seed: int, safety: float) -> TaskVector:
@@ -51,7 +40,7 @@ def edit_out_of_core(base: Path, out: Path, parts: list[tuple[Path, float]], dty
 
 @pytest.mark.parametrize(
     ("family", "make"),
-    [(family, make) for family in toy.FAMILIES for make in (lora, full) if (family, make) != ("Mixtral", full)],
+    [(family, make) for family in toy.FAMILIES for make in (toy.lora, full) if (family, make) != ("Mixtral", full)],
 )
 def test_equal_to_the_edit_in_memory_bit_for_bit(family: str, make: Any, tmp_path: Path):
     base = sharded(tmp_path / "base", family, torch.bfloat16)
@@ -77,7 +66,7 @@ def test_many_blocks_of_rows_are_like_one(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("skunlearn.task_vector.BLOCK", 1)  # 64 rows a block
     base = toy.saved(tmp_path / "base", "GPT2")
     model = AutoModelForCausalLM.from_pretrained(base)
-    tau = lora(model, 1, 1.0) + 0.5 * TaskVector({"transformer.wte.weight": torch.ones(262, 32)}, 1.0)
+    tau = toy.lora(model, 1, 1.0) + 0.5 * TaskVector({"transformer.wte.weight": torch.ones(262, 32)}, 1.0)
     tau.save(tmp_path / "tau.safetensors")
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)])
     (0.7 * (1.0 * tau)).apply_to(model)
@@ -113,9 +102,9 @@ def test_names_without_the_models_prefix(tmp_path: Path):
 def test_another_type_is_the_cast_of_the_sum(tmp_path: Path):
     base = toy.saved(tmp_path / "base", "Llama")
     model = AutoModelForCausalLM.from_pretrained(base)
-    lora(model, 1, 1.0).save(tmp_path / "tau.safetensors")
+    toy.lora(model, 1, 1.0).save(tmp_path / "tau.safetensors")
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)], torch.float16)
-    (0.7 * lora(model, 1, 1.0)).apply_to(model)
+    (0.7 * toy.lora(model, 1, 1.0)).apply_to(model)
     found = load_file(out / SINGLE)
     assert all(torch.equal(model.state_dict()[name].half(), tensor) for name, tensor in found.items())
 

@@ -37,6 +37,8 @@ def add_tokenizer(writer: Any, folder: Path, size: int) -> None:
     model, added = core["model"], {token["id"]: token for token in core["added_tokens"]}
     if model["type"] != "BPE":
         raise ModelError(f"{folder}: no GGUF is made of a {model['type']} tokenizer here: use --format merged")
+    if not model["merges"]:
+        raise ModelError(f"{folder}: no GGUF is made of a tokenizer without merges: use --format merged")
     tokens = {number: token for token, number in model["vocab"].items()}
     tokens |= {number: token["content"] for number, token in added.items()}
     if max(tokens) >= size:
