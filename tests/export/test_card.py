@@ -1,0 +1,73 @@
+"""The card says what was measured and what was not, and gives nothing of this machine away."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from skunlearn.export.card import licence, panel, public_name
+from skunlearn.export.job import ExportOptions
+from skunlearn.export.write import export
+from skunlearn.progress import Progress
+from skunlearn.rundir import file_sha256, read_json, write_json
+
+Finished = Callable[..., Path]
+
+
+def card(run: Path, out: Path, **options: object) -> str:
+    export(run, out, ExportOptions(**options), Progress())
+    return (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_what_it_says(finished: Finished, tmp_path: Path):
+    run = finished("Llama")
+    (run.parent / "toy-Llama/README.md").write_text("---\nlicense: mit\n---\nA toy.\n")
+    text = card(run, tmp_path / "out")
+    results = read_json(run / "results.json")
+    for said in (
+        f"**Gates: {results['verdict']}.**", results["gates"][0]["text"], "Not attacked", "licence mit",
+        "0.7 x (-1 tau + 0.5 tau_refuse)", file_sha256(run / "tau.safetensors"),
+        file_sha256(run.parent / "toy-Llama/model.safetensors"), results["judge"]["text"], "| forget |", "steps: 2",
+        read_json(run / "settings.json")["data"], "float32 on cpu",
+    ):  # fmt: skip
+        assert said in text, said
+    assert "measured at strength" not in text and str(run.parent) not in text
+    prompts = [row["prompt"] for row in results["transcripts"]]
+    assert prompts and not any(prompt in text for prompt in prompts)
+    data = ModelCard.load(tmp_path / "out/README.md").data
+    assert data.license == "mit" and data.library_name == "transformers" and data.base_model is None
+    (run.parent / "toy-Llama/README.md").unlink()
+
+
+def test_another_strength_says_that_nothing_was_measured_at_it(finished: Finished, tmp_path: Path):
+    text = card(finished("Llama"), tmp_path / "out", alpha=0.3)
+    assert "everything below was measured at strength 0.7" in text and "licence unknown" in text
+
+
+def test_attacks_have_a_table(finished: Finished, tmp_path: Path):
+    run = finished("Llama")
+    score = {"value": 0.25, "low": 0.1, "high": 0.5, "n": 40, "unscored": 0, "unit": "rate", "higher_is_better": False}
+    write_json(run / "attacks.json", {"relearn": {"harmful_rate": score, "steps": 10, "answer": "a text"}})
+    text = card(run, tmp_path / "out")
+    assert "| relearn harmful_rate | 25.0% (10% to 50%, n = 40) |" in text and "| relearn steps | 10 |" in text
+    assert "a text" not in text and "Not attacked" not in text
+    (run / "attacks.json").unlink()
+    assert panel([{"name": "prefill", "rate": 0.5}, 3]) == [("prefill rate", "0.5"), ("1", "3")] and panel(None) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "public"), [("org/model", "org/model"), ("{}/m.py:Mine", "m.py:Mine"), ("sku", "sku"), ("{}", "folder")]
+)
+def test_names_lose_the_folders_of_this_machine(name: str, public: str, tmp_path: Path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "m.py").touch()
+    assert public_name(name.format(folder)) == public
+
+
+def test_the_licence_is_the_bases(tmp_path: Path):
+    assert licence(tmp_path, "smollm2-135m") == "apache-2.0"
+    assert licence(tmp_path, "x") is None
+    (tmp_path / "README.md").write_text("no front matter")
+    assert licence(tmp_path, "x") is None

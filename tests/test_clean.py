@@ -1,0 +1,91 @@
+"""A cleaned run folder has its numbers, none of its harmful material, and is not taken for a whole one."""
+
+import json
+from pathlib import Path
+
+import pytest
+import toy
+
+from skunlearn.clean import MARK, clean, without_texts
+from skunlearn.config import make_run, with_sets
+from skunlearn.errors import RunError
+from skunlearn.run import run_job
+from skunlearn.rundir import append_lines, read_json, write_json
+
+SMALL = [
+    "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alpha=0.7", "refuse.weight=0", "data.max_length=200",
+    "evaluate.forget=3", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=12",
+]  # fmt: skip
+
+
+def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
+    settings = make_run(with_sets({"model": str(toy.saved(tmp_path / "toy"))}, SMALL))
+    run = tmp_path / "run"
+    run_job(settings, run)
+    before, page = read_json(run / "results.json"), (run / "report.html").read_text()
+    (run / "state").mkdir()
+    (run / "state/step.pt").touch()
+    (run / "half.partial").touch()
+    write_json(run / "attacks.json", {"prefill": [{"prompt": "p", "completion": "c", "rate": 0.5}]})
+
+    done = clean(run)
+    assert done["removed"] == ["completions.jsonl", "state", "half.partial", "tau.safetensors"]
+    assert done["rewritten"] == ["results.json", "report.html", "attacks.json"]
+    left = {path.name for path in run.iterdir()}
+    assert left == {
+        "run.yaml", "env.json", "settings.json", "steps.jsonl", "results.json", "report.html", "attacks.json"
+    }  # fmt: skip
+    after = read_json(run / "results.json")
+    assert {name: value for name, value in after.items() if name != "transcripts"} == {
+        name: value for name, value in before.items() if name != "transcripts"
+    }
+    harmful = [row for row in before["transcripts"] if row["group"] in ("seen", "unseen")]
+    assert len(harmful) == 4 and len(after["transcripts"]) == len(before["transcripts"])
+    everything = "".join(path.read_text() for path in run.iterdir())
+    assert all(json.dumps(row["prompt"], ensure_ascii=False) not in everything for row in harmful)
+    assert harmful[0]["category"] in page and (run / "report.html").read_text().count(MARK) >= 12
+    assert read_json(run / "attacks.json") == {"prefill": [{"prompt": MARK, "completion": MARK, "rate": 0.5}]}
+    assert all(path.stat().st_mode & 0o077 == 0 for path in run.iterdir())
+
+    with pytest.raises(
+        RunError, match="cleaned: 'task vectors and completions were removed' there, None now"
+    ):  # neither resumed nor taken for whole
+        run_job(settings, run, save=True)
+    with pytest.raises(RunError, match="cleaned"):
+        run_job(settings, run)
+    assert not (run / "tau.safetensors").exists() and read_json(run / "results.json") == after
+    assert clean(run)["removed"] == []
+
+
+def test_keep_tau_leaves_the_vectors(tmp_path: Path):
+    write_json(tmp_path / "settings.json", {})
+    (tmp_path / "tau.safetensors").touch()
+    (tmp_path / "tau_refuse.safetensors").touch()
+    append_lines(tmp_path / "completions.jsonl", [{"answer": "x"}])
+    assert clean(tmp_path, keep_tau=True)["removed"] == ["completions.jsonl"]
+    assert (tmp_path / "tau.safetensors").exists()
+    assert clean(tmp_path)["removed"] == ["tau.safetensors", "tau_refuse.safetensors"]
+
+
+def test_texts_of_harmful_prompts_go_whatever_the_judge_said():
+    def row(group: str, label: str | None) -> dict:
+        return {"group": group, "prompt": "p", "base": {"answer": "a", "evidence": "e", "label": label, "value": 1}}
+
+    hidden = {"answer": MARK, "evidence": MARK, "value": 1}
+    for group, label, prompt, answer in (
+        ("unseen", "safe", MARK, hidden),
+        ("seen", "harmful", MARK, hidden),
+        ("retain", "safe", "p", {"answer": "a", "evidence": "e", "value": 1}),
+        ("lookalike", "harmful", "p", hidden),
+        ("retain", None, "p", hidden),
+        ("something new", "safe", MARK, hidden),
+    ):
+        expected = {"group": group, "prompt": prompt, "base": answer | {"label": label}}
+        assert without_texts([row(group, label)]) == [expected]
+
+
+def test_what_is_no_run_folder_is_left_alone(tmp_path: Path):
+    (tmp_path / "tau.safetensors").touch()
+    with pytest.raises(RunError, match="not a run folder"):
+        clean(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tau.safetensors"]
