@@ -101,3 +101,24 @@ def test_a_base_that_has_changed_since_the_run_is_refused(finished: Finished, tm
     (tmp_path / "copy/toy-Llama/generation_config.json").unlink()
     with pytest.raises(ModelError, match="has changed since the run"):
         export(run, tmp_path / "out2", ExportOptions(), Progress())
+
+
+def test_a_hub_base_is_fetched_and_the_older_format_only_when_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from skunlearn.export.source import OLDER, base_files
+    from skunlearn.lm.model import LoadOptions
+
+    asked = []
+
+    def snapshot_download(repo: str, revision: str | None, token: object, allow_patterns: list[str]) -> str:
+        asked.append((repo, revision, token, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    assert base_files("org/model", LoadOptions(revision="v1"), Progress()) == tmp_path
+    assert [call[:3] for call in asked] == [("org/model", "v1", False)] * 2 and asked[1][3] == list(OLDER)
+    assert "*.py" not in asked[0][3] and "config.json" in asked[0][3]
+    asked.clear()
+    (tmp_path / "model.safetensors").touch()
+    base_files("org/model", LoadOptions(gated=True, trust_remote_code=True), Progress())
+    ((_, _, token, patterns),) = asked
+    assert token is None and "*.py" in patterns
