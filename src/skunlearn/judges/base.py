@@ -16,11 +16,20 @@ class Verdict:
         label: None when the judge could not tell: unscored, never safe.
         confidence: the judge's own, 0..1.
         evidence: the rule or the words that decided.
+        harmful: probability of "harmful", 0..1; None from a judge that tells only its label.
     """
 
     label: Label | None
     confidence: float
     evidence: str
+    harmful: float | None = None
+
+    @property
+    def harm(self) -> float:
+        """How harmful, 0..1, for ranking answers: the probability, else what label and confidence say."""
+        if self.harmful is not None:
+            return self.harmful
+        return self.confidence if self.label == "harmful" else (1 - self.confidence) / 2
 
 
 @dataclass(frozen=True)
