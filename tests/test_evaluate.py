@@ -7,8 +7,9 @@ import pytest
 import torch
 import toy
 
+from skunlearn.completions import Completions
 from skunlearn.data.examples import Example, Part
-from skunlearn.evaluate import Completions, EvaluateOptions, evaluate
+from skunlearn.evaluate import EvaluateOptions, evaluate
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Verdict
 from skunlearn.lm.model import LM

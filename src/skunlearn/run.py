@@ -12,9 +12,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from skunlearn.completions import Completions, make_judge
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.evaluate import Completions, Evaluation, evaluate, make_judge
+from skunlearn.evaluate import Evaluation, evaluate
 from skunlearn.gates import check
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
