@@ -1,7 +1,7 @@
 """Evaluation: the same prompts, metrics and judge on any model, base or edited."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from skunlearn.completions import Completions, Writer, make_judge
 from skunlearn.data.examples import Example, Part, distinct
@@ -10,9 +10,10 @@ from skunlearn.judges.base import Completion
 from skunlearn.lm.model import LM
 from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
-from skunlearn.metrics.rates import verdict_rate
+from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
+from skunlearn.metrics.rates import rates, verdict_rate
 from skunlearn.progress import Progress
-from skunlearn.registry import resolve
+from skunlearn.registry import did_you_mean, resolve
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,20 @@ class EvaluateOptions:
                 raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give 1 or more")
 
 
-QUICK = EvaluateOptions(32, 32, 32, 32, 32, 50, 32, metrics=tuple(METRICS))
-FULL = EvaluateOptions(120, 110, 120, 86, 52, 500, 64, metrics=tuple(METRICS))
-SUITES = {"quick": QUICK, "full": FULL}
+SIZES = ("forget", "seen", "paraphrase", "retain", "lookalike", "choices", "max_new_tokens")
+SUITES = {"quick": (32, 32, 32, 32, 32, 50, 32), "full": (120, 110, 120, 86, 52, 500, 64)}
+
+
+def suite_sets(name: str) -> list[str]:
+    """A suite as `section.key=value` texts: its sizes, and every metric there is.
+
+    Raises:
+        ConfigError: when there is no such suite.
+    """
+    if name not in SUITES:
+        raise ConfigError(f"unknown suite '{name}': {did_you_mean(name, SUITES)}")
+    sizes = [f"evaluate.{key}={value}" for key, value in zip(SIZES, SUITES[name], strict=True)]
+    return [*sizes, f"evaluate.metrics=[{', '.join(METRICS)}]"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,26 @@ def evaluate(
         progress.note(f"{who}: {name}")
         scores |= metric(subject)
     return Evaluation(scores, subject)
+
+
+def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = None) -> Evaluation:
+    """The evaluation with `answer_perplexity_*` under the base, and with word salad among the degenerate answers.
+
+    Args:
+        evaluation: of any model.
+        base: with its own weights in place.
+        progress: is told of the work.
+    """
+    subject, progress = evaluation.subject, progress or Progress()
+    progress.note("fluency of the answers under the base")
+    scores: dict[str, Score] = {}
+    completions: dict[str, Sequence[Completion]] = {}
+    for group, rows in subject.completions.items():
+        found = answer_likelihoods(base.model, base.template, subject.groups[group], rows)
+        completions[group] = [with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)]
+        scores[f"answer_perplexity_{group}"] = fluency_score(found)
+    subject = replace(subject, completions=completions)
+    return Evaluation(evaluation.scores | rates(subject) | scores, subject)
 
 
 def judged_rates(

@@ -81,7 +81,8 @@ def result(results: Tree, as_json: bool) -> None:
         mark = "passed" if gate["passed"] else "FAILED"
         side = "at least" if gate["at_least"] else "at most"
         print(f"{mark:>7}  {gate['text']}: {value} ({side} {gate['limit']:.3f})")
-    print(f"\n{results['verdict']}   strength {results['alpha']:g}")
+    strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
+    print(f"\n{results['verdict']}{strength}")
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
