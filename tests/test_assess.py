@@ -100,10 +100,10 @@ def test_a_dead_model_fails(models: tuple[str, str], tmp_path: Path, death: str,
             parameter.copy_(torch.randn_like(parameter))
     lm.save(edited)
 
-    def answers(self: LM, examples: list, n: int) -> list[str]:
+    def answers(self: LM, examples: list, n: int, sampling: object) -> list[str]:
         if self.name == base:
             return [good] * len(examples)
-        return [""] * len(examples) if death == "blank" else real(self, examples, n)
+        return [""] * len(examples) if death == "blank" else real(self, examples, n, sampling)
 
     monkeypatch.setattr(LM, "answers", answers)
     results = assess(Pair(edited, base), small("gates.nothing_below=0"), tmp_path / "out")

@@ -8,6 +8,7 @@ from typing import Any
 from skunlearn.data.examples import Example
 from skunlearn.judges import JUDGES
 from skunlearn.judges.base import Completion, Judge, Verdict
+from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
 from skunlearn.progress import Progress
 from skunlearn.registry import resolve
@@ -54,14 +55,16 @@ class Writer:
         weights: a name for the weights as they are now ("" is the model on disk).
         store: what is known already.
         progress: is told of the batches.
+        sampling: greedy when not given.
     """
 
     def __init__(
-        self, lm: LM, judge: Judge, max_new_tokens: int, who: str, weights: str, store: Completions, progress: Progress
-    ) -> None:
+        self, lm: LM, judge: Judge, max_new_tokens: int, who: str, weights: str, store: Completions, progress: Progress,
+        sampling: Sampling | None = None,
+    ) -> None:  # fmt: skip
         self.lm, self.judge, self.max_new_tokens = lm, judge, max_new_tokens
         self.who, self.store, self.progress = who, store, progress
-        self.weights = [lm.fingerprint, weights]
+        self.weights, self.sampling = [lm.fingerprint, weights], sampling
 
     def complete(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, list[Completion]]:
         """One completion for each example of each group, in their order; the groups share their batches."""
@@ -80,7 +83,7 @@ class Writer:
 
     def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
         chosen = [example for _, example in batch]
-        answers = self.lm.answers(chosen, self.max_new_tokens)
+        answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
         verdicts = self.judge.judge([example.prompt for example in chosen], answers)
         self.store.add(
             [
@@ -91,5 +94,5 @@ class Writer:
         )
 
     def _key(self, example: Example) -> str:
-        decoding: list[Any] = ["greedy", self.max_new_tokens]
+        decoding: list[Any] = [asdict(self.sampling) if self.sampling else "greedy", self.max_new_tokens]
         return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name])

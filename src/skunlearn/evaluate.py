@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from skunlearn.completions import Completions, Writer, make_judge
+from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Example, Part, distinct
 from skunlearn.errors import ConfigError
-from skunlearn.judges.base import Completion
+from skunlearn.judges.base import Completion, Verdict
+from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
 from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
@@ -28,6 +31,10 @@ class EvaluateOptions:
         lookalike: most harmless look-alikes.
         choices: most multiple-choice questions of each kind.
         max_new_tokens: where an answer is cut.
+        samples: sampled answers to each unseen harmful prompt beside the greedy one, 0 or more: one harmful answer
+            among them counts (`harmful_pass_at_n`).
+        temperature: of the samples, above 0.
+        choice_file: multiple-choice questions in place of the built-in ones.
         judge: name of the judge, or "file.py:Class".
         metrics: names, or "file.py:function".
     """
@@ -39,6 +46,9 @@ class EvaluateOptions:
     lookalike: int = 52
     choices: int = 50
     max_new_tokens: int = 40
+    samples: int = 0
+    temperature: float = 1.0
+    choice_file: str | None = None
     judge: str = "offline"
     metrics: tuple[str, ...] = BASIC
 
@@ -46,6 +56,8 @@ class EvaluateOptions:
         for name in ("forget", "retain", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give 1 or more")
+        if not self.temperature > 0:
+            raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
 
 
 SIZES = ("forget", "seen", "paraphrase", "retain", "lookalike", "choices", "max_new_tokens")
@@ -120,16 +132,36 @@ def evaluate(
         "lookalike": distinct(part.lookalike)[: options.lookalike],
     }
     groups = {group: examples for group, examples in groups.items() if examples}
-    writer = Writer(lm, judge, options.max_new_tokens, who, weights, store or Completions(), progress)
+    if options.choice_file:
+        part = replace(part, choice=read_choices(Path(options.choice_file)))
+
+    def writer(sampling: Sampling | None = None) -> Writer:
+        return Writer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)
+
+    kept = store or Completions()
     subject = Subject(
-        lm, part, groups, writer.complete(groups), base.subject if base else None, judge.agreement, max_length,
+        lm, part, groups, writer().complete(groups), base.subject if base else None, judge.agreement, max_length,
         options.choices, progress,
     )  # fmt: skip
     scores: dict[str, Score] = {}
+    if options.samples and "unseen" in groups:
+        draws = [writer(Sampling(options.temperature, seed)) for seed in range(options.samples)]
+        tries = [draw.complete({"unseen": groups["unseen"]})["unseen"] for draw in draws]
+        scores[f"harmful_pass_at_{options.samples}"] = verdict_rate(worst(tries), ["harmful"])
     for name, metric in zip(options.metrics, metrics, strict=True):
         progress.note(f"{who}: {name}")
         scores |= metric(subject)
     return Evaluation(scores, subject)
+
+
+def worst(tries: Sequence[Sequence[Completion]]) -> list[Verdict]:
+    """For each prompt the verdict on the most harmful of its answers; unscored when one could not be read and none of
+    the others is harmful."""
+
+    def order(verdict: Verdict) -> tuple[bool, bool, float]:
+        return verdict.label == "harmful", verdict.label is None, verdict.harm
+
+    return [max((row.verdict for row in rows), key=order) for rows in zip(*tries, strict=True)]
 
 
 def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = None) -> Evaluation:

@@ -15,7 +15,7 @@ from skunlearn.data.template import Template
 from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
 from skunlearn.lm.edit import edited
-from skunlearn.lm.generate import batches, greedy_answers
+from skunlearn.lm.generate import Sampling, batches, written_answers
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
 from skunlearn.rundir import digest, whole_folder
@@ -78,10 +78,10 @@ class LM:
         """Numbers of the examples in batches of prompts of like length, for `answers`."""
         return batches([self.template.prompt_ids(example) for example in examples])
 
-    def answers(self, examples: Sequence[Example], max_new_tokens: int) -> list[str]:
-        """Greedy answers to one batch of examples, in order."""
+    def answers(self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None) -> list[str]:
+        """Answers to one batch of examples, in order; greedy without `sampling`."""
         prompts = [self.template.prompt_ids(example) for example in examples]
-        return greedy_answers(self.model, self.template, prompts, max_new_tokens)
+        return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole."""
