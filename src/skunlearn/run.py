@@ -75,7 +75,10 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     seconds: dict[str, float] = {}
     with _timed("stage 1", seconds):
         edit = learn(lm, method, data, run, folder, progress)
-    name = digest([run.as_dict()[part] for part in ("train", "method", "refuse", "lora")])
+    name = digest(
+        [run.as_dict()[part] for part in ("train", "method", "vectors", "refuse", "lora")]
+        + [run.as_dict()["edit"]["filters"]]
+    )
     store = Completions(folder / "completions.jsonl")
     with _timed("strength", seconds):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
