@@ -122,3 +122,11 @@ def test_a_hub_base_is_fetched_and_the_older_format_only_when_needed(tmp_path: P
     base_files("org/model", LoadOptions(gated=True, trust_remote_code=True), Progress())
     ((_, _, token, patterns),) = asked
     assert token is None and "*.py" in patterns
+
+
+def test_a_filtered_edit_is_exported_as_it_was_evaluated(finished: Finished, tmp_path: Path):
+    run = finished("Llama", "vectors=2", "edit.filters=[mean]")
+    manifest = export(run, tmp_path / "out", ExportOptions(), Progress())
+    assert [vector["file"] for vector in manifest["vectors"]] == ["tau_filtered.safetensors", "tau_refuse.safetensors"]
+    ours, saved = parameters(tmp_path / "out"), parameters(run / "model")
+    assert all(torch.equal(ours[name], saved[name]) for name in saved)

@@ -52,10 +52,20 @@ def open_run(folder: Path) -> Source:
     if results is None or settings is None:
         raise RunError(f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, or run it again")
     run = make_run(read_run(folder / "run.yaml"))
-    parts = [(folder / f"{stage.name}.safetensors", stage.scale) for stage in run.stages(run.make_method())]
+    parts = [(folder / f"{name}.safetensors", scale) for name, scale in _parts(run)]
     if lost := [path for path, _ in parts if not path.is_file()]:
         raise RunError(f"{lost[0]}: not there (was the folder cleaned?): run again with another --out")
     return Source(folder, run, results, settings, parts)
+
+
+def _parts(run: Run) -> list[tuple[str, float]]:
+    """The vectors that `unlearn.learn` adds up: filters leave one in place of the method's own."""
+    method = run.make_method()
+    stages = run.stages(method)
+    if run.make_filters():
+        others = [(stage.name, stage.scale) for stage in stages if stage.method is not method]
+        return [("tau_filtered", method.edit_scale), *others]
+    return [(stage.name, stage.scale) for stage in stages]
 
 
 def check_base(source: Source, progress: Progress) -> None:
