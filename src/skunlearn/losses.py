@@ -69,8 +69,8 @@ def preference(margin_B: torch.Tensor, beta: float) -> torch.Tensor:
     """`-2/beta mean_b log sigmoid(beta margin_b)`, mean over rows, 0 or more: minimising it raises the margins.
 
     The one loss of DPO (margin: preferred log-ratio minus rejected one; arXiv:2305.18290, with NPO's factor 2/beta),
-    NPO (minus the log-ratio of the forget answer; arXiv:2404.05868, eq. 3) and SimNPO (its NLL per token less an
-    offset; arXiv:2410.07163, eq. 4). For beta -> 0 it is gradient ascent.
+    NPO (minus the log-ratio of the forget answer; arXiv:2404.05868) and SimNPO (its NLL per token less an
+    offset; arXiv:2410.07163). For beta -> 0 it is gradient ascent.
     """
     return -2 / beta * F.logsigmoid(beta * margin_B).mean()
 

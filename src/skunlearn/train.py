@@ -21,7 +21,7 @@ from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
 
 Record = dict[str, float]
-BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "refusal")
+BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "unrelated", "refusal")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ class Rows:
             "mismatch": lambda: [
                 Encoded(self.forget[asked].prompt_ids, self.forget[given].answer_ids)
                 for asked, given in self.sampler.mismatch_rows(step)
+            ],
+            "unrelated": lambda: [
+                Encoded(self.forget[asked].prompt_ids, self.benign[given].answer_ids)
+                for asked, given in self.sampler.unrelated_rows(step, self.first_lookalike)
             ],
             "refusal": lambda: [
                 Encoded(self.forget[asked].prompt_ids, self.refusals[given])

@@ -51,7 +51,8 @@ class Method(ABC):
     @property
     @abstractmethod
     def roles(self) -> tuple[str, ...]:
-        """Which rows a step takes: any of "forget", "mismatch", "refusal", "retain", "lookalike"."""
+        """Which rows a step takes: any of "forget", "mismatch" (forget prompts with answers of other ones), "unrelated"
+        (with answers of retain prompts), "refusal" (with refusals), "retain", "lookalike"."""
 
     @property
     def referenced(self) -> tuple[str, ...]:
@@ -60,7 +61,7 @@ class Method(ABC):
 
     @property
     def mismatched(self) -> int:
-        """K: mismatched answers for each forget row, when "mismatch" is among the roles."""
+        """K: answers of other prompts for each forget row, when "mismatch" or "unrelated" is among the roles."""
         return 0
 
     @property

@@ -5,7 +5,7 @@
     theta_u = theta_o + s (theta_trained - theta_o)
 
 A step makes forget answers less likely, by handing their probability to the other tokens in proportion; its gradient
-fades with the token's probability. No retain data. The first tokens are left out since they carry no knowledge.
+fades with the token's probability. No retain data.
 """
 
 from dataclasses import dataclass

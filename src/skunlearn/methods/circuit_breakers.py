@@ -8,9 +8,9 @@
 Steps turn the hidden states of forget answers away from where they were. At theta_o the cosine is at its maximum, where
 it has no gradient: the first step is set off by rounding alone, and is noise; from the second on the loss falls.
 
-The authors read layers 10 and 20 of 32 and train LoRA up to the higher one, as we do at the same shares of the depth; they
-hold all layers' hidden states on retain rows, we those that are read, and they read prompts too, we the positions that
-predict answer tokens. Their retain set also holds refusals that the model gives already; ours is the retain set.
+The authors read layers 10 and 20 of 32 and train LoRA up to the higher one, as we do at the same shares of the depth.
+They hold all layers' hidden states on retain rows, we those that are read; they read prompts too, we the positions that
+predict answer tokens. Their code stops the schedule at step 150 of 300; ours is stretched over the steps there are.
 """
 
 from collections.abc import Mapping

@@ -5,9 +5,9 @@
     L = L_pref + w NLL(y | x) on retain answers          DPO: w = 0, IdkDPO: w = 1
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes refusals likelier and forget answers less likely, each as against the base. The factor 2/beta is that of
-Zhang et al. (arXiv:2404.05868), who compare DPO with NPO; TOFU (arXiv:2401.06121) brought "I don't know" as the preferred
-answer. Ours are the built-in refusals, one drawn per forget row and step.
+A step widens the gap: refusals become likelier than forget answers, both as against the base. The factor 2/beta is that
+of Zhang et al. (arXiv:2404.05868), who compare DPO with NPO; TOFU (arXiv:2401.06121) brought "I don't know" as the
+preferred answer. Ours are the built-in refusals, one drawn per forget row and step.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,15 @@
 """GA + random mismatch + KL (Yao et al., Large Language Model Unlearning, arXiv:2310.10683).
 
-    L_fgt = -NLL(y | x)                      on forget answers: away from the harmful answer            (eq. 3)
-    L_rdn =  1/K sum_k NLL(y_k | x)          answers of other prompts instead                           (eq. 4)
-    L_nor =  KL(p_theta_o || p_theta)        on retain answers                                          (eq. 5)
+    L_fgt = -NLL(y | x)                      on forget answers: away from the harmful answer
+    L_rdn =  1/K sum_k NLL(y_k | x)          answers of K retain prompts to the forget prompt instead
+    L_nor =  KL(p_theta_o || p_theta)        on retain answers
     theta_u = theta_o + s (argmin e1 L_fgt + e2 L_rdn + e3 L_nor  -  theta_o)
 
-A step makes forget answers less likely, mismatched ones likelier, and keeps predictions on retain answers near the
+A step makes forget answers less likely, unrelated ones likelier, and keeps predictions on retain answers near the
 base's. L_fgt has no lower bound; the authors stop at a forget NLL of 100, we at the last step.
 
-Where we differ: the authors draw y_k from retain answers (TruthfulQA) and share them in a batch; ours are answers of
-other forget prompts, drawn per row, as in SKU. They average the KL over prompt and padding too, we over answer tokens.
+The authors' code draws the K answers once for a batch, we for each row; it averages the KL over prompt and padding too,
+we over answer tokens.
 """
 
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ class GAMismatch(Method):
 
     Attributes:
         forget_weight: e1, 0 or more.
-        mismatch_weight: e2, 0 or more.
+        unrelated_weight: e2, 0 or more.
         retain_weight: e3, 0 or more.
-        mismatched: K, random answers for each forget row, 0 or more.
+        mismatched: K, retain answers for each forget row, 0 or more.
     """
 
     edit_scale: ClassVar[float] = 1.0
 
     forget_weight: float = 0.5
-    mismatch_weight: float = 1.0
+    unrelated_weight: float = 1.0
     retain_weight: float = 1.0
     mismatched: int = 5  # an option here, a constant elsewhere
 
@@ -44,7 +44,7 @@ class GAMismatch(Method):
     @property
     def roles(self) -> tuple[str, ...]:
         return used(
-            forget=self.forget_weight, mismatch=self.mismatch_weight * self.mismatched, retain=self.retain_weight
+            forget=self.forget_weight, unrelated=self.unrelated_weight * self.mismatched, retain=self.retain_weight
         )
 
     @property
@@ -52,6 +52,6 @@ class GAMismatch(Method):
         return used(retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`forget`, `mismatch` and `retain`, each with its weight; nats per scored token of its rows."""
-        terms = nll_terms(scored, forget=-self.forget_weight, mismatch=self.mismatch_weight)
+        """`forget`, `unrelated` and `retain`, each with its weight; nats per scored token of its rows."""
+        terms = nll_terms(scored, forget=-self.forget_weight, unrelated=self.unrelated_weight)
         return terms | kl_terms(scored, retain=self.retain_weight)

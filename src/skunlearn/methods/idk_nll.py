@@ -3,8 +3,8 @@
     L = w1 NLL(r | x) on refusals to forget prompts + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes refusals and retain answers likelier. Forget answers are not looked at. `methods/refusal.py` is ours of this
-kind, with a KL and look-alikes in place of the retain NLL.
+A step makes refusals and retain answers likelier. Forget answers are not looked at. `methods/refusal.py` is ours of
+this kind, with a KL and look-alikes in place of the retain NLL.
 """
 
 from dataclasses import dataclass

@@ -1,12 +1,12 @@
 """NPO: negative preference optimisation (Zhang et al., arXiv:2404.05868).
 
-    L_forget = -2/beta  mean over rows of  log sigmoid(-beta log(p_theta(y|x) / p_theta_o(y|x)))        (eq. 3)
+    L_forget = -2/beta  mean over rows of  log sigmoid(-beta log(p_theta(y|x) / p_theta_o(y|x)))
     L = L_forget + w NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-log p(y|x) is the sum over a row's tokens. A step makes forget answers less likely than they are for the base; a row that
-has become unlikely counts less and less, so that the loss, unlike gradient ascent's, is bounded below by 0. With a
-retain term this is the paper's NPO + RT, its best variant.
+log p(y|x) is the sum over a row's tokens. A step makes forget answers less likely than they are for the base; a row
+that has become unlikely counts less and less, so that the loss, unlike gradient ascent's, is bounded below by 0. With
+its retain term it is the paper's NPO + RT.
 """
 
 from dataclasses import dataclass

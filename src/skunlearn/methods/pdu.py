@@ -5,11 +5,10 @@
     each step:  theta down L_forget + lambda g,  then  lambda <- max(0, lambda + eta g)
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes all tokens alike at forget answers, so that these become less likely; lambda grows while the retain loss is
-above what is allowed and shrinks to 0 below it. The bound is the paper's epsilon = (1 + a) L_retain(theta_o), taken on
-each step's own rows, so that hard rows do not look like damage. The authors' code has it as a number to tune (0.3 on TOFU,
-1.5 on MUSE), with warm-up epochs before the first dual step, which runs this short do not need, and averages L_forget
-over prompt and padding too; we score answer tokens only.
+A step makes all tokens alike at forget answers, so that these become less likely; lambda grows while the retain loss
+is above what is allowed and shrinks to 0 below it. The bound is the paper's epsilon = (1 + a) L_retain(theta_o), taken
+on each step's own rows, so that hard rows do not look like damage. The authors' code has it as a number to tune, begins
+the dual steps after some epochs, and averages L_forget over prompt and padding too; we begin at once and score answers.
 """
 
 from collections.abc import Mapping

@@ -9,9 +9,9 @@ u is a fixed random direction of length 1, its entries drawn uniformly from 0..1
 moves the hidden states of forget answers towards c u; what that does to their likelihood is left to the layers above.
 
 The authors read layer 7 of 32 and train the down projections of layers 5 to 7; we read the same share of the depth, and
-train what `lora` says of the layers up to there. `--set lora.frozen=0.625 --set lora.modules=[down_proj]` is theirs. They
-read whole texts, we the positions that predict answer tokens. c and w want tuning with the model: theirs are 6.5 and 1200
-for Zephyr-7B, 300 and 1600 for Mixtral.
+train what `lora` says of the layers up to there (`--set lora.frozen=0.625 --set lora.modules=[down_proj]` is theirs).
+They read whole texts, we the positions that predict answer tokens. c and w want tuning with the model: theirs are 6.5
+and 1200 for Zephyr-7B.
 """
 
 from dataclasses import dataclass

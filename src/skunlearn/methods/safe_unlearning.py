@@ -8,7 +8,7 @@
 
 A step makes forget answers less likely than they are for the base, per token, and refusals and retain answers likelier.
 NPO's form with two differences: the log-ratio is a mean over a row's tokens, and there is no factor 2/beta. The authors
-wrap some of the forget prompts in jailbreaks for it; ours are as they are.
+write a safe answer to each forget prompt; ours are the built-in refusals, one drawn per forget row and step.
 """
 
 from dataclasses import dataclass

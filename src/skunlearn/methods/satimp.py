@@ -5,7 +5,7 @@
     theta_u = theta_o + s (theta_trained - theta_o)
 
 A step makes forget answers less likely: tokens that are unlikely already count little (saturation, b1), and so do those
-that any text would have there (importance, b2).
+that the model is sure of (importance, b2).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """SimNPO: NPO without a reference model, by mean token likelihood (Fan et al., arXiv:2410.07163).
 
-    L_forget = -2/beta  mean over rows of  log sigmoid(beta (-1/|y| log p_theta(y|x) - delta))          (eq. 4)
+    L_forget = -2/beta  mean over rows of  log sigmoid(beta (-1/|y| log p_theta(y|x) - delta))
     L = w1 L_forget + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
