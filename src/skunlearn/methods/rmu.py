@@ -60,7 +60,9 @@ class RMU(Method):
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget` and `retain`, squared units of the hidden states."""
         hidden_ND = scored["forget"].hidden[self.layer]
-        terms = {"forget": squared_distance(hidden_ND, self.steering * direction(hidden_ND.shape[1]).to(hidden_ND))}
+        terms = {
+            "forget": squared_distance(hidden_ND, self.steering * direction(hidden_ND.shape[1]).to(hidden_ND.device))
+        }
         if retain := scored.get("retain"):
             moved = squared_distance(retain.hidden[self.layer], retain.base_hidden[self.layer])
             terms["retain"] = self.retain_weight * moved
