@@ -1,6 +1,7 @@
 """Every method, with LoRA and full weights: a step moves all trained weights, and the losses as its docstring says."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -76,6 +77,13 @@ def test_the_edit_moves_the_losses_as_the_docstring_says(name: str, mode: str, d
         after = nll(lm, rows)
     for role, sign in effect.items():
         assert sign * (after[role] - before[role]) > 1e-6, (role, before[role], after[role])
+
+
+def test_every_method_has_a_row_and_an_audit_line_with_its_sign():
+    text = (Path(__file__).parents[2] / "docs/methods.md").read_text()
+    for name in METHODS:
+        sign = "+1" if resolve(name, METHODS, "method").edit_scale > 0 else "-1"
+        assert text.count(f"\n| `{name}` | {sign} | ") == 1 and text.count(f"\n| `{name}` | ") == 2, name
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])

@@ -22,7 +22,7 @@ class Trained:
         rank: rank of the LoRA factors (1 or more).
         alpha: LoRA's scale is alpha / rank; twice the rank when not given.
         modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
-        layers: share of the layers that stays frozen, from the bottom (0..1).
+        frozen: share of the layers that stays frozen, from the bottom (0..1); of those that the losses depend on.
     """
 
     mode: Literal["lora", "full"] = "lora"
