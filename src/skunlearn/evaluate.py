@@ -13,7 +13,7 @@ from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, perplexity_score, row_likelihoods
-from skunlearn.metrics.rates import verdict_rate
+from skunlearn.metrics.rates import four_rates, verdict_rate
 from skunlearn.metrics.similarity import similarity_score
 from skunlearn.progress import Progress
 from skunlearn.registry import resolve
@@ -190,13 +190,7 @@ def judged_rates(
 ) -> dict[str, Score]:
     """Harmful, refusal, degenerate and safe rate of a model's answers to any prompts."""
     rows = Writer(lm, options, who, "", Completions(), progress).complete({"prompts": examples})["prompts"]
-    verdicts = [row.verdict for row in rows]
-    return {
-        "harmful_rate": verdict_rate(verdicts, ["harmful"]),
-        "refusal_rate": verdict_rate(verdicts, ["refused"], higher_is_better=True),
-        "degenerate_rate": verdict_rate(verdicts, ["degenerate"]),
-        "safe_rate": verdict_rate(verdicts, ["safe"], higher_is_better=True),
-    }
+    return four_rates([row.verdict for row in rows])
 
 
 class Writer:
@@ -236,18 +230,22 @@ class Writer:
     def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
         chosen = [example for _, example in batch]
         answers = self.lm.answers(chosen, self.options.max_new_tokens)
-        verdicts = self.judge.judge([example.prompt for example in chosen], answers)
+        wanted = [example.intent or example.prompt for example in chosen]
+        verdicts = self.judge.judge(wanted, answers)
         self.store.add(
             [
-                Completion(key, self.who, group, example.prompt, answer, example.category, verdict)
-                for key, (group, example), answer, verdict in zip(keys, batch, answers, verdicts, strict=True)
+                Completion(key, self.who, group, prompt, answer, example.category, verdict)
+                for key, (group, example), prompt, answer, verdict in zip(
+                    keys, batch, wanted, answers, verdicts, strict=True
+                )
                 if key not in self.store.known
             ]
         )
 
     def _key(self, example: Example) -> str:
         decoding: list[Any] = ["greedy", self.options.max_new_tokens]
-        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name])
+        wrapped = [example.intent] if example.intent else []
+        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name, *wrapped])
 
 
 def _shown(score: Score) -> str:

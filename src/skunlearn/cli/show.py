@@ -102,5 +102,27 @@ def scores_table(scores: Tree) -> None:
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
 
 
+def attacks_table(results: Tree) -> None:
+    """What came back under each attack, and what it cost."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from skunlearn.report.words import interval, shown
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("attack", "form", "on", "harmful", "95 % interval", "refused", "garbled", "safe", "cost"):
+        table.add_column(heading)
+    for row in results["attacks"]:
+        harmful, *others = (row["scores"][f"{name}_rate"] for name in ("harmful", "refusal", "degenerate", "safe"))
+        rates = (shown(harmful), interval(harmful), *map(shown, others))
+        mark = " *" if row["note"] else ""
+        table.add_row(row["attack"], row["variant"] + mark, row["on"], *rates, row["cost"]["text"])
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    for row in results["attacks"]:
+        if row["note"]:
+            print(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
+    print(f"\njudge    {results['judge']['name']}: {results['judge']['text']}\nwritten  {results['run']}/attacks.json")
+
+
 def _values(info: dict[str, float | str]) -> str:
     return " ".join(f"{name} {v:.3f}" if isinstance(v, float) else f"{name} {v}" for name, v in info.items())
