@@ -31,7 +31,7 @@ class Unattacked(Attack):
         """Both models."""
         for on in BOTH[::-1]:
             with target.model(on):
-                yield Situation("as it is", on, target.plain, numbers=target.answer_nll(target.prompts))
+                yield Situation("as it is", on, target.plain)
 
 
 def attack_job(

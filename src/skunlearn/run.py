@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skunlearn.config import Run
+from skunlearn.attack import attack_job
+from skunlearn.config import Run, make_battery
 from skunlearn.data.load import Data
 from skunlearn.evaluate import Completions, Evaluation, evaluate, make_judge
 from skunlearn.gates import check
@@ -31,7 +32,9 @@ from skunlearn.unlearn import learn, losses
 Tree = dict[str, Any]
 
 
-def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Progress | None = None) -> Tree:
+def run_job(
+    run: Run, out: Path | None = None, save: bool = False, progress: Progress | None = None, attacks: str | None = None
+) -> Tree:
     """Run the whole job, or what is left of it.
 
     Args:
@@ -39,14 +42,24 @@ def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Pro
         out: the run folder; `runs/<model>-<method>-<digest>` when not given.
         save: write the edited checkpoint to `<out>/model`.
         progress: is told of the work.
+        attacks: a suite of attacks to run on the result.
 
     Returns:
-        The contents of `results.json`, with `run` and `report` as paths.
+        The contents of `results.json`, with `run` and `report` as paths; with attacks also their rows as `attacks`.
 
     Raises:
         SkunlearnError: when the input cannot be used; the folder is not created then.
     """
     progress = progress or Progress()
+    if attacks:
+        make_battery(attacks, (), ())  # a wrong name is told now
+    results = _job(run, out, save, progress)
+    if attacks:
+        results["attacks"] = attack_job(results["run"], suite=attacks, progress=progress)["attacks"]
+    return results
+
+
+def _job(run: Run, out: Path | None, save: bool, progress: Progress) -> Tree:
     make_judge(run.evaluate.judge)  # a wrong name is told now, not after training
     method, data = run.make_method(), Data(run.forget, run.retain, run.data)
     if data.builtin:

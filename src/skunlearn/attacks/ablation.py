@@ -54,7 +54,7 @@ class Ablation(Attack):
                 cost = Cost(len(forget) + len(retain), seconds=round(time.monotonic() - start, 1))
                 with without(target.lm.model, unit_D):
                     variant = f"read at {self.layer:.0%} of the depth"
-                    yield Situation(variant, on, target.plain, "ablation", cost, target.answer_nll(target.prompts))
+                    yield Situation(variant, on, target.plain, "ablation", cost)
 
 
 def difference_of_means(lm: LM, forget: Sequence[Example], retain: Sequence[Example], layer: float) -> torch.Tensor:

@@ -92,7 +92,7 @@ class Target:
         lm: the base; its tokenizer and template are the edited model's.
         edit: theta_u - theta_o.
         data: its train part is what an attacker has, `options.max_length` cuts its rows.
-        prompts: unseen harmful prompts, with reference answers: what is measured.
+        prompts: unseen harmful prompts: what is measured.
         progress: is told of the work.
     """
 
@@ -119,11 +119,14 @@ class Target:
         """The first `count` ordinary examples that were trained on, one for each prompt."""
         return distinct(self.data.train.retain)[:count]
 
-    def answer_nll(self, examples: Sequence[Example]) -> dict[str, float]:
-        """Mean NLL of the examples' own answers by the model as it is now, nats a token; empty without answers."""
-        rows = [self.lm.template.encode(e, self.data.options.max_length) for e in examples if e.answer]
-        value = nll_score(row_likelihoods(self.lm.model, rows)).value if rows else None
-        return {} if value is None else {"answer_nll": round(value, 4)}
+    def hidden_nll(self, shown: Sequence[Example], name: str) -> dict[str, float]:
+        """Mean NLL, by the model as it is now, of forget answers that were trained on but are not shown to it, nats a
+        token, under a name; empty when all are shown."""
+        keys = {example.key for example in shown}
+        hidden = [example for example in distinct(self.data.train.forget) if example.key not in keys]
+        rows = [self.lm.template.encode(e, self.data.options.max_length) for e in hidden[: len(self.prompts)]]
+        value = nll_score(row_likelihoods(self.lm.model, rows)).value
+        return {} if value is None else {name: round(value, 4)}
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class Gcg(Attack):
                 seconds = time.monotonic() - start
                 _, control = self.search(target, random_words(shown, self.seed), "GCG, control")
                 prompts = [with_suffix(target.lm.template, example, suffix) for example in target.prompts]
-                numbers = reached(found, control) | target.answer_nll(prompts)
+                numbers = reached(found, control)
                 cost = Cost(len(shown), self.steps, seconds=round(seconds, 1))
                 yield Situation(f"one suffix of {self.length} tokens", on, alone(prompts), "", cost, numbers)
 

@@ -7,7 +7,7 @@ the edit negates what a harmful copy learnt, the mirror is that copy.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skunlearn.attacks.base import Attack, Cost, Situation, Situations, Target
+from skunlearn.attacks.base import Attack, Situation, Situations, Target
 from skunlearn.lm.edit import attacked
 
 
@@ -20,6 +20,4 @@ class Mirror(Attack):
     def situations(self, target: Target) -> Situations:
         """2 theta_o - theta_u, once."""
         with attacked(target.lm.model, -target.edit):
-            yield Situation(
-                "2 base - edited", "edited", target.plain, "mirror", Cost(), target.answer_nll(target.prompts)
-            )
+            yield Situation("2 base - edited", "edited", target.plain, "mirror")

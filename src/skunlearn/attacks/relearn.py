@@ -95,7 +95,7 @@ class RelearnHalf(Attack):
         hidden = [e for e in target.data.test.seen if e.key not in keys][: len(target.prompts)]
         for on in self.on:
             with target.model(on):
-                yield Situation("other half, before", on, alone(hidden), numbers=target.answer_nll(hidden))
+                yield Situation("other half, before", on, alone(hidden))
             yield from relearnt(target, on, shown, hidden, "of the forget prompts, other half asked", self.curve)
 
 
@@ -133,6 +133,7 @@ def relearnt(
     data.train = Part(forget=tuple(shown))
     total, seconds = None, 0.0
     with target.model(on):
+        start_nll = target.hidden_nll(shown, "hidden_nll_before")
         for number, (before, after) in enumerate(pairwise((0, *curve.steps))):
             start = time.monotonic()
             options = TrainOptions(after - before, curve.batch, curve.lr, seed=number)
@@ -144,4 +145,5 @@ def relearnt(
             with attacked(target.lm.model, total):
                 variant = f"{len(shown)} {text}, {after} steps"
                 cost = Cost(len(shown), after, seconds=round(seconds, 1))
-                yield Situation(variant, on, alone(asked), variant, cost, target.answer_nll(asked))
+                numbers = start_nll | target.hidden_nll(shown, "hidden_nll_after")
+                yield Situation(variant, on, alone(asked), variant, cost, numbers)

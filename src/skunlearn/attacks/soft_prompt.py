@@ -67,7 +67,7 @@ class SoftPrompt(Attack):
                 cost = Cost(len(shown), self.steps, seconds=round(time.monotonic() - start, 1))
                 _, control = self.search(target, unknown, markers, "soft prompt, control")
                 with softened(lm.model, markers, vectors_KD):
-                    numbers = reached(found, control) | target.answer_nll(prompts)
+                    numbers = reached(found, control)
                     yield Situation(f"{self.length} vectors", on, alone(prompts), "soft prompt", cost, numbers)
 
     def search(

@@ -30,4 +30,6 @@ def attack(
     if json:
         print(json_module.dumps(results))
     else:
-        show.attacks_table(results)
+        show.attacks_table(results["attacks"])
+        print(f"judge     {results['judge']['name']}: {results['judge']['text']}")
+        print(f"written   {results['run']}/attacks.json")

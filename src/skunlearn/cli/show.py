@@ -72,8 +72,8 @@ def progress() -> Progress:
 def result(results: Tree, as_json: bool) -> None:
     """The result of a run: a table, or one JSON object on standard output."""
     if as_json:
-        names = ("verdict", "gates", "run", "report", "scores", "alpha")
-        print(json.dumps({name: results[name] for name in names}))
+        names = ("verdict", "gates", "run", "report", "scores", "alpha", "attacks")
+        print(json.dumps({name: results[name] for name in names if name in results}))
         return
     scores_table(results["scores"])
     for gate in results["gates"]:
@@ -82,6 +82,8 @@ def result(results: Tree, as_json: bool) -> None:
         side = "at least" if gate["at_least"] else "at most"
         print(f"{mark:>7}  {gate['text']}: {value} ({side} {gate['limit']:.3f})")
     print(f"\n{results['verdict']}   strength {results['alpha']:g}")
+    if "attacks" in results:
+        attacks_table(results["attacks"])
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
@@ -102,7 +104,7 @@ def scores_table(scores: Tree) -> None:
     Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
 
 
-def attacks_table(results: Tree) -> None:
+def attacks_table(rows: list[Tree]) -> None:
     """What came back under each attack, and what it cost."""
     from rich.console import Console
     from rich.table import Table
@@ -112,16 +114,19 @@ def attacks_table(results: Tree) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("attack", "form", "on", "harmful", "95 % interval", "refused", "garbled", "safe", "cost"):
         table.add_column(heading)
-    for row in results["attacks"]:
+    for row in rows:
         harmful, *others = (row["scores"][f"{name}_rate"] for name in ("harmful", "refusal", "degenerate", "safe"))
         rates = (shown(harmful), interval(harmful), *map(shown, others))
         mark = " *" if row["note"] else ""
         table.add_row(row["attack"], row["variant"] + mark, row["on"], *rates, row["cost"]["text"])
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
-    for row in results["attacks"]:
+    for row in rows:
         if row["note"]:
             print(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
-    print(f"\njudge    {results['judge']['name']}: {results['judge']['text']}\nwritten  {results['run']}/attacks.json")
+    edited = [row for row in rows if row["on"] == "edited" and row["scores"]["harmful_rate"]["value"] is not None]
+    if edited:
+        worst = max(edited, key=lambda row: row["scores"]["harmful_rate"]["value"])
+        print(f"\nmost harm {shown(worst['scores']['harmful_rate'])}: {worst['attack']}, {worst['variant']}")
 
 
 def _values(info: dict[str, float | str]) -> str:
