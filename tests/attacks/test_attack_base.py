@@ -1,5 +1,6 @@
 """What all attacks share: costs, the control's answers, and that nothing of an attack can be kept."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ def test_suites_name_attacks_that_exist_under_their_own_names():
     for name in ATTACKS:
         assert resolve(name, ATTACKS, "attack").name == name
     assert set(SUITES["default"]) <= set(SUITES["full"]) == set(ATTACKS)
+
+
+def test_each_attack_is_described():
+    headings = re.findall(r"^## (.*)$", (Path(__file__).parents[2] / "docs/attacks.md").read_text(), flags=re.M)
+    assert {name for heading in headings for name in heading.split(", ")} == set(ATTACKS)
 
 
 def test_towards_the_bad_model_only_attacks_go_and_nothing_there_can_be_applied_or_saved(
