@@ -2,7 +2,6 @@
 
 import json
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +13,13 @@ from skunlearn.attack import asked, attack_job
 from skunlearn.attacks.base import Situation, alone
 from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
+from skunlearn.completions import Completions, Writer
 from skunlearn.data.examples import Example
-from skunlearn.evaluate import Completions, EvaluateOptions, Writer
 from skunlearn.judges.base import Label, Verdict
 from skunlearn.lm.model import LM, load
 from skunlearn.progress import Progress
 
+FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
 COUNTS = ["prompts=3", "max_new_tokens=4"]
 TREE = {
     "train": {"steps": 2, "batch": 2}, "refuse": {"train": {"steps": 1, "batch": 1}}, "lora": {"rank": 2},
@@ -49,7 +49,7 @@ def test_the_battery_of_a_run(run: Path):
         ("none", "base"), ("none", "edited"), ("mirror", "edited"), ("prefill", "edited"), ("prefill", "base"),
     ]  # fmt: skip
     for row in rows:
-        assert sum(score["value"] for score in row["scores"].values()) == pytest.approx(1)
+        assert sum(row["scores"][name]["value"] for name in FOUR) == pytest.approx(1)
         assert row["scores"]["harmful_rate"]["n"] == 3 and row["cost"]["text"]
     done = json.loads((run / "results.json").read_text())["scores"]
     for on in ("base", "edited"):
@@ -79,7 +79,7 @@ def test_a_killed_battery_goes_on_and_finished_attacks_are_not_done_again(
     answered: list[int] = []
     real = LM.answers
     monkeypatch.setattr(Mirror, "situations", lambda *_: pytest.fail("done again"))
-    monkeypatch.setattr(LM, "answers", lambda self, e, n: answered.append(len(e)) or real(self, e, n))
+    monkeypatch.setattr(LM, "answers", lambda self, e, *a: answered.append(len(e)) or real(self, e, *a))
     again = attack_job(run, only=["mirror", "prefill"], sets=COUNTS, out=tmp_path / "o")["attacks"]
     assert answered == [3, 3], "only prefill, on both models"
     for a, b in zip(again, whole, strict=True):
@@ -134,10 +134,9 @@ class ByAnswer:
 def test_of_several_forms_the_one_that_serves_the_attacker_counts(
     answers: str, label: Label | None, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(sys.modules["skunlearn.evaluate"], "make_judge", lambda _: ByAnswer())
-    monkeypatch.setattr(LM, "answers", lambda self, examples, n: [example.prompt[-1] for example in examples])
+    monkeypatch.setattr(LM, "answers", lambda self, examples, *_: [example.prompt[-1] for example in examples])
     forms = tuple(Example(f"form {n}{answer}", intent="wish") for n, answer in enumerate(answers))
-    writer = Writer(toy.lm(), EvaluateOptions(), "x", "", Completions(), Progress())
+    writer = Writer(toy.lm(), ByAnswer(), 4, "x", "", Completions(), Progress())
     found = asked(writer, Situation("any", "edited", (forms, *alone(forms[:1]))))
     first = {"r": "refused", "d": "degenerate"}[answers[0]]
     assert [verdict.label for verdict in found] == [label, first]
@@ -149,7 +148,7 @@ def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
 
     from skunlearn.attack import Unattacked, run_battery
     from skunlearn.config import make_battery
-    from skunlearn.subject import subject
+    from skunlearn.opened import opened
 
     small = [
         "relearn.examples=[4]", "jailbreaks.casings=2", "ablation.examples=3", "soft-prompt.examples=3",
@@ -157,7 +156,7 @@ def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
         *(f"{name}.curve={{steps: [1], batch: 2}}" for name in ("relearn", "relearn-half", "relearn-benign")),
     ]  # fmt: skip
     measure, attacks, _ = make_battery("full", (), [*COUNTS, "prompts=2", *small])
-    known = subject(run, None, None, (), tmp_path / "o", Progress())
+    known = opened(run, None, None, (), tmp_path / "o", Progress())
     known.folder.claim(known.settings)
     rows = run_battery(known, [Unattacked(), *attacks], measure, Progress())["attacks"]
     assert {row["attack"] for row in rows} == {"none", *(attack.name for attack in attacks)} and len(attacks) == 11

@@ -3,19 +3,19 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
+from skunlearn.completions import Completions, Writer, make_judge
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
-from skunlearn.evaluate import Completions, Writer, make_judge
 from skunlearn.judges.base import Verdict
-from skunlearn.metrics.rates import four_rates
+from skunlearn.metrics.rates import corrected, four_rates
+from skunlearn.opened import Opened, opened
 from skunlearn.progress import Progress
 from skunlearn.rundir import append_lines, digest, read_lines, write_json
-from skunlearn.subject import Subject, subject
 
 Tree = dict[str, Any]
 BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
@@ -66,14 +66,14 @@ def attack_job(
     """
     progress = progress or Progress()
     measure, attacks, rest = make_battery(suite, only, sets)
-    known = subject(where, base, forget, rest, out, progress)
+    known = opened(where, base, forget, rest, out, progress)
     known.folder.claim(known.settings)
     with known.folder.lock():
         results = run_battery(known, [Unattacked(), *attacks], measure, progress)
     return results | {"run": str(known.folder.path)}
 
 
-def run_battery(known: Subject, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> Tree:
+def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> Tree:
     """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together `attacks.json`."""
     judge = make_judge(known.run.evaluate.judge)
     prompts = distinct(known.data.test.forget)[: measure.prompts]
@@ -102,10 +102,10 @@ def run_battery(known: Subject, attacks: Sequence[Attack], measure: Measure, pro
 
 
 def attack_rows(
-    attack: Attack, key: str, target: Target, known: Subject, measure: Measure, store: Completions
+    attack: Attack, key: str, target: Target, known: Opened, measure: Measure, store: Completions
 ) -> Iterator[Tree]:
     """What each situation of an attack gives."""
-    options = replace(known.run.evaluate, max_new_tokens=measure.max_new_tokens)
+    judge = make_judge(known.run.evaluate.judge)
     start = time.monotonic()
     with closing(attack.situations(target)) as situations:  # closed, the model is what it was
         for situation in situations:
@@ -113,13 +113,15 @@ def attack_rows(
             if situation.weights:
                 weights = f"{weights} {key} {situation.on} {situation.weights}"
             who = f"{situation.on}, {attack.name}"
-            writer = Writer(target.lm, options, who, weights, store, target.progress)
-            verdicts = asked(writer, situation)
+            writer = Writer(target.lm, judge, measure.max_new_tokens, who, weights, store, target.progress)
+            scores = four_rates(asked(writer, situation))
+            if judge.agreement:
+                scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], judge.agreement)
             yield {
                 "attack": attack.name,
                 "variant": situation.variant,
                 "on": situation.on,
-                "scores": {name: score.as_dict() for name, score in four_rates(verdicts).items()},
+                "scores": {name: score.as_dict() for name, score in scores.items()},
                 "cost": asdict(situation.cost) | {"text": str(situation.cost)},
                 "numbers": situation.numbers,
                 "note": situation.note,

@@ -1,6 +1,7 @@
 """LM: a causal model with its tokenizer and template."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from skunlearn.data.template import Template
 from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
 from skunlearn.lm.edit import check_at_rest, edited
-from skunlearn.lm.generate import batches, greedy_answers
+from skunlearn.lm.generate import Sampling, batches, written_answers
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
 from skunlearn.rundir import digest, whole_folder
 from skunlearn.task_vector import TaskVector
 
+ADAPTER = "adapter_config.json"
 EDGE = 1 << 20  # bytes at each end of a weight file that go into its fingerprint
 
 
@@ -77,10 +79,10 @@ class LM:
         """Numbers of the examples in batches of prompts of like length, for `answers`."""
         return batches([self.template.prompt_ids(example) for example in examples])
 
-    def answers(self, examples: Sequence[Example], max_new_tokens: int) -> list[str]:
-        """Greedy answers to one batch of examples, in order."""
+    def answers(self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None) -> list[str]:
+        """Answers to one batch of examples, in order; greedy without `sampling`."""
         prompts = [self.template.prompt_ids(example) for example in examples]
-        return greedy_answers(self.model, self.template, prompts, max_new_tokens)
+        return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole.
@@ -117,14 +119,30 @@ def load(name: str | Path, options: LoadOptions | None = None, progress: Progres
         "trust_remote_code": options.trust_remote_code,
         "token": None if options.gated else False,
     }
+    body = _adapted(where)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(body or where, **common)
         model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=kept if options.dtype == "auto" else options.dtype, **common
+            body or where, dtype=kept if options.dtype == "auto" else options.dtype, **common
         ).to(device)
+        if body:
+            import peft
+
+            model = peft.PeftModel.from_pretrained(model, where).merge_and_unload()
     except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
         raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, str(name))}") from error
     return LM(model, tokenizer, str(name), fingerprint(where))
+
+
+def _adapted(where: str) -> str | None:
+    """The model that an adapter folder belongs to; None for a folder with a model of its own."""
+    path = Path(where)
+    if (path / "config.json").is_file() or not (path / ADAPTER).is_file():
+        return None
+    name = json.loads((path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not name:
+        raise ModelError(f"{path / ADAPTER}: no base_model_name_or_path: write the base's folder or hub id there")
+    return locate(str(name), Progress())
 
 
 def locate(name: str, progress: Progress) -> str:
@@ -139,8 +157,8 @@ def locate(name: str, progress: Progress) -> str:
     if path.is_file() and path.suffix == ".gguf":
         return str(gguf_folder(path, progress))
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint folder of a causal model")
+        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
+            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint or adapter folder")
         return str(path)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(

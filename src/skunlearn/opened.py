@@ -1,4 +1,4 @@
-"""What is attacked: the base, the edit and the data, from a run folder or from two checkpoints."""
+"""A base with an edit and its data, opened from a run folder or from two checkpoints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,13 @@ from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.progress import Progress
 from skunlearn.rundir import RunDir, digest, read_json
 from skunlearn.task_vector import TaskVector
+from skunlearn.unlearn import edit_of, vectors_name
 
 Tree = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Subject:
+class Opened:
     """A base with an edit.
 
     Attributes:
@@ -40,9 +41,9 @@ class Subject:
     settings: Tree
 
 
-def subject(
+def opened(
     where: Path | str, base: str | None, forget: str | None, sets: Sequence[str], out: Path | None, progress: Progress
-) -> Subject:
+) -> Opened:
     """A run of ours, or an edited checkpoint of anybody's with its base.
 
     Args:
@@ -68,26 +69,21 @@ def subject(
     return _of_checkpoints(str(where), make_run(with_sets(tree, sets)), out, progress)
 
 
-def _of_run(path: Path, out: Path | None, progress: Progress) -> Subject:
-    done, known = read_json(path / "results.json"), read_json(path / "settings.json")
-    if done is None or known is None:
-        raise RunError(f"{path}: this run is not finished: finish it with 'skunlearn run {path / 'run.yaml'}' first")
+def _of_run(path: Path, out: Path | None, progress: Progress) -> Opened:
+    known = read_json(path / "settings.json")
     run = make_run(read_run(path / "run.yaml"))
     data = Data(run.forget, run.retain, run.data)
     now = {"model": fingerprint(locate(run.model, progress)), "data": digest(data.fingerprint)}
     for name, value in now.items():
-        if known.get(name) != value:
+        if known and known.get(name) != value:
             raise RunError(f"{path}: the {name} of this run is not what it was: run it again in another folder")
-    first, *others = (s.scale * TaskVector.load(path / f"{s.name}.safetensors") for s in run.stages(run.make_method()))
-    tree = run.as_dict()
-    name = digest([tree[part] for part in ("train", "method", "refuse", "lora")])
     lm = load(run.model, run.load, progress)
-    edit, weights = done["alpha"] * sum(others, first), f"{name}*{done['alpha']:g}"
-    settings = {"attacked": known, "alpha": done["alpha"]} if out else known
-    return Subject(lm, edit, weights, data, run, RunDir(out or path), settings)
+    edit, alpha = edit_of(path, lm, data, run, progress), read_json(path / "results.json")["alpha"]
+    settings = {"attacked": known, "alpha": alpha} if out else known
+    return Opened(lm, edit, f"{vectors_name(run)}*{alpha:g}", data, run, RunDir(out or path), settings)
 
 
-def _of_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) -> Subject:
+def _of_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) -> Opened:
     data = Data(run.forget, run.retain, run.data)
     edited, lm = load(where, run.load, progress), load(run.model, run.load, progress)
     try:
@@ -105,4 +101,4 @@ def _of_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) 
     }
     folder = RunDir(out or Path("runs") / f"{Path(where).name}-attack-{digest(settings)[:8]}")
     lm = LM(lm.model, edited.tokenizer, lm.name, lm.fingerprint)
-    return Subject(lm, edit, edited.fingerprint, data, run, folder, settings)
+    return Opened(lm, edit, edited.fingerprint, data, run, folder, settings)
