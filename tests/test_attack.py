@@ -91,6 +91,10 @@ def test_batteries_add_up_and_other_counts_start_anew(run: Path, tmp_path: Path)
     attack_job(run, only=["mirror"], sets=COUNTS, out=out)
     both = attack_job(run, only=["quantise"], sets=[*COUNTS, "quantise.forms=[int8]"], out=out)["attacks"]
     assert [row["attack"] for row in both] == ["none", "none", "mirror", "quantise", "quantise"]
+    other = attack_job(run, only=["quantise"], sets=[*COUNTS, "quantise.forms=[nf4]"], out=out)["attacks"]
+    assert [row["variant"] for row in other if row["attack"] == "quantise"] == ["nf4", "nf4"]
+    back = attack_job(run, only=["quantise"], sets=[*COUNTS, "quantise.forms=[int8]"], out=out)["attacks"]
+    assert {row["variant"] for row in back if row["attack"] == "quantise"} == {"int8"}, "the options asked for now"
     fewer = attack_job(run, only=["mirror"], sets=["prompts=2", "max_new_tokens=4"], out=out)["attacks"]
     assert [row["attack"] for row in fewer] == ["none", "none", "mirror"]
     assert fewer[0]["scores"]["harmful_rate"]["n"] == 2

@@ -11,7 +11,7 @@ from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations,
 from skunlearn.completions import Completions, Writer, make_judge
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
-from skunlearn.judges.base import Verdict
+from skunlearn.judges.base import Judge, Verdict
 from skunlearn.metrics.rates import corrected, four_rates
 from skunlearn.opened import Opened, opened
 from skunlearn.progress import Progress
@@ -73,23 +73,72 @@ def attack_job(
     return results | {"run": str(known.folder.path)}
 
 
+@dataclass(frozen=True)
+class Asker:
+    """How every situation is asked and judged.
+
+    Attributes:
+        target: what is attacked.
+        weights: a name for the edited weights, for the store.
+        judge: what reads the answers.
+        max_new_tokens: where an answer is cut.
+        store: answers known already.
+    """
+
+    target: Target
+    weights: str
+    judge: Judge
+    max_new_tokens: int
+    store: Completions
+
+    def rows(self, attack: Attack, key: str) -> Iterator[Tree]:
+        """What each situation of an attack gives; `key` names the attack with its options."""
+        start = time.monotonic()
+        with closing(attack.situations(self.target)) as situations:  # closed, the model is what it was
+            for situation in situations:
+                scores = four_rates(asked(self._writer(attack, key, situation), situation))
+                if self.judge.agreement:
+                    scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], self.judge.agreement)
+                yield {
+                    "attack": attack.name,
+                    "variant": situation.variant,
+                    "on": situation.on,
+                    "scores": {name: score.as_dict() for name, score in scores.items()},
+                    "cost": asdict(situation.cost) | {"text": str(situation.cost)},
+                    "numbers": situation.numbers,
+                    "note": situation.note,
+                    "seconds": round(time.monotonic() - start, 1),
+                }
+                start = time.monotonic()
+
+    def _writer(self, attack: Attack, key: str, situation: Situation) -> Writer:
+        weights = self.weights if situation.on == "edited" else ""
+        if situation.weights:
+            weights = f"{weights} {key} {situation.on} {situation.weights}"
+        who, target = f"{situation.on}, {attack.name}", self.target
+        return Writer(target.lm, self.judge, self.max_new_tokens, who, weights, self.store, target.progress)
+
+
 def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> Tree:
     """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together `attacks.json`."""
-    judge = make_judge(known.run.evaluate.judge)
+    judge, path = make_judge(known.run.evaluate.judge), known.folder / "attacks.jsonl"
     prompts = distinct(known.data.test.forget)[: measure.prompts]
     target = Target(known.lm, known.edit, known.data, prompts, progress)
+    store = Completions(known.folder / "completions.jsonl")
+    asker = Asker(target, known.weights, judge, measure.max_new_tokens, store)
     common = digest([known.settings, known.weights, asdict(measure), judge.name])
-    path, store = known.folder / "attacks.jsonl", Completions(known.folder / "completions.jsonl")
     finished = {row["key"] for row in read_lines(path)}
-    waiting = [(digest([common, attack.name, asdict(attack)]), attack) for attack in attacks]
-    waiting = [(key, attack) for key, attack in waiting if key not in finished]
+    keyed = {digest([common, attack.name, asdict(attack)]): attack for attack in attacks}
+    waiting = {key: attack for key, attack in keyed.items() if key not in finished}
     start = time.monotonic()
-    for number, (key, attack) in enumerate(waiting):
+    for number, (key, attack) in enumerate(waiting.items()):
         left = (time.monotonic() - start) / number * (len(waiting) - number) if number else 0.0
         progress.note(f"attack '{attack.name}'" + (f", about {left / 60:.0f} minutes left" if left else ""))
-        rows = list(attack_rows(attack, key, target, known, measure, store))
+        rows = list(asker.rows(attack, key))
         append_lines(path, [{"key": key, "common": common, "attack": attack.name, "rows": rows}])
-    latest = {row["attack"]: row["rows"] for row in read_lines(path) if row["common"] == common}
+    lines = {line["key"]: line for line in read_lines(path) if line["common"] == common}
+    latest = {line["attack"]: line["rows"] for line in lines.values()}
+    latest |= {attack.name: lines[key]["rows"] for key, attack in keyed.items()}  # with the options asked for now
     results = {
         "attacks": [row for rows in latest.values() for row in rows],
         "judge": {"name": judge.name, "text": str(judge.agreement or "never checked against labels")},
@@ -99,35 +148,6 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     }
     write_json(known.folder / "attacks.json", results)
     return results
-
-
-def attack_rows(
-    attack: Attack, key: str, target: Target, known: Opened, measure: Measure, store: Completions
-) -> Iterator[Tree]:
-    """What each situation of an attack gives."""
-    judge = make_judge(known.run.evaluate.judge)
-    start = time.monotonic()
-    with closing(attack.situations(target)) as situations:  # closed, the model is what it was
-        for situation in situations:
-            weights = known.weights if situation.on == "edited" else ""
-            if situation.weights:
-                weights = f"{weights} {key} {situation.on} {situation.weights}"
-            who = f"{situation.on}, {attack.name}"
-            writer = Writer(target.lm, judge, measure.max_new_tokens, who, weights, store, target.progress)
-            scores = four_rates(asked(writer, situation))
-            if judge.agreement:
-                scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], judge.agreement)
-            yield {
-                "attack": attack.name,
-                "variant": situation.variant,
-                "on": situation.on,
-                "scores": {name: score.as_dict() for name, score in scores.items()},
-                "cost": asdict(situation.cost) | {"text": str(situation.cost)},
-                "numbers": situation.numbers,
-                "note": situation.note,
-                "seconds": round(time.monotonic() - start, 1),
-            }
-            start = time.monotonic()
 
 
 def asked(writer: Writer, situation: Situation) -> list[Verdict]:
