@@ -8,7 +8,9 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.lm.model import LM
+from skunlearn.task_vector import Delta, LowRank, TaskVector
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -72,6 +74,17 @@ def model(family: str = "Llama", seed: int = 0) -> Any:
             if parameter.dim() > 1:
                 parameter.mul_(3)
     return made.eval()
+
+
+def edit(model: Any, rank: int = 2, size: float = 0.05) -> TaskVector:
+    """Random factors on every linear weight of the layers."""
+    draw = torch.Generator().manual_seed(3)
+    deltas: dict[str, Delta] = {}
+    for name in linear_modules(model, Trained(frozen=0)):
+        rows, columns = model.get_parameter(f"{name}.weight").shape
+        left, right = torch.randn(rows, rank, generator=draw), torch.randn(rank, columns, generator=draw)
+        deltas[f"{name}.weight"] = LowRank(left * size, right)
+    return TaskVector(deltas, 1.0)
 
 
 def lm(family: str = "Llama", chat: bool = True, seed: int = 0) -> LM:
