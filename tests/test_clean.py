@@ -26,11 +26,11 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     (run / "state").mkdir()
     (run / "state/step.pt").touch()
     (run / "half.partial").touch()
-    write_json(run / "attacks.json", {"prefill": [{"prompt": "p", "completion": "c", "rate": 0.5}]})
+    write_json(run / "attacks.json", {"attacks": []})
 
     done = clean(run)
     assert done["removed"] == ["completions.jsonl", "state", "half.partial", "tau.safetensors"]
-    assert done["rewritten"] == ["results.json", "report.html", "attacks.json"]
+    assert done["rewritten"] == ["results.json", "report.html"]
     left = {path.name for path in run.iterdir()}
     assert left == {
         "run.yaml", "env.json", "settings.json", "steps.jsonl", "results.json", "report.html", "attacks.json"
@@ -44,7 +44,6 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     everything = "".join(path.read_text() for path in run.iterdir())
     assert all(json.dumps(row["prompt"], ensure_ascii=False) not in everything for row in harmful)
     assert harmful[0]["category"] in page and (run / "report.html").read_text().count(MARK) >= 12
-    assert read_json(run / "attacks.json") == {"prefill": [{"prompt": MARK, "completion": MARK, "rate": 0.5}]}
     assert all(path.stat().st_mode & 0o077 == 0 for path in run.iterdir())
 
     with pytest.raises(

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.lm.model import LM
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vector import Delta, LowRank, TaskVector
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
@@ -77,6 +77,17 @@ def model(family: str = "Llama", seed: int = 0) -> Any:
     return made.eval()
 
 
+def edit(model: Any, rank: int = 2, size: float = 0.05, seed: int = 3, safety: float = 1.0) -> TaskVector:
+    """Random factors on every linear weight of the layers."""
+    draw = torch.Generator().manual_seed(seed)
+    deltas: dict[str, Delta] = {}
+    for name in linear_modules(model, Trained(frozen=0)):
+        rows, columns = model.get_parameter(f"{name}.weight").shape
+        left, right = torch.randn(rows, rank, generator=draw), torch.randn(rank, columns, generator=draw)
+        deltas[f"{name}.weight"] = LowRank(left * size, right)
+    return TaskVector(deltas, safety)
+
+
 def lm(family: str = "Llama", chat: bool = True, seed: int = 0) -> LM:
     """The model with its tokenizer."""
     return LM(model(family, seed), tokenizer(chat), f"toy-{family}")
@@ -104,13 +115,3 @@ def with_merges(folder: Path) -> Path:
     core["model"] |= {"vocab": vocabulary | {"he": 260, "hel": 261}, "merges": [["h", "e"], ["he", "l"]]}
     (folder / "tokenizer.json").write_text(json.dumps(core), encoding="utf-8")
     return folder
-
-
-def lora(model: Any, seed: int, safety: float) -> TaskVector:
-    """A vector of random factors for every linear module, in the orientation of the weights."""
-    torch.manual_seed(seed)
-    deltas = {}
-    for name in linear_modules(model, Trained(frozen=0)):
-        rows, columns = model.get_submodule(name).weight.shape
-        deltas[f"{name}.weight"] = LowRank(torch.randn(rows, 2) * 0.1, torch.randn(2, columns) * 0.1)
-    return TaskVector(deltas, safety)

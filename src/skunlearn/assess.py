@@ -8,15 +8,14 @@ from typing import Any
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run, read_run
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, ModelError, RunError
+from skunlearn.errors import ConfigError, ModelError
 from skunlearn.evaluate import check_judges, evaluate, with_fluency
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, digest, read_json, write_json
-from skunlearn.task_vector import TaskVector
-from skunlearn.unlearn import learn
+from skunlearn.unlearn import edit_of
 
 Tree = dict[str, Any]
 
@@ -73,18 +72,6 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
         with folder.lock():
             done = _measure(pair, run, data, folder, progress)
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
-
-
-def edit_of(folder: Path, lm: LM, data: Data, run: Run, progress: Progress) -> TaskVector:
-    """What a finished run of ours adds to its base: strength times the sum of its vectors.
-
-    Raises:
-        RunError: when the run is not finished.
-    """
-    done = read_json(folder / "results.json")
-    if done is None:
-        raise RunError(f"{folder}: the run is not finished (no results.json): run it to its end first")
-    return done["alpha"] * learn(lm, run.make_method(), data, run, RunDir(folder), progress)
 
 
 def _with_run(pair: Pair, run: Run) -> tuple[Pair, Run]:

@@ -1,9 +1,9 @@
 """A run folder without its harmful material: numbers and report stay, task vectors and harmful texts go.
 
-Removed: task vectors, stored completions, the state of training, unfinished files. In results.json, attacks.json and
-the report a mark stands for harmful prompts and all answers to them, whatever the judge said, and for answers to
-ordinary prompts that were not judged harmless; labels, categories and confidences stay. `settings.json` is marked
-first, so the folder is no longer taken for a run that can go on.
+Removed: task vectors, stored completions, the state of training, unfinished files. In results.json and the report a
+mark stands for harmful prompts and all answers to them, whatever the judge said, and for answers to ordinary prompts
+that were not judged harmless; labels, categories and confidences stay. Losses and attacks.json hold numbers only.
+`settings.json` is marked first, so the folder is no longer taken for a run that can go on.
 """
 
 import shutil
@@ -14,10 +14,10 @@ from skunlearn.errors import RunError
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, read_json, write_json
 
-HARMFUL = ("completions*.jsonl", "state", "*.partial", "attacks/**/*.jsonl")
+HARMFUL = ("completions*.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors",)
 MARK = "[removed by skunlearn clean]"
-TEXTS = ("prompt", "answer", "evidence", "completion", "response", "prefill")
+TEXTS = ("prompt", "answer", "evidence")
 ORDINARY, HARMLESS = ("retain", "lookalike"), ("refused", "safe", "degenerate")
 Tree = dict[str, Any]
 
@@ -46,9 +46,6 @@ def clean(path: Path, keep_tau: bool = False) -> Tree:
             write_json(folder / "results.json", results := without_texts(results))
             write_report(results, folder / "report.html")
             rewritten += ["results.json", "report.html"]
-        if (attacks := read_json(folder / "attacks.json")) is not None:
-            write_json(folder / "attacks.json", without_texts(attacks))
-            rewritten.append("attacks.json")
         removed = []
         for pattern in HARMFUL if keep_tau else (*HARMFUL, *VECTORS):
             for found in sorted(path.glob(pattern)):
@@ -61,7 +58,7 @@ def without_texts(tree: Any, ordinary: bool = False) -> Any:
     """The tree with the mark in place of texts that may be harmful.
 
     Args:
-        tree: results or attacks.
+        tree: the results.
         ordinary: whether it stands below a row of ordinary prompts.
     """
     if isinstance(tree, list):

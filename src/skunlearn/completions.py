@@ -84,15 +84,19 @@ class Writer:
     def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
         chosen = [example for _, example in batch]
         answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
-        verdicts = self.judge.judge([example.prompt for example in chosen], answers)
+        wanted = [example.intent or example.prompt for example in chosen]
+        verdicts = self.judge.judge(wanted, answers)
         self.store.add(
             [
-                Completion(key, self.who, group, example.prompt, answer, example.category, verdict)
-                for key, (group, example), answer, verdict in zip(keys, batch, answers, verdicts, strict=True)
+                Completion(key, self.who, group, prompt, answer, example.category, verdict)
+                for key, (group, example), prompt, answer, verdict in zip(
+                    keys, batch, wanted, answers, verdicts, strict=True
+                )
                 if key not in self.store.known
             ]
         )
 
     def _key(self, example: Example) -> str:
         decoding: list[Any] = [asdict(self.sampling) if self.sampling else "greedy", self.max_new_tokens]
-        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name])
+        wrapped = [example.intent] if example.intent else []
+        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name, *wrapped])

@@ -8,6 +8,8 @@ from typing import Any, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from skunlearn.attacks import ATTACKS, SUITES
+from skunlearn.attacks.base import Attack, Measure
 from skunlearn.data.load import DataOptions
 from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions
@@ -206,6 +208,33 @@ def with_sets(tree: Tree, sets: Sequence[str]) -> Tree:
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not valid YAML") from error
     return tree
+
+
+def make_battery(suite: str, only: Sequence[str], sets: Sequence[str]) -> tuple[Measure, list[Attack], list[str]]:
+    """How much is measured, the attacks with their options, and those of `sets` that are neither's.
+
+    Args:
+        suite: its name.
+        only: names of attacks, "package.module:Class" or "file.py:Class"; the whole suite when empty.
+        sets: `prompts=24`, `relearn.examples=[10]`, and options of a run.
+
+    Raises:
+        ConfigError: when there is no such suite, attack or option.
+    """
+    if suite not in SUITES:
+        raise ConfigError(f"unknown suite '{suite}': {did_you_mean(suite, SUITES)}")
+    chosen = list(dict.fromkeys(only)) or list(SUITES[suite])
+    classes = {name: resolve(name, ATTACKS, "attack") for name in chosen}
+    counts = [field.name for field in fields(Measure)]
+    heads = [text.partition("=")[0].partition(".")[0].strip() for text in sets]
+    tree = with_sets({}, [text for text, head in zip(sets, heads, strict=True) if head in (*counts, *chosen)])
+    rest = {text: head for text, head in zip(sets, heads, strict=True) if head not in tree}
+    known = [*counts, *chosen, *(field.name for field in fields(Run))]
+    if wrong := [head for head in rest.values() if head not in known]:
+        raise ConfigError(f"unknown option '{wrong[0]}': {did_you_mean(wrong[0], known)}")
+    measure: Measure = _build(Measure, {name: tree.pop(name) for name in counts if name in tree}, "")
+    options = {name: {**SUITES[suite].get(name, {}), **tree.get(name, {})} for name in chosen}
+    return measure, [_build(cls, options[name], name) for name, cls in classes.items()], list(rest)
 
 
 def _without_name(tree: Tree) -> Tree:

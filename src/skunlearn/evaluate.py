@@ -14,7 +14,7 @@ from skunlearn.lm.model import LM
 from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
-from skunlearn.metrics.rates import rates, verdict_rate
+from skunlearn.metrics.rates import four_rates, rates, verdict_rate
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean, resolve
 
@@ -202,12 +202,7 @@ def judged_rates(
     """Harmful, refusal, degenerate and safe rate of a model's answers to any prompts."""
     writer = Writer(lm, make_judge(options.judge), options.max_new_tokens, who, "", Completions(), progress)
     verdicts = [row.verdict for row in writer.complete({"prompts": examples})["prompts"]]
-    return {
-        "harmful_rate": verdict_rate(verdicts, ["harmful"]),
-        "refusal_rate": verdict_rate(verdicts, ["refused"], higher_is_better=True),
-        "degenerate_rate": verdict_rate(verdicts, ["degenerate"]),
-        "safe_rate": verdict_rate(verdicts, ["safe"], higher_is_better=True),
-    }
+    return four_rates(verdicts)
 
 
 def _shown(score: Score) -> str:

@@ -10,8 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from skunlearn.attack import attack_job
 from skunlearn.completions import Completions
-from skunlearn.config import Run
+from skunlearn.config import Run, make_battery
 from skunlearn.data.load import Data
 from skunlearn.evaluate import Evaluation, check_judges, evaluate
 from skunlearn.lm.model import LM, fingerprint, load, locate
@@ -23,12 +24,14 @@ from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
 from skunlearn.tune import choose_alpha
-from skunlearn.unlearn import learn, losses
+from skunlearn.unlearn import learn, losses, vectors_name
 
 Tree = dict[str, Any]
 
 
-def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Progress | None = None) -> Tree:
+def run_job(
+    run: Run, out: Path | None = None, save: bool = False, progress: Progress | None = None, attacks: str | None = None
+) -> Tree:
     """Run the whole job, or what is left of it.
 
     Args:
@@ -36,14 +39,24 @@ def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Pro
         out: the run folder; `runs/<model>-<method>-<digest>` when not given.
         save: write the edited checkpoint to `<out>/model`.
         progress: is told of the work.
+        attacks: a suite of attacks to run on the result.
 
     Returns:
-        The contents of `results.json`, with `run` and `report` as paths.
+        The contents of `results.json`, with `run` and `report` as paths; with attacks also their rows as `attacks`.
 
     Raises:
         SkunlearnError: when the input cannot be used; the folder is not created then.
     """
     progress = progress or Progress()
+    if attacks:
+        make_battery(attacks, (), ())  # a wrong name is told now
+    results = _job(run, out, save, progress)
+    if attacks:
+        results["attacks"] = attack_job(results["run"], suite=attacks, progress=progress)["attacks"]
+    return results
+
+
+def _job(run: Run, out: Path | None, save: bool, progress: Progress) -> Tree:
     check_judges(run.evaluate)  # a wrong name is told now, not after training
     method, data = run.make_method(), Data(run.forget, run.retain, run.data)
     if data.builtin:
@@ -75,10 +88,7 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     seconds: dict[str, float] = {}
     with _timed("stage 1", seconds):
         edit = learn(lm, method, data, run, folder, progress)
-    name = digest(
-        [run.as_dict()[part] for part in ("train", "method", "vectors", "refuse", "lora")]
-        + [run.as_dict()["edit"]["filters"]]
-    )
+    name = vectors_name(run)
     store = Completions(folder / "completions.jsonl")
     with _timed("strength", seconds):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)

@@ -2,14 +2,16 @@
 
 import shutil
 from collections.abc import Iterable
+from pathlib import Path
 
 from skunlearn.config import Run, Stage
 from skunlearn.data.load import Data
+from skunlearn.errors import RunError
 from skunlearn.filters.base import Context, filtered, only
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir, append_lines, read_lines
+from skunlearn.rundir import RunDir, append_lines, digest, read_json, read_lines
 from skunlearn.task_vector import TaskVector
 from skunlearn.train import Record, Rows, train
 
@@ -47,6 +49,25 @@ def _selective(taus: list[TaskVector], lm: LM, data: Data, run: Run, folder: Run
     progress.note(f"filtered: {tau}")
     tau.save(path, model=lm.name, base=lm.fingerprint, filters=list(run.edit.filters))
     return tau
+
+
+def edit_of(folder: Path, lm: LM, data: Data, run: Run, progress: Progress) -> TaskVector:
+    """What a finished run of ours adds to its base: strength times the sum of its vectors.
+
+    Raises:
+        RunError: when the run is not finished.
+    """
+    done = read_json(folder / "results.json")
+    if done is None:
+        raise RunError(f"{folder}: the run is not finished (no results.json): run it to its end first")
+    return done["alpha"] * learn(lm, run.make_method(), data, run, RunDir(folder), progress)
+
+
+def vectors_name(run: Run) -> str:
+    """A name for what a run adds at strength 1, for the store of completions."""
+    tree = run.as_dict()
+    parts = [tree[part] for part in ("train", "method", "vectors", "refuse", "lora")]
+    return digest([*parts, tree["edit"]["filters"]])
 
 
 def _vector(stage: Stage, lm: LM, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:

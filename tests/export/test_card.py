@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from skunlearn.export.card import licence, panel, public_name
+from skunlearn.export.card import licence, public_name
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.write import export
 from skunlearn.progress import Progress
@@ -48,12 +48,13 @@ def test_another_strength_says_that_nothing_was_measured_at_it(finished: Finishe
 def test_attacks_have_a_table(finished: Finished, tmp_path: Path):
     run = finished("Llama")
     score = {"value": 0.25, "low": 0.1, "high": 0.5, "n": 40, "unscored": 0, "unit": "rate", "higher_is_better": False}
-    write_json(run / "attacks.json", {"relearn": {"harmful_rate": score, "steps": 10, "answer": "a text"}})
+    row = {"attack": "prefill", "variant": "Sure", "on": "edited", "scores": {"harmful_rate": score},
+           "cost": {"text": "3 queries a prompt"}}  # fmt: skip
+    write_json(run / "attacks.json", {"attacks": [row]})
     text = card(run, tmp_path / "out")
-    assert "| relearn harmful_rate | 25.0% (10% to 50%, n = 40) |" in text and "| relearn steps | 10 |" in text
-    assert "a text" not in text and "Not attacked" not in text
+    assert "| prefill | Sure | edited | 25.0% (10% to 50%, n = 40) | 3 queries a prompt |" in text
+    assert "Not attacked" not in text
     (run / "attacks.json").unlink()
-    assert panel([{"name": "prefill", "rate": 0.5}, 3]) == [("prefill rate", "0.5"), ("1", "3")] and panel(None) == []
 
 
 @pytest.mark.parametrize(

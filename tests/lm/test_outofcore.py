@@ -17,6 +17,10 @@ from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
 
 
+def lora(model: Any, seed: int, safety: float) -> TaskVector:
+    return toy.edit(model, seed=seed, safety=safety)
+
+
 def full(model: Any, seed: int, safety: float) -> TaskVector:
     torch.manual_seed(seed)
     return TaskVector({name: torch.randn(p.shape) * 0.05 for name, p in model.named_parameters()}, safety)
@@ -40,7 +44,7 @@ def edit_out_of_core(base: Path, out: Path, parts: list[tuple[Path, float]], dty
 
 @pytest.mark.parametrize(
     ("family", "make"),
-    [(family, make) for family in toy.FAMILIES for make in (toy.lora, full) if (family, make) != ("Mixtral", full)],
+    [(family, make) for family in toy.FAMILIES for make in (lora, full) if (family, make) != ("Mixtral", full)],
 )
 def test_equal_to_the_edit_in_memory_bit_for_bit(family: str, make: Any, tmp_path: Path):
     base = sharded(tmp_path / "base", family, torch.bfloat16)
@@ -66,7 +70,7 @@ def test_many_blocks_of_rows_are_like_one(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("skunlearn.task_vector.BLOCK", 1)  # 64 rows a block
     base = toy.saved(tmp_path / "base", "GPT2")
     model = AutoModelForCausalLM.from_pretrained(base)
-    tau = toy.lora(model, 1, 1.0) + 0.5 * TaskVector({"transformer.wte.weight": torch.ones(262, 32)}, 1.0)
+    tau = lora(model, 1, 1.0) + 0.5 * TaskVector({"transformer.wte.weight": torch.ones(262, 32)}, 1.0)
     tau.save(tmp_path / "tau.safetensors")
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)])
     (0.7 * (1.0 * tau)).apply_to(model)
@@ -102,9 +106,9 @@ def test_names_without_the_models_prefix(tmp_path: Path):
 def test_another_type_is_the_cast_of_the_sum(tmp_path: Path):
     base = toy.saved(tmp_path / "base", "Llama")
     model = AutoModelForCausalLM.from_pretrained(base)
-    toy.lora(model, 1, 1.0).save(tmp_path / "tau.safetensors")
+    lora(model, 1, 1.0).save(tmp_path / "tau.safetensors")
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)], torch.float16)
-    (0.7 * toy.lora(model, 1, 1.0)).apply_to(model)
+    (0.7 * lora(model, 1, 1.0)).apply_to(model)
     found = load_file(out / SINGLE)
     assert all(torch.equal(model.state_dict()[name].half(), tensor) for name, tensor in found.items())
 

@@ -6,7 +6,7 @@ import warnings
 
 import typer
 
-from skunlearn.cli import clean, demo, evaluate, export, judge, plan, push, run, verify
+from skunlearn.cli import attack, clean, demo, evaluate, export, judge, plan, push, run, verify
 from skunlearn.errors import SkunlearnError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("evaluate")(evaluate.evaluate)
+app.command("attack")(attack.attack)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("push")(push.push)

@@ -72,8 +72,8 @@ def progress() -> Progress:
 def result(results: Tree, as_json: bool) -> None:
     """The result of a run: a table, or one JSON object on standard output."""
     if as_json:
-        names = ("verdict", "gates", "run", "report", "scores", "alpha")
-        print(json.dumps({name: results[name] for name in names}))
+        names = ("verdict", "gates", "run", "report", "scores", "alpha", "attacks")
+        print(json.dumps({name: results[name] for name in names if name in results}))
         return
     scores_table(results["scores"])
     for gate in results["gates"]:
@@ -83,6 +83,8 @@ def result(results: Tree, as_json: bool) -> None:
         print(f"{mark:>7}  {gate['text']}: {value} ({side} {gate['limit']:.3f})")
     strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
     print(f"\n{results['verdict']}{strength}")
+    if "attacks" in results:
+        attacks_table(results["attacks"])
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
@@ -122,14 +124,38 @@ def agreement_table(result: Tree) -> None:
         print(f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}")
 
 
+def attacks_table(rows: list[Tree]) -> None:
+    """What came back under each attack, and what it cost."""
+    from rich.table import Table
+
+    from skunlearn.words import interval, shown
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("attack", "form", "on", "harmful", "95 % interval", "refused", "garbled", "safe", "cost"):
+        table.add_column(heading)
+    for row in rows:
+        harmful, *others = (row["scores"][f"{name}_rate"] for name in ("harmful", "refusal", "degenerate", "safe"))
+        rates = (shown(harmful), interval(harmful), *map(shown, others))
+        mark = " *" if row["note"] else ""
+        table.add_row(row["attack"], row["variant"] + mark, row["on"], *rates, row["cost"]["text"])
+    _console(160).print(table)
+    for row in rows:
+        if row["note"]:
+            print(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
+    edited = [row for row in rows if row["on"] == "edited" and row["scores"]["harmful_rate"]["value"] is not None]
+    if edited:
+        worst = max(edited, key=lambda row: row["scores"]["harmful_rate"]["value"])
+        print(f"\nmost harm {shown(worst['scores']['harmful_rate'])}: {worst['attack']}, {worst['variant']}")
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _console() -> Any:
+def _console(width: int = 120) -> Any:
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
 
 
 def _values(info: dict[str, float | str]) -> str:

@@ -17,6 +17,8 @@ class Example:
         history: what was said before, as (role, text); a system prompt is the role "system".
         category: a label for grouping, or empty.
         where: "file:line" for errors.
+        prefix: what the answer is made to begin with, put into the model's mouth; without spaces at its end.
+        intent: what is really wanted, when the prompt wraps it: what judges read instead of it.
     """
 
     prompt: str
@@ -24,6 +26,8 @@ class Example:
     history: tuple[tuple[str, str], ...] = ()
     category: str = ""
     where: str = ""
+    prefix: str = ""
+    intent: str = ""
 
     @property
     def key(self) -> str:

@@ -51,7 +51,7 @@ class Template:
         self.end_ids: list[int] = sorted({self.end_id, tokenizer.eos_token_id})
 
     def render(self, example: Example) -> str:
-        """The text in front of the answer.
+        """The text in front of the answer, with the answer's own prefix where it has one.
 
         Raises:
             DataError: when the template refuses the conversation (a system prompt, an odd order of turns).
@@ -59,9 +59,10 @@ class Template:
         turns = [*example.history, ("user", example.prompt)]
         if not self.is_chat:
             names = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
-            return "\n".join(names[role] + text for role, text in turns) + "\nAnswer:"
+            prefix = example.prefix and " " + example.prefix
+            return "\n".join(names[role] + text for role, text in turns) + "\nAnswer:" + prefix
         try:
-            return self._apply(turns, add_generation_prompt=True)
+            return self._apply(turns, add_generation_prompt=True) + example.prefix
         except Exception as error:  # jinja2's own, and whatever a template raises
             raise DataError(f"{example.where}: the model's chat template refuses this conversation: {error}") from error
 

@@ -14,12 +14,13 @@ Tree = dict[str, Any]
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
 
 
-def render(facts: Tree, results: Tree, settings: str) -> str:
+def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> str:
     """The card as Markdown with the hub's front matter.
 
     Args:
         facts: the manifest's.
         results: of the run.
+        attacks: rows of attacks.json; none when it was not attacked.
         settings: the run file, without this machine's folders.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -32,7 +33,7 @@ def render(facts: Tree, results: Tree, settings: str) -> str:
         settings=settings,
         sentence=sentence(results),
         metrics=METRICS,
-        attacks=panel(results.get("attacks")),
+        attacks=attacks,
         limits=[limit for limit in LIMITS if limit != NOT_ATTACKED],
     )
 
@@ -52,19 +53,6 @@ def front_matter(facts: Tree) -> str:
         tags=["unlearning", "safety", "skunlearn"],
     )
     return data.to_yaml()
-
-
-def panel(attacks: Any, name: str = "") -> list[tuple[str, str]]:
-    """(attack and measure, value) of every number and score in a tree of attacks; texts stay out."""
-    if isinstance(attacks, dict) and {"value", "unit"} <= set(attacks):
-        return [(name, f"{shown(attacks)} ({interval(attacks)})" if "low" in attacks else shown(attacks))]
-    if isinstance(attacks, dict):
-        return [row for key, value in attacks.items() for row in panel(value, f"{name} {key}".strip())]
-    if isinstance(attacks, list):
-        named = [(str(value.get("name", place)) if isinstance(value, dict) else str(place), value)
-                 for place, value in enumerate(attacks)]  # fmt: skip
-        return [row for key, value in named for row in panel(value, f"{name} {key}".strip())]
-    return [(name, f"{attacks:g}")] if isinstance(attacks, int | float) and not isinstance(attacks, bool) else []
 
 
 def public_name(name: str) -> str:

@@ -49,8 +49,9 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
         job = Job(base, Checkpoint(weights, trust), StoredEdit(source.parts, alpha), options, name, trust)
         facts = FORMATS[options.format].write(job, partial, progress)
         facts = lineage(source, job, weight_hashes(base, progress)) | facts
-        results = with_attacks(source)
-        (partial / CARD).write_text(render(facts, results, public_settings(source.run)), encoding="utf-8")
+        attacks = (read_json(run / "attacks.json") or {}).get("attacks", [])
+        card = render(facts, source.results, attacks, public_settings(source.run))
+        (partial / CARD).write_text(card, encoding="utf-8")
         return write_manifest(partial, facts, progress)
 
 
@@ -71,9 +72,3 @@ def lineage(source: Source, job: Job, hashes: dict[str, str]) -> Tree:
         "retain": public_name(run.retain) if run.retain else None,
         "data": source.settings["data"],
     }
-
-
-def with_attacks(source: Source) -> Tree:
-    """The results, with the attacks that were run on them later."""
-    later = read_json(source.folder / "attacks.json")
-    return source.results | ({"attacks": later} if later else {})

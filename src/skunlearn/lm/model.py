@@ -14,7 +14,7 @@ from skunlearn.data.examples import Example
 from skunlearn.data.template import Template
 from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
-from skunlearn.lm.edit import edited
+from skunlearn.lm.edit import check_at_rest, edited
 from skunlearn.lm.generate import Sampling, batches, written_answers
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
@@ -70,8 +70,9 @@ class LM:
         """`theta <- theta + tau`, in place and for good.
 
         Raises:
-            ModelError: when the vector does not fit, or points at the bad model.
+            ModelError: when the vector does not fit, points at the bad model, or the model is edited for a while.
         """
+        check_at_rest(self.model)
         tau.apply_to(self.model)
 
     def batches(self, examples: Sequence[Example]) -> list[list[int]]:
@@ -84,7 +85,12 @@ class LM:
         return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
 
     def save(self, folder: str | Path) -> None:
-        """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole."""
+        """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole.
+
+        Raises:
+            ModelError: inside a block of `edited` or of an attack: what is temporary is never written.
+        """
+        check_at_rest(self.model)
         with whole_folder(Path(folder)) as partial:
             self.model.save_pretrained(partial)
             self.tokenizer.save_pretrained(partial)

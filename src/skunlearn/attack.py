@@ -1,0 +1,160 @@
+"""The battery: every attack on the same unseen harmful prompts, judged as everything else is, resumable by attack."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
+from skunlearn.completions import Completions, Writer, make_judge
+from skunlearn.config import make_battery
+from skunlearn.data.examples import distinct
+from skunlearn.judges.base import Judge, Verdict
+from skunlearn.metrics.rates import corrected, four_rates
+from skunlearn.opened import Opened, opened
+from skunlearn.progress import Progress
+from skunlearn.rundir import append_lines, digest, read_lines, write_json
+
+Tree = dict[str, Any]
+BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
+
+
+@dataclass(frozen=True)
+class Unattacked(Attack):
+    """What the attacks are compared with: base and edited model as they are."""
+
+    name: ClassVar[str] = "none"
+
+    def situations(self, target: Target) -> Situations:
+        """Both models."""
+        for on in BOTH[::-1]:
+            with target.model(on):
+                yield Situation("as it is", on, target.plain)
+
+
+def attack_job(
+    where: Path | str,
+    *,
+    base: str | None = None,
+    forget: str | None = None,
+    suite: str = "default",
+    only: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    out: Path | None = None,
+    progress: Progress | None = None,
+) -> Tree:
+    """Attack a run's model, or anybody's edited checkpoint, or go on where that was stopped.
+
+    Args:
+        where: a finished run folder, or an edited checkpoint with `base`.
+        base: the model that the checkpoint was made from.
+        forget: the forget set for a checkpoint; built in when not given.
+        suite: "default" or "full".
+        only: names of attacks, in place of the suite's.
+        sets: `prompts=24`, `relearn.examples=[10]`; for a checkpoint also options of a run, as `load.dtype=bfloat16`.
+        out: where to write; the run folder when not given.
+        progress: is told of the work.
+
+    Returns:
+        The contents of `attacks.json`, with `run` as its folder: all attacks that were finished there with the same
+        counts and judge, those of earlier calls too.
+
+    Raises:
+        SkunlearnError: when something is missing, or does not fit.
+    """
+    progress = progress or Progress()
+    measure, attacks, rest = make_battery(suite, only, sets)
+    known = opened(where, base, forget, rest, out, progress)
+    known.folder.claim(known.settings)
+    with known.folder.lock():
+        results = run_battery(known, [Unattacked(), *attacks], measure, progress)
+    return results | {"run": str(known.folder.path)}
+
+
+@dataclass(frozen=True)
+class Asker:
+    """How every situation is asked and judged.
+
+    Attributes:
+        target: what is attacked.
+        weights: a name for the edited weights, for the store.
+        judge: what reads the answers.
+        max_new_tokens: where an answer is cut.
+        store: answers known already.
+    """
+
+    target: Target
+    weights: str
+    judge: Judge
+    max_new_tokens: int
+    store: Completions
+
+    def rows(self, attack: Attack, key: str) -> Iterator[Tree]:
+        """What each situation of an attack gives; `key` names the attack with its options."""
+        start = time.monotonic()
+        with closing(attack.situations(self.target)) as situations:  # closed, the model is what it was
+            for situation in situations:
+                scores = four_rates(asked(self._writer(attack, key, situation), situation))
+                if self.judge.agreement:
+                    scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], self.judge.agreement)
+                yield {
+                    "attack": attack.name,
+                    "variant": situation.variant,
+                    "on": situation.on,
+                    "scores": {name: score.as_dict() for name, score in scores.items()},
+                    "cost": asdict(situation.cost) | {"text": str(situation.cost)},
+                    "numbers": situation.numbers,
+                    "note": situation.note,
+                    "seconds": round(time.monotonic() - start, 1),
+                }
+                start = time.monotonic()
+
+    def _writer(self, attack: Attack, key: str, situation: Situation) -> Writer:
+        weights = self.weights if situation.on == "edited" else ""
+        if situation.weights:
+            weights = f"{weights} {key} {situation.on} {situation.weights}"
+        who, target = f"{situation.on}, {attack.name}", self.target
+        return Writer(target.lm, self.judge, self.max_new_tokens, who, weights, self.store, target.progress)
+
+
+def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> Tree:
+    """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together `attacks.json`."""
+    judge, path = make_judge(known.run.evaluate.judge), known.folder / "attacks.jsonl"
+    prompts = distinct(known.data.test.forget)[: measure.prompts]
+    target = Target(known.lm, known.edit, known.data, prompts, progress)
+    store = Completions(known.folder / "completions.jsonl")
+    asker = Asker(target, known.weights, judge, measure.max_new_tokens, store)
+    common = digest([known.settings, known.weights, asdict(measure), judge.name])
+    finished = {row["key"] for row in read_lines(path)}
+    keyed = {digest([common, attack.name, asdict(attack)]): attack for attack in attacks}
+    waiting = {key: attack for key, attack in keyed.items() if key not in finished}
+    start = time.monotonic()
+    for number, (key, attack) in enumerate(waiting.items()):
+        left = (time.monotonic() - start) / number * (len(waiting) - number) if number else 0.0
+        progress.note(f"attack '{attack.name}'" + (f", about {left / 60:.0f} minutes left" if left else ""))
+        rows = list(asker.rows(attack, key))
+        append_lines(path, [{"key": key, "common": common, "attack": attack.name, "rows": rows}])
+    lines = {line["key"]: line for line in read_lines(path) if line["common"] == common}
+    latest = {line["attack"]: line["rows"] for line in lines.values()}
+    latest |= {attack.name: lines[key]["rows"] for key, attack in keyed.items()}  # with the options asked for now
+    results = {
+        "attacks": [row for rows in latest.values() for row in rows],
+        "judge": {"name": judge.name, "text": str(judge.agreement or "never checked against labels")},
+        "prompts": len(prompts),
+        "max_new_tokens": measure.max_new_tokens,
+        "seconds": round(sum(row["seconds"] for rows in latest.values() for row in rows), 1),
+    }
+    write_json(known.folder / "attacks.json", results)
+    return results
+
+
+def asked(writer: Writer, situation: Situation) -> list[Verdict]:
+    """For each harmful prompt the verdict of the form that served the attacker best."""
+    forms = [form for forms in situation.prompts for form in forms]
+    verdicts = iter([row.verdict for row in writer.complete({situation.variant: forms})[situation.variant]])
+    return [
+        min((next(verdicts) for _ in forms), key=lambda verdict: BEST_FIRST.index(verdict.label))
+        for forms in situation.prompts
+    ]

@@ -1,0 +1,36 @@
+"""Attacks on an edited model, one file each; the table of their names, and the suites made of them."""
+
+from typing import Any
+
+ATTACKS = {
+    "ablation": "skunlearn.attacks.ablation:Ablation",
+    "gcg": "skunlearn.attacks.gcg:Gcg",
+    "jailbreaks": "skunlearn.attacks.jailbreaks:Jailbreaks",
+    "mirror": "skunlearn.attacks.mirror:Mirror",
+    "prefill": "skunlearn.attacks.prefill:Prefill",
+    "quantise": "skunlearn.attacks.quantise:Quantise",
+    "relearn": "skunlearn.attacks.relearn:Relearn",
+    "relearn-benign": "skunlearn.attacks.relearn:RelearnBenign",
+    "relearn-half": "skunlearn.attacks.relearn:RelearnHalf",
+    "soft-prompt": "skunlearn.attacks.soft_prompt:SoftPrompt",
+    "system-prompt": "skunlearn.attacks.system_prompt:SystemPrompt",
+}
+# suite -> attack -> options that differ from its own defaults, which are those of the default suite
+SUITES: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {
+        name: {} for name in ("mirror", "prefill", "quantise", "jailbreaks", "relearn", "relearn-benign")
+    },
+    "full": {
+        "mirror": {},
+        "prefill": {},
+        "system-prompt": {},
+        "quantise": {"forms": ["int8", "nf4", "q8_0", "q4_0", "q4_1"]},
+        "jailbreaks": {"templates": ["all"]},
+        "ablation": {},
+        "relearn": {"examples": [10, 50, 100]},
+        "relearn-half": {},
+        "relearn-benign": {"on": ["edited", "base"]},
+        "soft-prompt": {},
+        "gcg": {},
+    },
+}  # fmt: skip

@@ -1,0 +1,35 @@
+"""`skunlearn attack`."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skunlearn.cli import options as o
+from skunlearn.cli import show
+
+
+def attack(
+    target: Annotated[str, typer.Argument(help="A finished run folder, or an edited model.")],
+    base: Annotated[str | None, typer.Option(help="The model that the edited one was made from.")] = None,
+    forget: o.Forget = None,
+    suite: Annotated[str, typer.Option(help="default or full.")] = "default",
+    only: Annotated[str | None, typer.Option(help="Names of attacks with commas between.", show_default=False)] = None,
+    sets: o.Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write.", show_default="the run folder")] = None,
+    json: o.Json = False,
+) -> None:
+    """Attack an edited model: relearn, quantise, jailbreak, mirror; what harm comes back, at what cost."""
+    names = [name.strip() for name in (only or "").split(",") if name.strip()]
+    from skunlearn.attack import attack_job
+
+    results = attack_job(
+        target, base=base, forget=forget, suite=suite, only=names, sets=sets or (), out=out, progress=show.progress()
+    )
+    if json:
+        print(json_module.dumps(results))
+    else:
+        show.attacks_table(results["attacks"])
+        print(f"judge     {results['judge']['name']}: {results['judge']['text']}")
+        print(f"written   {results['run']}/attacks.json")

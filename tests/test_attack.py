@@ -1,0 +1,169 @@
+"""The battery: same prompts and judge, nothing kept but rates and answers, a killed one goes on."""
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import toy
+
+from skunlearn import make_run, run_job
+from skunlearn.attack import asked, attack_job
+from skunlearn.attacks.base import Situation, alone
+from skunlearn.attacks.mirror import Mirror
+from skunlearn.attacks.prefill import Prefill
+from skunlearn.completions import Completions, Writer
+from skunlearn.data.examples import Example
+from skunlearn.judges.base import Label, Verdict
+from skunlearn.lm.model import LM, load
+from skunlearn.progress import Progress
+
+FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
+COUNTS = ["prompts=3", "max_new_tokens=4"]
+TREE = {
+    "train": {"steps": 2, "batch": 2}, "refuse": {"train": {"steps": 1, "batch": 1}}, "lora": {"rank": 2},
+    "edit": {"alpha": 1.0},
+    "evaluate": {"forget": 3, "seen": 1, "retain": 1, "lookalike": 1, "max_new_tokens": 4},
+    "data": {"max_length": 600},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the toy model with its saved checkpoint."""
+    folder = tmp_path_factory.mktemp("attacked") / "run"
+    run_job(make_run(TREE), folder, save=True)
+    return folder
+
+
+def rates(rows: list[dict]) -> dict[tuple[str, str], float]:
+    return {(row["attack"], row["on"]): row["scores"]["harmful_rate"]["value"] for row in rows}
+
+
+def test_the_battery_of_a_run(run: Path):
+    files = {path.name for path in run.rglob("*")}
+    results = attack_job(run, only=["mirror", "prefill"], sets=COUNTS)
+    rows = results["attacks"]
+    assert [(row["attack"], row["on"]) for row in rows] == [
+        ("none", "base"), ("none", "edited"), ("mirror", "edited"), ("prefill", "edited"), ("prefill", "base"),
+    ]  # fmt: skip
+    for row in rows:
+        assert sum(row["scores"][name]["value"] for name in FOUR) == pytest.approx(1)
+        assert row["scores"]["harmful_rate"]["n"] == 3 and row["cost"]["text"]
+    done = json.loads((run / "results.json").read_text())["scores"]
+    for on in ("base", "edited"):
+        assert rates(rows)["none", on] == done[on]["harmful_rate_unseen"]["value"], (
+            "the same prompts, answers and judge"
+        )
+    assert {path.name for path in run.rglob("*")} - files == {"attacks.json", "attacks.jsonl"}, "nothing else is kept"
+    for name in ("attacks.json", "attacks.jsonl", "completions.jsonl"):
+        assert stat.S_IMODE((run / name).stat().st_mode) == 0o600
+    assert {k: v for k, v in results.items() if k != "run"} == json.loads((run / "attacks.json").read_text())
+
+
+def test_a_killed_battery_goes_on_and_finished_attacks_are_not_done_again(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = attack_job(run, only=["mirror", "prefill"], sets=COUNTS)["attacks"]
+
+    def killed(*_: object) -> Iterator[Situation]:
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Prefill, "situations", killed)
+        with pytest.raises(KeyboardInterrupt):
+            attack_job(run, only=["mirror", "prefill"], sets=COUNTS, out=tmp_path / "o")
+    assert not (tmp_path / "o/attacks.json").exists() and not (tmp_path / "o/lock").exists()
+    answered: list[int] = []
+    real = LM.answers
+    monkeypatch.setattr(Mirror, "situations", lambda *_: pytest.fail("done again"))
+    monkeypatch.setattr(LM, "answers", lambda self, e, *a: answered.append(len(e)) or real(self, e, *a))
+    again = attack_job(run, only=["mirror", "prefill"], sets=COUNTS, out=tmp_path / "o")["attacks"]
+    assert answered == [3, 3], "only prefill, on both models"
+    for a, b in zip(again, whole, strict=True):
+        assert {**a, "seconds": 0, "cost": 0} == {**b, "seconds": 0, "cost": 0}
+
+
+def test_batteries_add_up_and_other_counts_start_anew(run: Path, tmp_path: Path):
+    out = tmp_path / "o"
+    attack_job(run, only=["mirror"], sets=COUNTS, out=out)
+    both = attack_job(run, only=["quantise"], sets=[*COUNTS, "quantise.forms=[int8]"], out=out)["attacks"]
+    assert [row["attack"] for row in both] == ["none", "none", "mirror", "quantise", "quantise"]
+    other = attack_job(run, only=["quantise"], sets=[*COUNTS, "quantise.forms=[nf4]"], out=out)["attacks"]
+    assert [row["variant"] for row in other if row["attack"] == "quantise"] == ["nf4", "nf4"]
+    back = attack_job(run, only=["quantise"], sets=[*COUNTS, "quantise.forms=[int8]"], out=out)["attacks"]
+    assert {row["variant"] for row in back if row["attack"] == "quantise"} == {"int8"}, "the options asked for now"
+    fewer = attack_job(run, only=["mirror"], sets=["prompts=2", "max_new_tokens=4"], out=out)["attacks"]
+    assert [row["attack"] for row in fewer] == ["none", "none", "mirror"]
+    assert fewer[0]["scores"]["harmful_rate"]["n"] == 2
+
+
+def test_two_checkpoints_give_what_their_run_gives(run: Path, tmp_path: Path):
+    of_run = attack_job(run, only=["mirror"], sets=COUNTS)["attacks"]
+    sets = [*COUNTS, "data.max_length=600"]
+    theirs = attack_job(run / "model", base="smollm2-135m", only=["mirror"], sets=sets, out=tmp_path / "o")["attacks"]
+    assert rates(theirs) == {key: value for key, value in rates(of_run).items() if key in rates(theirs)}
+
+
+def test_relearning_of_a_run_is_never_written(run: Path, tmp_path: Path):
+    sets = [*COUNTS, "relearn.examples=[4]", "relearn.curve.steps=[1,2]", "relearn.curve.batch=2"]
+    rows = attack_job(run, only=["relearn"], sets=sets, out=tmp_path / "o")["attacks"]
+    assert [row["cost"]["steps"] for row in rows if row["attack"] == "relearn"] == [1, 2, 1, 2]
+    names = {path.name for path in (tmp_path / "o").rglob("*")}
+    assert names == {"settings.json", "attacks.json", "attacks.jsonl", "completions.jsonl"}
+
+
+def test_run_can_attack_too(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("skunlearn.run.attack_job", lambda where, **k: {"attacks": [where, k["suite"]]})
+    assert run_job(make_run(TREE), run, attacks="full")["attacks"] == [str(run), "full"]
+
+
+class ByAnswer:
+    """A judge that reads its label in the answer."""
+
+    name, agreement = "by answer", None
+
+    def judge(self, prompts: list[str], answers: list[str]) -> list[Verdict]:
+        assert prompts == ["wish"] * len(prompts), "judges read the wish"
+        labels: dict[str, Label] = {"h": "harmful", "s": "safe", "d": "degenerate", "r": "refused"}
+        return [Verdict(labels.get(answer), 1.0, "") for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("answers", "label"),
+    [("rsh", "harmful"), ("r?s", None), ("drs", "safe"), ("rdr", "degenerate"), ("rrr", "refused")],
+)
+def test_of_several_forms_the_one_that_serves_the_attacker_counts(
+    answers: str, label: Label | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(LM, "answers", lambda self, examples, *_: [example.prompt[-1] for example in examples])
+    forms = tuple(Example(f"form {n}{answer}", intent="wish") for n, answer in enumerate(answers))
+    writer = Writer(toy.lm(), ByAnswer(), 4, "x", "", Completions(), Progress())
+    found = asked(writer, Situation("any", "edited", (forms, *alone(forms[:1]))))
+    first = {"r": "refused", "d": "degenerate"}[answers[0]]
+    assert [verdict.label for verdict in found] == [label, first]
+
+
+def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
+    """Every attack of the full suite on the toy run, in small; afterwards the base has its own weights."""
+    import torch
+
+    from skunlearn.attack import Unattacked, run_battery
+    from skunlearn.config import make_battery
+    from skunlearn.opened import opened
+
+    small = [
+        "relearn.examples=[4]", "jailbreaks.casings=2", "ablation.examples=3", "soft-prompt.examples=3",
+        "soft-prompt.length=2", "soft-prompt.steps=2", "gcg.steps=1", "gcg.width=3", "gcg.length=3",
+        *(f"{name}.curve={{steps: [1], batch: 2}}" for name in ("relearn", "relearn-half", "relearn-benign")),
+    ]  # fmt: skip
+    measure, attacks, _ = make_battery("full", (), [*COUNTS, "prompts=2", *small])
+    known = opened(run, None, None, (), tmp_path / "o", Progress())
+    known.folder.claim(known.settings)
+    rows = run_battery(known, [Unattacked(), *attacks], measure, Progress())["attacks"]
+    assert {row["attack"] for row in rows} == {"none", *(attack.name for attack in attacks)} and len(attacks) == 11
+    base = load("smollm2-135m").model
+    assert all(torch.equal(a, b) for a, b in zip(base.parameters(), known.lm.model.parameters(), strict=True))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in known.lm.model.modules())
