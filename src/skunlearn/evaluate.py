@@ -1,14 +1,14 @@
 """Evaluation: the same prompts, likelihoods and judge on any model, base or edited."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from skunlearn.data.examples import Example, Part, distinct
 from skunlearn.errors import ConfigError
-from skunlearn.judges import JUDGES
-from skunlearn.judges.base import Judge, Verdict
+from skunlearn.judges import make_judge
+from skunlearn.judges.base import Verdict
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
 from skunlearn.metrics.base import Score
@@ -16,7 +16,6 @@ from skunlearn.metrics.likelihood import kl_score, nll_score, perplexity_score, 
 from skunlearn.metrics.rates import verdict_rate
 from skunlearn.metrics.similarity import similarity_score
 from skunlearn.progress import Progress
-from skunlearn.registry import resolve
 from skunlearn.rundir import append_lines, digest, read_lines
 
 
@@ -30,7 +29,7 @@ class EvaluateOptions:
         retain: most ordinary prompts.
         lookalike: most harmless look-alikes.
         max_new_tokens: where an answer is cut.
-        judge: name of the judge, or "file.py:Class".
+        judge: name of the judge (docs/judges.md), or "file.py:Class".
     """
 
     forget: int = 60
@@ -105,16 +104,6 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{name:<24} {_shown(score)}" for name, score in self.scores.items()]
         return "\n".join(lines)
-
-
-def make_judge(name: str) -> Judge:
-    """The judge of that name.
-
-    Raises:
-        ConfigError: when there is none.
-    """
-    judge: Callable[[], Judge] = resolve(name, JUDGES, "judge")
-    return judge()
 
 
 def evaluate(

@@ -14,8 +14,9 @@ from typing import Any
 
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.evaluate import Completions, Evaluation, evaluate, make_judge
+from skunlearn.evaluate import Completions, Evaluation, evaluate
 from skunlearn.gates import check
+from skunlearn.judges import make_judge
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
 from skunlearn.metrics.base import Score

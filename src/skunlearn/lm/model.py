@@ -1,8 +1,8 @@
 """LM: a causal model with its tokenizer and template."""
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -101,24 +101,47 @@ def load(name: str | Path, options: LoadOptions | None = None, progress: Progres
     """
     options, progress = options or LoadOptions(), progress or Progress()
     where = locate(str(name), progress)
+    model, tokenizer = checkpoint(where, options, str(name))
+    return LM(model, tokenizer, str(name), fingerprint(where))
+
+
+def checkpoint(where: str, options: LoadOptions, name: str, kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
+    """A model, on its device, and its tokenizer.
+
+    Args:
+        where: a folder or hub id, as `locate` gives it.
+        options: device, type, revision, trust.
+        name: what the user asked for.
+        kind: the class of transformers that loads it.
+
+    Raises:
+        ModelError: when it cannot be loaded.
+    """
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     device = best_device() if options.device == "auto" else options.device
     kept = "float32" if device == "cpu" else "auto"
-    common = {
-        "revision": options.revision,
-        "trust_remote_code": options.trust_remote_code,
-        "token": None if options.gated else False,
-    }
-    try:
+    dtype = kept if options.dtype == "auto" else options.dtype
+    common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code, "token": _token(options)}
+    with _explained(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            where, dtype=kept if options.dtype == "auto" else options.dtype, **common
-        ).to(device)
-    except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
-        raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, str(name))}") from error
-    return LM(model, tokenizer, str(name), fingerprint(where))
+        return getattr(transformers, kind).from_pretrained(where, dtype=dtype, **common).to(device), tokenizer
+
+
+def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
+    """The values of a checkpoint's config.json, without its weights.
+
+    Raises:
+        ModelError: when it cannot be read.
+    """
+    import transformers
+
+    with _explained(name):
+        config, _ = transformers.PretrainedConfig.get_config_dict(
+            where, revision=options.revision, token=_token(options)
+        )
+        return dict(config)
 
 
 def locate(name: str, progress: Progress) -> str:
@@ -162,6 +185,18 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _token(options: LoadOptions) -> bool | None:
+    return None if options.gated else False  # None sends the token that is stored, if there is one
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
+        raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, name)}") from error
 
 
 def _reason(error: Exception, name: str) -> str:
