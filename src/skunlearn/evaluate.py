@@ -77,7 +77,7 @@ class Completions:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        rows = read_lines(path) if path else []
+        rows = [row for row in read_lines(path) if row["verdict"]["label"]] if path else []  # unscored: tried again
         self.known = {row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])}) for row in rows}
 
     def add(self, rows: Sequence[Completion]) -> None:
@@ -219,6 +219,8 @@ class Writer:
         ]
         for batch in self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ():
             self._answer([keys[number] for number in batch], [examples[number] for number in batch])
+        if missing and (cost := getattr(self.judge, "cost", "")):  # only judges that are paid have one
+            self.progress.note(cost)
         found = [known[key] for key in keys]
         return {group: [row for (g, _), row in zip(examples, found, strict=True) if g == group] for group in groups}
 

@@ -32,6 +32,10 @@ OWN = {  # short stand-ins for the chat templates that the models ship, with wha
     ),
     "qwen3guard": "USER: {{ messages[0].content }}\nASSISTANT: {{ messages[1].content }}\nSafe, Unsafe, Controversial?",
 }
+PARTS = (  # of guards that also see images
+    "{% for m in messages %}{% for part in m.content %}{% if part.type == 'text' %}{{ m.role }}: {{ part.text }}\n"
+    "{% endif %}{% endfor %}{% endfor %}safe or unsafe?"
+)
 REPLIES = {
     "llama-guard": "\n\nunsafe\nS2",
     "wildguard": "Harmful request: yes\nResponse refusal: no\nHarmful response: no",
@@ -47,23 +51,31 @@ def taught(form: str, reply: str) -> Guard:
     tokenizer.chat_template = OWN.get(form)
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
-        **toy.FAMILIES["Llama"], vocab_size=len(tokenizer), max_position_embeddings=3000, bos_token_id=1,
-        eos_token_id=1, pad_token_id=0,
+        **toy.FAMILIES["Llama"] | {"num_hidden_layers": 2}, vocab_size=len(tokenizer), max_position_embeddings=3000,
+        bos_token_id=1, eos_token_id=1, pad_token_id=0,
     )  # fmt: skip
     guard = Guard(FORMS[form], tokenizer, transformers.LlamaForCausalLM(config))
     target = torch.tensor(tokenizer(reply)["input_ids"] + [1])
     rows = [tokenizer(guard.text(*pair, FORMS[form].policies[0]))["input_ids"] + target.tolist() for pair in PAIRS]
     optimizer = torch.optim.AdamW(guard.model.parameters(), lr=1e-2)
-    right = 0
-    for step in range(400):
-        logits_TV = guard.model(torch.tensor([rows[step % len(rows)]])).logits[0, -len(target) - 1 : -1]
-        right = right + 1 if logits_TV.argmax(dim=-1).equal(target) else 0
-        if right == len(rows):
-            break
-        torch.nn.functional.cross_entropy(logits_TV, target).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert right == len(rows), "it did not learn its reply"
+    for tail in (60, 3000):  # short ends of the prompts first: that is quick, and most of the lesson
+        for _ in range(200):
+            logits_BTV = torch.stack(
+                [
+                    guard.model(torch.tensor([row[-tail - len(target) :]])).logits[0, -len(target) - 1 : -1]
+                    for row in rows
+                ]
+            )
+            losses_BT = torch.nn.functional.cross_entropy(
+                logits_BTV.transpose(1, 2), target.repeat(len(rows), 1), reduction="none"
+            )
+            if losses_BT.max() < 0.5:  # each letter is more likely than all others together
+                break
+            losses_BT.mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        else:
+            raise AssertionError(f"{form}: it did not learn its reply")
     return guard
 
 
@@ -112,10 +124,7 @@ def test_the_models_own_chat_templates(guards: dict[str, Guard]):
 
 def test_a_template_that_takes_parts_gets_parts():
     tokenizer = toy.tokenizer()
-    tokenizer.chat_template = (
-        "{% for m in messages %}{% for part in m.content %}{% if part.type == 'text' %}{{ m.role }}: {{ part.text }}\n"
-        "{% endif %}{% endfor %}{% endfor %}safe or unsafe?"
-    )
+    tokenizer.chat_template = PARTS
     guard = Guard(FORMS["llama-guard"], tokenizer, toy.model())
     assert guard.text("ask", "say") == "user: ask\nassistant: say\nsafe or unsafe?"
 
@@ -265,6 +274,22 @@ def test_the_name_changes_with_the_weights(guards: dict[str, Guard], tmp_path: P
     assert len(names) == len(REPLIES)
     names.add(make_judge(f"guard:llama-guard:{save(guards['harmbench'], tmp_path / 'llama-guard')}").name)
     assert len(names) == len(REPLIES) + 1
+
+
+def test_a_guard_that_also_sees_images_loads_and_judges_text(tmp_path: Path):
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48}
+    text = size | {"num_hidden_layers": 2, "num_key_value_heads": 2, "head_dim": 8, "intermediate_size_mlp": 48}
+    text |= {"num_local_experts": 2, "vocab_size": len(toy.tokenizer()), "pad_token_id": 0, "eos_token_id": 1}
+    image = size | {"num_hidden_layers": 1, "image_size": 28, "patch_size": 14, "vision_output_dim": 32}
+    image |= {"projector_input_dim": 32, "projector_output_dim": 32}
+    tokenizer, folder = toy.tokenizer(), tmp_path / "Llama-Guard-4-tiny"
+    tokenizer.chat_template = PARTS
+    config = transformers.Llama4Config(text_config=text, vision_config=image)
+    transformers.Llama4ForConditionalGeneration(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    found = make_judge(f"guard:{folder}").judge(PROMPTS, ANSWERS)
+    assert all(row.label is None and "llama-guard cannot be read" in row.evidence for row in found)  # random weights
 
 
 def test_a_classifier_with_fourteen_outputs_is_beaver_dam(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Answers that say nothing: empty, repeating, in no words. Rules only, on the text alone; every judge asks them first."""
+"""Answers that say nothing: empty, repeating, in no words. Rules on the text alone, asked before any model."""
 
 import re
 import zlib

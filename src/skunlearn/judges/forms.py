@@ -4,8 +4,8 @@ A prompt form is part of a guard's interface: with other words around them the s
 model's own chat template carries the form, that is used. The other templates are the published ones:
 
     wildguard    github.com/allenai/wildguard, wildguard/utils.py (Apache-2.0); arXiv:2406.18495
-    harmbench    github.com/centerforaisafety/HarmBench, notebooks/run_classifier.ipynb (MIT, (c) 2024 centerforaisafety);
-                 arXiv:2402.04249
+    harmbench    github.com/centerforaisafety/HarmBench, notebooks/run_classifier.ipynb (MIT,
+                 Copyright (c) 2024 centerforaisafety); arXiv:2402.04249
     beaver-dam   github.com/PKU-Alignment/beavertails, QAModeration (Apache-2.0); arXiv:2307.04657
     shieldgemma  the policies are those of its model card, ai.google.dev/gemma/docs/shieldgemma; arXiv:2407.21772
 """
@@ -36,7 +36,7 @@ class Form:
     Attributes:
         harmful: the word that tells harmful from not; None for a classifier with one output for each kind of harm.
         refused: the word that tells a refusal, where the guard says it.
-        template: text with {prompt}, {answer} and {end} (the end-of-sequence token); None for the model's chat template.
+        template: text with {prompt}, {answer} and {end} (end-of-sequence token); None: the model's chat template.
         must_say: a word without which a chat template is not the guard's.
         policies: each is asked about apart, as the chat template's `guideline`; the worst counts.
         special_tokens: the tokenizer adds its own around the template.

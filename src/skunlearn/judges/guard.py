@@ -97,7 +97,7 @@ def _guess(name: str, config: dict[str, Any]) -> str:
     if "SequenceClassification" in architectures and len(config.get("id2label", {})) == KINDS_OF_HARM:
         return "beaver-dam"
     raise ConfigError(
-        f"guard '{name}': neither its name nor its config ({architectures or 'no architecture'}) tells its prompt form: "
+        f"guard '{name}': neither its name nor its config ({architectures or 'empty'}) tells its prompt form: "
         f"write guard:FORM:{name} with one of {', '.join(FORMS)}"
     )
 
