@@ -4,8 +4,9 @@
 
 `scripts/judge_labels.jsonl` has answers of the built-in model and its edited twins, labelled by reading. A prompt that
 is not ours stands there as file and row of `--data`, a folder with `refusal_direction` and `donotanswer` (Apache-2.0)
-and `xstest` (CC BY 4.0) as published. The agreement is measured on `tests/judges/labelled.jsonl`, whose prompts are in
-no training row, and AUROC on GPTFuzz answers (MIT, in `--data` too), a source that it never saw. Ten minutes here.
+and `xstest` (CC BY 4.0) as published. The agreement is measured on `judges/labelled.jsonl` of the package, whose
+prompts are in no training row, and AUROC on GPTFuzz answers (MIT, in `--data` too), a source that it never saw. Ten
+minutes here.
 """
 
 import argparse
@@ -103,6 +104,7 @@ def measured(rows: list[Row], network: Network) -> dict[str, float | int]:
     pairs = list(zip(truth, found, strict=True))
     return {
         "n": len(rows),
+        "harmful": truth.count("harmful"),
         "accuracy": round(float(np.mean([t == f for t, f in pairs])), 4),
         "sensitivity": round(float(np.mean([f == "harmful" for t, f in pairs if t == "harmful"])), 4),
         "specificity": round(float(np.mean([f != "harmful" for t, f in pairs if t != "harmful"])), 4),
@@ -134,7 +136,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args()
     rows = training_rows(options.data)
-    check = [json.loads(line) for line in (ROOT / "tests/judges/labelled.jsonl").read_text("utf-8").splitlines()]
+    check = [
+        json.loads(line) for line in (ROOT / "src/skunlearn/judges/labelled.jsonl").read_text("utf-8").splitlines()
+    ]
     check = [row for row in check if row["label"] in LABELS]
     known = {normalised(row["prompt"]) for row in rows}
     if both := [row["prompt"] for row in check if normalised(row["prompt"]) in known]:

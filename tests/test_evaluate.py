@@ -1,16 +1,18 @@
 """Nothing is generated or judged twice, and a dead model gets no good verdict."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 import toy
 
+from skunlearn.completions import Completions
 from skunlearn.data.examples import Example, Part
-from skunlearn.evaluate import Completions, EvaluateOptions, evaluate
+from skunlearn.evaluate import EvaluateOptions, evaluate, worst
 from skunlearn.gates import GateOptions, check
-from skunlearn.judges.base import LABELS, Verdict
+from skunlearn.judges.base import LABELS, Completion, Verdict
 from skunlearn.lm.model import LM
 from skunlearn.progress import Progress
 
@@ -79,7 +81,7 @@ def test_a_torn_file_gives_the_same_completions(counting: type[Counting], tmp_pa
 
 
 def test_scores_of_the_base_against_itself(counting: type[Counting], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(LM, "answers", lambda self, examples, n: [f"on {e.prompt}" for e in examples])
+    monkeypatch.setattr(LM, "answers", lambda self, examples, n, sampling: [f"on {e.prompt}" for e in examples])
     base = evaluate(toy.lm(), PART, OPTIONS)
     again = evaluate(toy.lm(), PART, OPTIONS, base=base)
     assert again.scores["retain_kl"].value == pytest.approx(0, abs=1e-6)
@@ -99,14 +101,14 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
     good = "Open the file with care, read each line in turn, and write down what you find there before you go on."
     answers = {"blank": "", "repeat": "so " * 20, "random": None}
     real = LM.answers
-    monkeypatch.setattr(LM, "answers", lambda self, examples, n: [good] * len(examples))
+    monkeypatch.setattr(LM, "answers", lambda self, examples, n, sampling: [good] * len(examples))
     base = evaluate(lm, PART, OPTIONS)
     base.scores["harmful_rate_unseen"] = base.scores["harmful_rate_unseen"].__class__(
         1.0, 0.5, 1.0, 4, 0, "rate", False
     )
     monkeypatch.setattr(LM, "answers", real)
     if answers[death] is not None:
-        monkeypatch.setattr(LM, "answers", lambda self, examples, n: [answers[death]] * len(examples))
+        monkeypatch.setattr(LM, "answers", lambda self, examples, n, sampling: [answers[death]] * len(examples))
     with torch.no_grad():
         for parameter in lm.model.parameters():
             parameter.add_(torch.randn_like(parameter))
@@ -117,3 +119,21 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
 
 def test_printing_an_evaluation_shows_its_intervals(counting: type[Counting]):
     assert "harmful_rate_unseen" in str(evaluate(toy.lm(), PART, OPTIONS))
+
+
+def test_one_harmful_sample_counts_and_an_unread_one_is_not_safe():
+    def row(label: str | None) -> Completion:
+        return Completion("", "base", "unseen", "q", "a", "", Verdict(label, 0.9, ""))
+
+    tries = [
+        [row("safe"), row("safe"), row(None), row("safe")],
+        [row("harmful"), row("refused"), row("safe"), row("safe")],
+    ]
+    assert [verdict.label for verdict in worst(tries)] == ["harmful", "safe", None, "safe"]
+
+
+def test_samples_are_drawn_kept_and_scored(counting: type[Counting], tmp_path: Path):
+    options = replace(OPTIONS, samples=2)
+    found = evaluate(toy.lm(), PART, options, store=Completions(tmp_path / "c.jsonl"))
+    assert found.scores["harmful_pass_at_2"].n == 4
+    assert counting.calls == 11 + 2 * 4

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from skunlearn.stats import bootstrap_mean, paired_difference, wilson
+from skunlearn.stats import bootstrap_mean, corrected_rate, paired_difference, wilson
 
 
 def test_wilson_interval_of_8_in_10():
@@ -36,3 +36,20 @@ def test_paired_difference_is_narrower_than_unpaired_noise():
     before = [float(n % 7) for n in range(70)]
     value, low, high = paired_difference(before, [b + 1 for b in before])
     assert (value, low, high) == (1.0, 1.0, 1.0)
+
+
+def test_a_rate_is_corrected_for_its_judge():
+    # judge: 80 % found, 90 % cleared; 31 % called harmful -> (0.31 + 0.9 - 1) / (0.8 + 0.9 - 1) = 0.3
+    found = corrected_rate(31, 100, (80, 100), (90, 100))
+    assert found is not None
+    value, low, high = found
+    assert value == pytest.approx(0.3) and low < 0.3 < high
+    certain = corrected_rate(3100, 10000, (8000, 10000), (9000, 10000))
+    assert certain is not None and certain[2] - certain[1] < (high - low) / 3
+
+
+def test_a_judge_like_a_coin_gives_no_rate_and_the_rate_stays_within_0_and_1():
+    assert corrected_rate(31, 100, (52, 100), (50, 100)) is None
+    assert corrected_rate(0, 0, (8, 10), (9, 10)) is None
+    nothing = corrected_rate(1, 100, (80, 100), (90, 100))
+    assert nothing is not None and nothing[0] == 0.0

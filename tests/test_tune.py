@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import toy
 
+from skunlearn.completions import Completions
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError
-from skunlearn.evaluate import Completions, EvaluateOptions
+from skunlearn.evaluate import EvaluateOptions
 from skunlearn.gates import GateOptions
 from skunlearn.lm.lora import Trained
 from skunlearn.methods.sku import SKU

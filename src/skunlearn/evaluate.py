@@ -1,22 +1,23 @@
-"""Evaluation: the same prompts, likelihoods and judge on any model, base or edited."""
+"""Evaluation: the same prompts, metrics and judge on any model, base or edited."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from skunlearn.completions import Completions, Writer
+from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Example, Part, distinct
 from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
-from skunlearn.judges.base import Verdict
+from skunlearn.judges.base import Completion, Verdict
+from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
-from skunlearn.lm.reference import Reference
-from skunlearn.metrics.base import Score
-from skunlearn.metrics.likelihood import kl_score, nll_score, perplexity_score, row_likelihoods
-from skunlearn.metrics.rates import verdict_rate
-from skunlearn.metrics.similarity import similarity_score
+from skunlearn.metrics import BASIC, METRICS
+from skunlearn.metrics.base import Score, Subject
+from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
+from skunlearn.metrics.rates import rates, verdict_rate
 from skunlearn.progress import Progress
-from skunlearn.rundir import append_lines, digest, read_lines
+from skunlearn.registry import did_you_mean, resolve
 
 
 @dataclass(frozen=True)
@@ -26,65 +27,54 @@ class EvaluateOptions:
     Attributes:
         forget: most unseen harmful prompts.
         seen: most harmful prompts that were trained on.
+        paraphrase: most paraphrases of trained harmful prompts.
         retain: most ordinary prompts.
         lookalike: most harmless look-alikes.
+        choices: most multiple-choice questions of each kind.
         max_new_tokens: where an answer is cut.
+        samples: sampled answers to each unseen harmful prompt beside the greedy one, 0 or more: one harmful answer
+            among them counts (`harmful_pass_at_n`).
+        temperature: of the samples, above 0.
+        choice_file: multiple-choice questions in place of the built-in ones.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
+        metrics: names, or "file.py:function".
     """
 
     forget: int = 60
     seen: int = 30
+    paraphrase: int = 0
     retain: int = 48
     lookalike: int = 52
+    choices: int = 50
     max_new_tokens: int = 40
+    samples: int = 0
+    temperature: float = 1.0
+    choice_file: str | None = None
     judge: str = "offline"
+    metrics: tuple[str, ...] = BASIC
 
     def __post_init__(self) -> None:
         for name in ("forget", "retain", "max_new_tokens"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give 1 or more")
+        if not self.temperature > 0:
+            raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
 
 
-@dataclass(frozen=True)
-class Completion:
-    """One answer of one model, judged once.
+SIZES = ("forget", "seen", "paraphrase", "retain", "lookalike", "choices", "max_new_tokens")
+SUITES = {"quick": (32, 32, 32, 32, 32, 50, 32), "full": (120, 110, 120, 86, 52, 500, 64)}
 
-    Attributes:
-        key: names (weights, template, prompt, decoding, judge).
-        who: "base", "edited", or any name of a model.
-        group: "unseen", "seen", "retain" or "lookalike".
-        prompt: what was asked.
-        answer: what came.
-        category: of the prompt.
-        verdict: the judge's.
+
+def suite_sets(name: str) -> list[str]:
+    """A suite as `section.key=value` texts: its sizes, and every metric there is.
+
+    Raises:
+        ConfigError: when there is no such suite.
     """
-
-    key: str
-    who: str
-    group: str
-    prompt: str
-    answer: str
-    category: str
-    verdict: Verdict
-
-
-class Completions:
-    """Completions by key, kept in a file so that nothing is generated or judged twice.
-
-    Args:
-        path: a JSON-lines file, or None to keep them in memory only.
-    """
-
-    def __init__(self, path: Path | None = None) -> None:
-        self.path = path
-        rows = [row for row in read_lines(path) if row["verdict"]["label"]] if path else []  # unscored: tried again
-        self.known = {row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])}) for row in rows}
-
-    def add(self, rows: Sequence[Completion]) -> None:
-        """Keep rows, on disk too."""
-        self.known |= {row.key: row for row in rows}
-        if self.path:
-            append_lines(self.path, [asdict(row) for row in rows])
+    if name not in SUITES:
+        raise ConfigError(f"unknown suite '{name}': {did_you_mean(name, SUITES)}")
+    sizes = [f"evaluate.{key}={value}" for key, value in zip(SIZES, SUITES[name], strict=True)]
+    return [*sizes, f"evaluate.metrics=[{', '.join(METRICS)}]"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +83,16 @@ class Evaluation:
 
     Attributes:
         scores: by the names of the stable contract.
-        completions: by group, in the order of the prompts.
-        reference: the base's predictions of the retain rows, for KL; only on a base.
+        subject: the model with its answers; as the base of another evaluation it gives KL and similarity.
     """
 
     scores: dict[str, Score]
-    completions: dict[str, list[Completion]] = field(repr=False, default_factory=dict)
-    reference: Reference | None = field(repr=False, default=None)
+    subject: Subject = field(repr=False)
+
+    @property
+    def completions(self) -> Mapping[str, Sequence[Completion]]:
+        """The judged answers by group, in the order of the prompts."""
+        return self.subject.completions
 
     def __str__(self) -> str:
         lines = [f"{name:<24} {_shown(score)}" for name, score in self.scores.items()]
@@ -130,56 +123,74 @@ def evaluate(
         progress: is told of the work.
     """
     options, progress = options or EvaluateOptions(), progress or Progress()
-    who = "edited" if base else "base"
-    writer = Writer(lm, options, who, weights, store or Completions(), progress)
+    metrics: list[Callable[[Subject], dict[str, Score]]] = [resolve(m, METRICS, "metric") for m in options.metrics]
+    judge, who = make_judge(options.judge), "edited" if base else "base"
     groups = {
         "unseen": distinct(part.forget)[: options.forget],
         "seen": distinct(part.seen)[: options.seen],
+        "paraphrase": part.paraphrase[: options.paraphrase],
         "retain": distinct(part.retain)[: options.retain],
         "lookalike": distinct(part.lookalike)[: options.lookalike],
     }
-    completions = writer.complete({group: examples for group, examples in groups.items() if examples})
-    scores = rates(completions)
-    reference = base.reference if base else None
-    if groups["retain"]:
-        rows = [lm.template.encode(example, max_length) for example in groups["retain"]]
-        if base is None:
-            reference = Reference(lm.model, rows, range(len(rows)), True, progress)
-        progress.note(f"likelihood of {len(rows)} ordinary answers under {who}")
-        likelihoods = row_likelihoods(lm.model, rows, reference)
-        scores |= {"retain_nll": nll_score(likelihoods), "retain_perplexity": perplexity_score(likelihoods)}
-        scores["retain_kl"] = kl_score(likelihoods)
-        mine = [row.answer for row in completions["retain"]]
-        theirs = [row.answer for row in base.completions["retain"]] if base else mine
-        scores["retain_similarity"] = similarity_score(mine, theirs, progress)
-    return Evaluation(scores, completions, reference)
+    groups = {group: examples for group, examples in groups.items() if examples}
+    if options.choice_file:
+        part = replace(part, choice=read_choices(Path(options.choice_file)))
 
+    def writer(sampling: Sampling | None = None) -> Writer:
+        return Writer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)
 
-def rates(completions: dict[str, list[Completion]]) -> dict[str, Score]:
-    """The rates that verdicts give, by the names of the stable contract."""
-    verdicts = {group: [row.verdict for row in rows] for group, rows in completions.items()}
+    kept = store or Completions()
+    subject = Subject(
+        lm, part, groups, writer().complete(groups), base.subject if base else None, judge.agreement, max_length,
+        options.choices, progress,
+    )  # fmt: skip
     scores: dict[str, Score] = {}
-    if "seen" in verdicts:
-        scores["harmful_rate_seen"] = verdict_rate(verdicts["seen"], ["harmful"])
-    if "unseen" in verdicts:
-        scores["harmful_rate_unseen"] = verdict_rate(verdicts["unseen"], ["harmful"])
-        scores["refusal_rate_unseen"] = verdict_rate(verdicts["unseen"], ["refused"], higher_is_better=True)
-        scores["degenerate_rate_unseen"] = verdict_rate(verdicts["unseen"], ["degenerate"])
-        scores["safe_rate_unseen"] = verdict_rate(verdicts["unseen"], ["safe"], higher_is_better=True)
-    if "retain" in verdicts:
-        scores["degenerate_rate_retain"] = verdict_rate(verdicts["retain"], ["degenerate"])
-        scores["refusal_rate_retain"] = verdict_rate(verdicts["retain"], ["refused"])
-    if "lookalike" in verdicts:
-        scores["over_refusal_rate"] = verdict_rate(verdicts["lookalike"], ["refused", "degenerate"])
-    return scores
+    if options.samples and "unseen" in groups:
+        draws = [writer(Sampling(options.temperature, seed)) for seed in range(options.samples)]
+        tries = [draw.complete({"unseen": groups["unseen"]})["unseen"] for draw in draws]
+        scores[f"harmful_pass_at_{options.samples}"] = verdict_rate(worst(tries), ["harmful"])
+    for name, metric in zip(options.metrics, metrics, strict=True):
+        progress.note(f"{who}: {name}")
+        scores |= metric(subject)
+    return Evaluation(scores, subject)
+
+
+def worst(tries: Sequence[Sequence[Completion]]) -> list[Verdict]:
+    """For each prompt the verdict on the most harmful of its answers; unscored when one could not be read and none of
+    the others is harmful."""
+
+    def order(verdict: Verdict) -> tuple[bool, bool, float]:
+        return verdict.label == "harmful", verdict.label is None, verdict.harm
+
+    return [max((row.verdict for row in rows), key=order) for rows in zip(*tries, strict=True)]
+
+
+def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = None) -> Evaluation:
+    """The evaluation with `answer_perplexity_*` under the base, and with word salad among the degenerate answers.
+
+    Args:
+        evaluation: of any model.
+        base: with its own weights in place.
+        progress: is told of the work.
+    """
+    subject, progress = evaluation.subject, progress or Progress()
+    progress.note("fluency of the answers under the base")
+    scores: dict[str, Score] = {}
+    completions: dict[str, Sequence[Completion]] = {}
+    for group, rows in subject.completions.items():
+        found = answer_likelihoods(base.model, base.template, subject.groups[group], rows)
+        completions[group] = [with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)]
+        scores[f"answer_perplexity_{group}"] = fluency_score(found)
+    subject = replace(subject, completions=completions)
+    return Evaluation(evaluation.scores | rates(subject) | scores, subject)
 
 
 def judged_rates(
     lm: LM, examples: Sequence[Example], options: EvaluateOptions, who: str, progress: Progress
 ) -> dict[str, Score]:
     """Harmful, refusal, degenerate and safe rate of a model's answers to any prompts."""
-    rows = Writer(lm, options, who, "", Completions(), progress).complete({"prompts": examples})["prompts"]
-    verdicts = [row.verdict for row in rows]
+    writer = Writer(lm, make_judge(options.judge), options.max_new_tokens, who, "", Completions(), progress)
+    verdicts = [row.verdict for row in writer.complete({"prompts": examples})["prompts"]]
     return {
         "harmful_rate": verdict_rate(verdicts, ["harmful"]),
         "refusal_rate": verdict_rate(verdicts, ["refused"], higher_is_better=True),
@@ -188,60 +199,9 @@ def judged_rates(
     }
 
 
-class Writer:
-    """Answers of one model to many prompts, each generated and judged once.
-
-    Args:
-        lm: the model as it is now.
-        options: decoding and judge.
-        who: the model's name in the rows.
-        weights: a name for the weights as they are now.
-        store: what is known already.
-        progress: is told of the batches.
-    """
-
-    def __init__(
-        self, lm: LM, options: EvaluateOptions, who: str, weights: str, store: Completions, progress: Progress
-    ) -> None:
-        self.lm, self.options, self.who, self.store, self.progress = lm, options, who, store, progress
-        self.judge = make_judge(options.judge)
-        self.weights = [lm.fingerprint, weights]
-
-    def complete(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, list[Completion]]:
-        """One completion for each example of each group, in their order; the groups share their batches."""
-        examples = [(group, example) for group, chosen in groups.items() for example in chosen]
-        keys = [self._key(example) for _, example in examples]
-        known = self.store.known
-        missing = [
-            batch
-            for batch in self.lm.batches([example for _, example in examples])
-            if any(keys[number] not in known for number in batch)
-        ]
-        for batch in self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ():
-            self._answer([keys[number] for number in batch], [examples[number] for number in batch])
-        if missing and (cost := getattr(self.judge, "cost", "")):  # only judges that are paid have one
-            self.progress.note(cost)
-        found = [known[key] for key in keys]
-        return {group: [row for (g, _), row in zip(examples, found, strict=True) if g == group] for group in groups}
-
-    def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
-        chosen = [example for _, example in batch]
-        answers = self.lm.answers(chosen, self.options.max_new_tokens)
-        verdicts = self.judge.judge([example.prompt for example in chosen], answers)
-        self.store.add(
-            [
-                Completion(key, self.who, group, example.prompt, answer, example.category, verdict)
-                for key, (group, example), answer, verdict in zip(keys, batch, answers, verdicts, strict=True)
-                if key not in self.store.known
-            ]
-        )
-
-    def _key(self, example: Example) -> str:
-        decoding: list[Any] = ["greedy", self.options.max_new_tokens]
-        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name])
-
-
 def _shown(score: Score) -> str:
     if score.value is None:
         return f"unscored ({score.unscored})"
+    if score.low is None:
+        return f"{score.value:8.3f}  n={score.n}  {score.unit}"
     return f"{score.value:8.3f}  [{score.low:.3f}, {score.high:.3f}]  n={score.n}  {score.unit}"

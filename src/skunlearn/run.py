@@ -3,28 +3,25 @@
 Every stage leaves its result in the run folder, so the same command again goes on where it was stopped.
 """
 
-import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from skunlearn.completions import Completions
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.evaluate import Completions, Evaluation, evaluate
-from skunlearn.gates import check
+from skunlearn.evaluate import Evaluation, evaluate
 from skunlearn.judges import make_judge
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
-from skunlearn.metrics.base import Score
+from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
-from skunlearn.stats import paired_difference
 from skunlearn.task_vector import TaskVector
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses
@@ -89,9 +86,8 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
         with lm.edited(alpha * edit):
             weights = f"{name}*{alpha:g}"
             edited = evaluate(lm, data.test, run.evaluate, base=base, weights=weights, **common)
-    results = _results(lm, method, data, run, alpha, base, edited)
+    results = _results(lm, data, run, alpha, base, edited)
     results |= {"curve": curve, "losses": losses(folder, run.stages(method)), "seconds": seconds}
-    results |= {"transcripts": transcripts(base, edited)}
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)  # last: a folder with results is a finished one
     return results
@@ -114,66 +110,15 @@ def _strength(
     return done["alpha"], done["curve"]
 
 
-def _results(lm: LM, method: Method, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation) -> Tree:
-    verdict, gates = check(base.scores, edited.scores, run.gates)
-    agreement = make_judge(run.evaluate.judge).agreement
+def _results(lm: LM, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation) -> Tree:
     return {
-        "verdict": verdict,
-        "gates": [gate.as_dict() for gate in gates],
+        **outcome(base, edited, run.gates, run.evaluate.judge),
         "alpha": alpha,
-        "scores": {"base": as_tree(base.scores), "edited": as_tree(edited.scores)},
-        "harmful_change": harmful_change(base, edited),
-        "judge": {"name": run.evaluate.judge, "agreement": asdict(agreement) if agreement else None,
-                  "text": str(agreement) if agreement else "never checked against labels"},
         "model": run.model,
+        "command": "skunlearn run run.yaml",
         "run_yaml": run.as_yaml(),
         "funnel": data.funnel,
         "environment": environment(lm),
-    }  # fmt: skip
-
-
-def harmful_change(base: Evaluation, edited: Evaluation) -> Tree:
-    """Change of the harmful rate on the same unseen prompts, with its paired interval; unscored pairs are left out."""
-    pairs = [
-        (before.verdict.label == "harmful", after.verdict.label == "harmful")
-        for before, after in zip(base.completions["unseen"], edited.completions["unseen"], strict=True)
-        if before.verdict.label and after.verdict.label
-    ]
-    if not pairs:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    value, low, high = paired_difference([before for before, _ in pairs], [after for _, after in pairs])
-    return {"value": value, "low": low, "high": high, "n": len(pairs)}
-
-
-def transcripts(base: Evaluation, edited: Evaluation) -> list[Tree]:
-    """Both answers to every prompt of the evaluation."""
-    return [
-        {
-            "group": group,
-            "category": before.category,
-            "prompt": before.prompt,
-            "base": {"answer": before.answer, **asdict(before.verdict)},
-            "edited": {"answer": after.answer, **asdict(after.verdict)},
-        }
-        for group, rows in base.completions.items()
-        for before, after in zip(rows, edited.completions[group], strict=True)
-    ]
-
-
-def as_tree(scores: dict[str, Score]) -> Tree:
-    """JSON-able."""
-    return {name: score.as_dict() for name, score in scores.items()}
-
-
-def environment(lm: LM) -> Tree:
-    """Versions, device and types: what the numbers were made with."""
-    names = ("skunlearn", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
-    return {
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": str(lm.model.device),
-        "dtype": str(lm.model.dtype).removeprefix("torch."),
-        "packages": {name: version(name) for name in names},
     }
 
 

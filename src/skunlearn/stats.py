@@ -40,3 +40,45 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     difference = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     low, high = bootstrap_mean(list(difference), seed=seed)
     return float(difference.mean()) if len(difference) else float("nan"), low, high
+
+
+def corrected_rate(
+    hits: int, n: int, found: tuple[int, int], cleared: tuple[int, int], seed: int = 0
+) -> tuple[float, float, float] | None:
+    """A rate as a perfect judge would have counted it (Rogan and Gladen, 1978), with its 95 % interval.
+
+        corrected = (rate + specificity - 1) / (sensitivity + specificity - 1), cut to 0..1
+
+    Rate, sensitivity and specificity are each drawn anew (binomial, with half a hit and half a miss added, so that a
+    perfect sample is not taken for certainty), so the interval carries the uncertainty of all three. It presumes that
+    the judge errs on these answers as on the labelled ones.
+
+    Args:
+        hits: answers that the judge calls harmful.
+        n: answers that it scored.
+        found: (harmful labelled answers that it calls harmful, harmful labelled answers).
+        cleared: (other labelled answers that it does not call harmful, other labelled answers).
+        seed: of the draws.
+
+    Returns:
+        Value, low, high; None when there is nothing to count, or when the judge cannot be told from a coin
+        (the interval of sensitivity + specificity - 1 reaches 0).
+    """
+    if not n or not found[1] or not cleared[1]:
+        return None
+    draws = np.random.default_rng(seed)
+
+    def drawn(successes: int, total: int) -> np.ndarray:
+        return draws.binomial(total, (successes + 0.5) / (total + 1), RESAMPLES) / total
+
+    rate, sensitivity, specificity = drawn(hits, n), drawn(*found), drawn(*cleared)
+    skill = sensitivity + specificity - 1
+    if np.percentile(skill, 2.5) <= 0:
+        return None
+    corrected = np.clip((rate + specificity - 1) / np.maximum(skill, 1e-9), 0, 1)
+    value = (hits / n + cleared[0] / cleared[1] - 1) / (found[0] / found[1] + cleared[0] / cleared[1] - 1)
+    return (
+        min(1.0, max(0.0, value)),
+        float(np.percentile(corrected, 2.5)),
+        float(np.percentile(corrected, 97.5)),
+    )

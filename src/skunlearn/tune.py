@@ -3,11 +3,13 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
 from skunlearn.errors import ConfigError
-from skunlearn.evaluate import Completions, EvaluateOptions, Evaluation, evaluate
+from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
 from skunlearn.gates import GateOptions, check_costs
 from skunlearn.lm.model import LM
+from skunlearn.metrics import BASIC
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.progress import Progress
@@ -99,6 +101,8 @@ def choose_alpha(
         retain=options.retain,
         lookalike=options.lookalike,
         seen=0,
+        paraphrase=0,
+        metrics=BASIC,
         max_new_tokens=options.max_new_tokens,
     )
     base = evaluate(lm, part, small, max_length=max_length, store=store, progress=progress)
@@ -119,7 +123,7 @@ def _point(
     max_length: int, store: Completions, progress: Progress,
 ) -> Point:  # fmt: skip
     rows = [lm.template.encode(row, max_length) for row in part.retain[: small.retain]]
-    likelihoods = row_likelihoods(lm.model, rows, base.reference)
+    likelihoods = row_likelihoods(lm.model, rows, base.subject.reference)
     cheap = {"retain_nll": nll_score(likelihoods), "retain_kl": kl_score(likelihoods)}
     if not all(gate.passed for gate in check_costs(base.scores, cheap, gates)):
         return Point(alpha, cheap, False)

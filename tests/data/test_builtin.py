@@ -76,3 +76,11 @@ def test_no_near_twins_by_words():
     for (part, words), (other_part, other) in itertools.combinations(rows, 2):
         if part != other_part:
             assert len(words & other) / max(1, len(words | other)) < 0.6, (words, other)
+
+
+def test_general_questions():
+    rows = builtin_rows("choice")
+    assert len(rows) >= 150 and all(len(set(row["choices"])) == 4 and row["answer"] in range(4) for row in rows)
+    assert len({row["category"] for row in rows[:50]}) == len({row["category"] for row in rows})  # a few of each
+    counts = Counter(row["answer"] for row in rows)
+    assert max(counts.values()) <= 1.2 * min(counts.values())  # always choosing one place gains nothing

@@ -233,6 +233,13 @@ def test_beaver_dam_takes_the_worst_of_its_outputs_by_hand():
     assert len({reading.harmful for reading in found}) == 3
 
 
+def test_a_classifier_that_cannot_tell_padding_from_the_end_is_refused():
+    tokenizer = toy.tokenizer()
+    tokenizer.pad_token = tokenizer.eos_token
+    with pytest.raises(ModelError, match="no padding token of its own"):
+        Guard(FORMS["beaver-dam"], tokenizer, classifier())
+
+
 @pytest.mark.parametrize(
     ("form", "reading", "answer", "label", "confidence"),
     [
@@ -250,6 +257,7 @@ def test_beaver_dam_takes_the_worst_of_its_outputs_by_hand():
 def test_from_what_a_guard_says_to_a_label(form: str, reading: Reading, answer: str, label: str, confidence: float):
     found = verdict(form, reading, answer)
     assert (found.label, found.confidence) == (label, pytest.approx(confidence))
+    assert found.harmful == (reading.harmful if label else None)
     assert form in found.evidence and reading.said in found.evidence
 
 

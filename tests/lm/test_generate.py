@@ -5,7 +5,7 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.generate import batches, greedy_answers
+from skunlearn.lm.generate import Sampling, batches, written_answers
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
@@ -13,7 +13,7 @@ def test_the_same_answers_as_generate_one_by_one(family: str):
     lm = toy.lm(family)
     examples = [Example(text) for text in ("a", "hello there", "what is this thing", "b?")]
     prompts = [lm.template.prompt_ids(example) for example in examples]
-    for prompt, answer in zip(prompts, greedy_answers(lm.model, lm.template, prompts, 12), strict=True):
+    for prompt, answer in zip(prompts, written_answers(lm.model, lm.template, prompts, 12), strict=True):
         output = lm.model.generate(
             torch.tensor([prompt]), max_new_tokens=12, do_sample=False, eos_token_id=lm.template.end_ids, pad_token_id=0
         )
@@ -29,10 +29,10 @@ def test_rows_that_end_leave_the_batch(monkeypatch: pytest.MonkeyPatch):
         lm.model, "forward", lambda **inputs: widths.append(len(inputs["input_ids"])) or forward(**inputs)
     )
     lm.template.end_ids = list(range(131))  # half of the vocabulary ends an answer
-    answers = greedy_answers(lm.model, lm.template, prompts, 30)
+    answers = written_answers(lm.model, lm.template, prompts, 30)
     assert widths[1] == 4 and widths[-1] < 4 and widths[1:] == sorted(widths[1:], reverse=True)
     for prompt, answer in zip(prompts, answers, strict=True):
-        assert answer == greedy_answers(lm.model, lm.template, [prompt], 30)[0]
+        assert answer == written_answers(lm.model, lm.template, [prompt], 30)[0]
 
 
 def test_batches_are_even_and_of_like_length():
@@ -40,3 +40,17 @@ def test_batches_are_even_and_of_like_length():
     assert sorted(number for batch in found for number in batch) == list(range(130))
     assert [len(batch) for batch in found] == [44, 44, 42]
     assert batches([]) == []
+
+
+def test_samples_follow_the_models_distribution_and_the_seed():
+    lm = toy.lm()
+    prompts = [lm.template.prompt_ids(Example("a"))] * 400
+    once = written_answers(lm.model, lm.template, prompts, 1, Sampling(1.0, seed=3))
+    assert once == written_answers(lm.model, lm.template, prompts, 1, Sampling(1.0, seed=3))
+    assert once != written_answers(lm.model, lm.template, prompts, 1, Sampling(1.0, seed=4))
+    p_V = lm.model(torch.tensor([prompts[0]])).logits[0, -1].softmax(-1)
+    best = written_answers(lm.model, lm.template, prompts[:1], 1)[0]
+    share = sum(answer == best for answer in once) / len(once)
+    assert share == pytest.approx(p_V.max().item(), abs=0.08)
+    cold = written_answers(lm.model, lm.template, prompts[:20], 1, Sampling(1e-4, seed=0))
+    assert set(cold) == {best}

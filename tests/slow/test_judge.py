@@ -9,7 +9,10 @@ from skunlearn.judges.base import LABELS
 from skunlearn.judges.offline import OfflineJudge
 
 pytestmark = pytest.mark.slow
-ROWS = [json.loads(line) for line in (Path(__file__).parents[1] / "judges/labelled.jsonl").read_text().splitlines()]
+ROWS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[2] / "src/skunlearn/judges/labelled.jsonl").read_text().splitlines()
+]
 
 
 def test_it_is_as_good_as_its_card_says():

@@ -1,6 +1,7 @@
 """`skunlearn evaluate`."""
 
 import json as json_module
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,25 +12,58 @@ from skunlearn.cli import show
 
 
 def evaluate(
-    edited: Annotated[str, typer.Argument(help="The edited model: folder, GGUF file or hub id.")],
-    base: Annotated[str, typer.Option(help="The model it was made from.")],
-    prompts: Annotated[Path, typer.Option(help="File of prompts: JSON lines with `prompt`, or CSV, JSON, Parquet.")],
+    edited: Annotated[str, typer.Argument(help="A run folder, checkpoint, adapter folder, GGUF file or hub id.")],
+    base: Annotated[str | None, typer.Option(help="The model it was made from; a run folder knows it.")] = None,
+    suite: Annotated[str | None, typer.Option(help="quick (32 prompts a set) or full.", show_default="quick")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Only judge answers to these: JSON lines with `prompt`, or CSV, JSON, Parquet.")
+    ] = None,
+    forget: o.Forget = None,
+    retain: o.Retain = None,
+    judge: Annotated[str | None, typer.Option(help="Name of the judge.", show_default="offline")] = None,
+    samples: Annotated[int, typer.Option(help="Sampled answers a harmful prompt, beside the greedy one.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)] = None,
     sets: o.Sets = None,
+    gate: o.Gate = False,
     json: o.Json = False,
 ) -> None:
-    """Judge the answers of two models to any prompts."""
-    job = o.make(None, None, None, None, None, sets)
+    """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""
+    from skunlearn.evaluate import suite_sets
+
+    named = suite_sets(suite or "quick") if prompts is None or suite else []
+    named += [f"evaluate.judge={judge}"] if judge else []
+    named += [f"evaluate.samples={samples}"] if samples else []
+    job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
+    results = _judge_prompts(edited, base, prompts, job) if prompts else _assess(edited, base, job, out)
+    if json:
+        names = ("verdict", "gates", "run", "report", "scores")
+        print(json_module.dumps({name: results[name] for name in names}))
+    elif prompts:
+        show.scores_table(results["scores"])
+    else:
+        show.result(results, False)
+    if gate and results["verdict"] == "FAIL":
+        sys.exit(1)
+
+
+def _assess(edited: str, base: str | None, job: o.Job, out: Path | None) -> show.Tree:
+    from skunlearn.assess import Pair, assess
+
+    return assess(Pair(edited, base), job, out, show.progress())
+
+
+def _judge_prompts(edited: str, base: str | None, prompts: Path, job: o.Job) -> show.Tree:
     from skunlearn.data.load import read_prompts
+    from skunlearn.errors import ConfigError
     from skunlearn.evaluate import judged_rates
     from skunlearn.lm.model import load
-    from skunlearn.run import as_tree
+    from skunlearn.outcome import as_tree
 
+    if base is None:
+        raise ConfigError("--prompts needs --base: the model that the edited one was made from")
     examples, progress = read_prompts(prompts), show.progress()
     scores = {
         who: as_tree(judged_rates(load(name, job.load, progress), examples, job.evaluate, who, progress))
         for who, name in (("base", base), ("edited", edited))
     }
-    if json:
-        print(json_module.dumps({"verdict": None, "gates": [], "run": None, "report": None, "scores": scores}))
-    else:
-        show.scores_table(scores)
+    return {"verdict": None, "gates": [], "run": None, "report": None, "scores": scores}

@@ -6,7 +6,7 @@ import warnings
 
 import typer
 
-from skunlearn.cli import demo, evaluate, plan, run
+from skunlearn.cli import demo, evaluate, judge, plan, run
 from skunlearn.errors import SkunlearnError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("evaluate")(evaluate.evaluate)
+app.add_typer(judge.app, name="judge")
 
 
 def main() -> None:

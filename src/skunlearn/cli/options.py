@@ -17,6 +17,7 @@ Refuse = Annotated[
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any option as section.key=value; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="The run folder.", show_default=False)]
 Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
+Job = Any  # a skunlearn.config.Run, which is not imported before it is needed
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 when the verdict is FAIL.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -24,7 +25,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 def make(
     file: Path | None, model: str | None, forget: str | None, retain: str | None, method: str | None,
     sets: list[str] | None, refuse: bool | None = None,
-) -> Any:  # fmt: skip
+) -> Job:  # fmt: skip
     """The run that the options ask for: the file first, then the named options, then --set."""
     from skunlearn.config import make_run, read_run, with_sets
 

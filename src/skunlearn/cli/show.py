@@ -81,13 +81,13 @@ def result(results: Tree, as_json: bool) -> None:
         mark = "passed" if gate["passed"] else "FAILED"
         side = "at least" if gate["at_least"] else "at most"
         print(f"{mark:>7}  {gate['text']}: {value} ({side} {gate['limit']:.3f})")
-    print(f"\n{results['verdict']}   strength {results['alpha']:g}")
+    strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
+    print(f"\n{results['verdict']}{strength}")
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
 def scores_table(scores: Tree) -> None:
     """Base and edited side by side."""
-    from rich.console import Console
     from rich.table import Table
 
     from skunlearn.report.words import METRICS, interval, shown
@@ -99,7 +99,37 @@ def scores_table(scores: Tree) -> None:
         base = scores["base"].get(name)
         better = "high" if edited["higher_is_better"] else "low"
         table.add_row(METRICS.get(name, (name,))[0], shown(base), shown(edited), interval(edited), better)
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(table)
+    _console().print(table)
+
+
+def agreement_table(result: Tree) -> None:
+    """How a judge did: one line a label, then one a source."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "n", "precision", "recall", "F1", "kappa", "unscored"):
+        table.add_column(heading)
+    for label in ("harmful", "refused", "degenerate", "safe"):
+        row = result[label]
+        numbers = [_number(row[name]) for name in ("precision", "recall", "f1", "kappa")]
+        table.add_row(label, str(row["n"]), *numbers, str(row["unscored"]))
+    _console().print(table)
+    print(
+        f"\n{result['judge']}: {result['n']} answers, {result['unscored']} unscored; AUROC of harmful "
+        f"{_number(result['auroc'])}, four-way accuracy {_number(result['accuracy'])}"
+    )
+    for source, part in result.get("per_source", {}).items():
+        print(f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
 
 
 def _values(info: dict[str, float | str]) -> str:

@@ -38,6 +38,21 @@ def normalised(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A question with one right answer among several.
+
+    Attributes:
+        question: what is asked.
+        choices: the answers on offer, two or more.
+        answer: number of the right one.
+    """
+
+    question: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+@dataclass(frozen=True)
 class Part:
     """The examples of one part of a split.
 
@@ -46,12 +61,18 @@ class Part:
         retain: ordinary examples.
         lookalike: harmless examples in the words of harmful ones; may be empty.
         seen: in the test part, forget examples that were trained on.
+        paraphrase: in the test part, prompts of `seen` in other words.
+        neighbour: in the test part, harmless questions on the subjects of forget prompts.
+        choice: in the test part, questions of general knowledge.
     """
 
     forget: tuple[Example, ...] = ()
     retain: tuple[Example, ...] = ()
     lookalike: tuple[Example, ...] = ()
     seen: tuple[Example, ...] = ()
+    paraphrase: tuple[Example, ...] = ()
+    neighbour: tuple[Choice, ...] = ()
+    choice: tuple[Choice, ...] = ()
 
 
 def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:

@@ -7,8 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
+from skunlearn.data.choices import make_choice
 from skunlearn.data.columns import Columns, Mapping, Pair, Side
-from skunlearn.data.examples import Example, Part, distinct, normalised, split_by_prompt
+from skunlearn.data.examples import Choice, Example, Part, distinct, normalised, split_by_prompt
 from skunlearn.data.files import SUFFIXES, read_hub, read_rows
 from skunlearn.data.sources import SOURCES
 from skunlearn.errors import DataError
@@ -80,9 +81,11 @@ class Data:
         self.train, self.validation, self.test = (
             Part(*sets) for sets in zip(forget_parts, retain_parts, alike_parts, strict=True)
         )
-        known_to_judge = {row["prompt"] for row in builtin_rows("forget") if row.get("judge")}
-        seen = [example for example in self.train.forget if example.prompt not in known_to_judge]
-        self.test = replace(self.test, seen=distinct(seen))
+        judged = {row["prompt"] for row in builtin_rows("forget") if row.get("judge")}
+        seen = [example for example in self.train.forget if example.prompt not in judged]
+        self.test = replace(self.test, seen=distinct(seen), choice=_choices())
+        if "forget" in self.builtin or str(forget) == BUILTIN:
+            self.test = replace(self.test, paraphrase=_paraphrases(), neighbour=_neighbours())
 
     @property
     def fingerprint(self) -> list[Any]:
@@ -177,6 +180,26 @@ def _builtin(name: str) -> tuple[tuple[Example, ...], ...]:
         )
         for part in ("train", "validation", "test")
     )
+
+
+def _paraphrases() -> tuple[Example, ...]:
+    """Trained prompts of the built-in forget set in other words, without those that the judge was trained on."""
+    return tuple(
+        Example(text, category=row["category"], where=f"built-in {row['id']}")
+        for row in builtin_rows("forget")
+        if not row.get("judge")
+        for text in row.get("paraphrases") or ()
+    )
+
+
+def _neighbours() -> tuple[Choice, ...]:
+    """Harmless questions on the subjects of the built-in forget set."""
+    return tuple(make_choice(row["neighbour"]) for row in builtin_rows("forget") if row.get("neighbour"))
+
+
+def _choices() -> tuple[Choice, ...]:
+    """Questions of general knowledge, the categories in turn."""
+    return tuple(make_choice(row) for row in builtin_rows("choice"))
 
 
 def builtin_rows(name: str) -> list[dict[str, Any]]:

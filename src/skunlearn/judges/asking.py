@@ -38,11 +38,13 @@ class Guard:
         model: a causal model, or a sequence classifier where the form has no word that decides.
 
     Raises:
-        ModelError: when the model's chat template is missing or not a guard's.
+        ModelError: when the model's chat template is missing or not a guard's, or a classifier cannot be batched.
     """
 
     def __init__(self, form: Form, tokenizer: Any, model: Any) -> None:
         self.form, self.tokenizer, self.model = form, tokenizer, model.eval()
+        if form.harmful is None and tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+            raise ModelError("its tokenizer has no padding token of its own, so the end of a text cannot be told")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self.special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from skunlearn.progress import Progress
+
 Label = Literal["harmful", "refused", "degenerate", "safe"]
 LABELS: tuple[Label, ...] = get_args(Label)
 
@@ -16,11 +18,43 @@ class Verdict:
         label: None when the judge could not tell: unscored, never safe.
         confidence: the judge's own, 0..1.
         evidence: the rule or the words that decided.
+        harmful: probability of "harmful", 0..1; None from a judge that tells only its label.
     """
 
     label: Label | None
     confidence: float
     evidence: str
+    harmful: float | None = None
+
+    @property
+    def harm(self) -> float:
+        """How harmful, 0..1, for ranking answers: the probability, else what label and confidence say."""
+        if self.harmful is not None:
+            return self.harmful
+        return self.confidence if self.label == "harmful" else (1 - self.confidence) / 2
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer of one model, judged once.
+
+    Attributes:
+        key: names (weights, template, prompt, decoding, judge).
+        who: "base", "edited", or any name of a model.
+        group: "unseen", "seen", "paraphrase", "retain" or "lookalike".
+        prompt: what was asked.
+        answer: what came.
+        category: of the prompt.
+        verdict: the judge's.
+    """
+
+    key: str
+    who: str
+    group: str
+    prompt: str
+    answer: str
+    category: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,7 @@ class Agreement:
 
     Attributes:
         n: how many answers.
+        harmful: how many of them are labelled harmful.
         accuracy: share of the four-way labels that agree, 0..1.
         sensitivity: share of the harmful answers that it calls harmful.
         specificity: share of the others that it does not call harmful.
@@ -36,10 +71,22 @@ class Agreement:
     """
 
     n: int
+    harmful: int
     accuracy: float
     sensitivity: float
     specificity: float
     source: str
+
+    @property
+    def found(self) -> tuple[int, int]:
+        """(harmful answers that it calls harmful, harmful answers)."""
+        return round(self.sensitivity * self.harmful), self.harmful
+
+    @property
+    def cleared(self) -> tuple[int, int]:
+        """(other answers that it does not call harmful, other answers)."""
+        others = self.n - self.harmful
+        return round(self.specificity * others), others
 
     def __str__(self) -> str:
         return (
@@ -59,3 +106,9 @@ class Judge(Protocol):
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
         """One verdict for each pair."""
+
+
+def tell_cost(judge: Judge, progress: Progress) -> None:
+    """Note what judging took, where the judge is one that is paid and has a `cost` line."""
+    if cost := getattr(judge, "cost", ""):
+        progress.note(cost)

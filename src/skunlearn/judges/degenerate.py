@@ -51,7 +51,7 @@ def after_rules(
         judge: is asked about the rest, at once, when there is any.
     """
     reasons = [degenerate_reason(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    found = {n: Verdict("degenerate", 1.0, reason) for n, reason in enumerate(reasons) if reason}
+    found = {n: Verdict("degenerate", 1.0, reason, 0.0) for n, reason in enumerate(reasons) if reason}
     rest = [n for n in range(len(prompts)) if n not in found]
     if rest:
         found |= zip(rest, judge([prompts[n] for n in rest], [answers[n] for n in rest]), strict=True)

@@ -55,7 +55,9 @@ def _verdict(answer: str, probability_L: list[float]) -> Verdict:
     evidence = f"classifier: {LABELS[best]} {probability_L[best]:.2f}"
     if LABELS[best] == "refused" and (phrase := refusal_phrase(answer)):
         evidence = f"'{phrase}'"
-    return Verdict(LABELS[best], round(probability_L[best], 4), evidence)
+    return Verdict(
+        LABELS[best], round(probability_L[best], 4), evidence, round(probability_L[LABELS.index("harmful")], 4)
+    )
 
 
 @cache

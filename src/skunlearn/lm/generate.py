@@ -1,7 +1,8 @@
-"""Greedy answers to many prompts: batches of like length, one prefill of what all prompts begin with, no row decoded
-after its end."""
+"""Answers to many prompts: batches of like length, one prefill of what all prompts begin with, no row decoded after its
+end."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,6 +11,19 @@ from transformers import DynamicCache
 from skunlearn.data.template import Template
 
 ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn, instead of always taking the likeliest.
+
+    Attributes:
+        temperature: above 0; 1 is the model's own distribution.
+        seed: of the draws.
+    """
+
+    temperature: float
+    seed: int
 
 
 def batches(prompts: Sequence[tuple[int, ...]]) -> list[list[int]]:
@@ -22,8 +36,12 @@ def batches(prompts: Sequence[tuple[int, ...]]) -> list[list[int]]:
 
 
 @torch.no_grad()
-def greedy_answers(
-    model: Any, template: Template, prompts: Sequence[tuple[int, ...]], max_new_tokens: int
+def written_answers(
+    model: Any,
+    template: Template,
+    prompts: Sequence[tuple[int, ...]],
+    max_new_tokens: int,
+    sampling: Sampling | None = None,
 ) -> list[str]:
     """The answers to one batch of prompts, in order.
 
@@ -32,13 +50,15 @@ def greedy_answers(
         template: knows the tokens that end an answer.
         prompts: token ids, not padded.
         max_new_tokens: where an answer is cut at the latest.
+        sampling: greedy when not given.
     """
+    draws = torch.Generator().manual_seed(sampling.seed) if sampling else None
     cache, mask_BT, logits_BV = _prefill(model, prompts, template.end_id)
     found: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts))
     ends = torch.tensor(template.end_ids, device=model.device)
     for step in range(max_new_tokens):
-        token_B = logits_BV.argmax(dim=-1)
+        token_B = _next(logits_BV, sampling, draws)
         going_B = ~torch.isin(token_B, ends)
         for row, token in zip(rows[going_B.cpu()].tolist(), token_B[going_B].tolist(), strict=True):
             found[row].append(token)
@@ -51,6 +71,13 @@ def greedy_answers(
         position_B1 = mask_BT.sum(dim=1, keepdim=True) - 1
         logits_BV = _step(model, token_B.unsqueeze(1), mask_BT, position_B1, cache)
     return [str(template.tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in found]
+
+
+def _next(logits_BV: torch.Tensor, sampling: Sampling | None, draws: torch.Generator | None) -> torch.Tensor:
+    if sampling is None:
+        return logits_BV.argmax(dim=-1)
+    p_BV = (logits_BV.float() / sampling.temperature).softmax(dim=-1).cpu()
+    return p_BV.multinomial(1, generator=draws).squeeze(1).to(logits_BV.device)
 
 
 def _prefill(model: Any, prompts: Sequence[tuple[int, ...]], filler: int) -> tuple[Any, torch.Tensor, torch.Tensor]:

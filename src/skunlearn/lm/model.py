@@ -1,6 +1,7 @@
 """LM: a causal model with its tokenizer and template."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from skunlearn.data.template import Template
 from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
 from skunlearn.lm.edit import edited
-from skunlearn.lm.generate import batches, greedy_answers
+from skunlearn.lm.generate import Sampling, batches, written_answers
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
 from skunlearn.rundir import digest, whole_folder
 from skunlearn.task_vector import TaskVector
 
+ADAPTER = "adapter_config.json"
 EDGE = 1 << 20  # bytes at each end of a weight file that go into its fingerprint
 
 
@@ -76,10 +78,10 @@ class LM:
         """Numbers of the examples in batches of prompts of like length, for `answers`."""
         return batches([self.template.prompt_ids(example) for example in examples])
 
-    def answers(self, examples: Sequence[Example], max_new_tokens: int) -> list[str]:
-        """Greedy answers to one batch of examples, in order."""
+    def answers(self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None) -> list[str]:
+        """Answers to one batch of examples, in order; greedy without `sampling`."""
         prompts = [self.template.prompt_ids(example) for example in examples]
-        return greedy_answers(self.model, self.template, prompts, max_new_tokens)
+        return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
 
     def save(self, folder: str | Path) -> None:
         """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole."""
@@ -101,18 +103,21 @@ def load(name: str | Path, options: LoadOptions | None = None, progress: Progres
     """
     options, progress = options or LoadOptions(), progress or Progress()
     where = locate(str(name), progress)
-    model, tokenizer = checkpoint(where, options, str(name))
+    model, tokenizer = checkpoint(_adapted(where) or where, options, str(name), adapter=where)
     return LM(model, tokenizer, str(name), fingerprint(where))
 
 
-def checkpoint(where: str, options: LoadOptions, name: str, kind: str = "AutoModelForCausalLM") -> tuple[Any, Any]:
+def checkpoint(
+    where: str, options: LoadOptions, name: str, kind: str = "AutoModelForCausalLM", adapter: str = ""
+) -> tuple[Any, Any]:
     """A model, on its device, and its tokenizer.
 
     Args:
-        where: a folder or hub id, as `locate` gives it.
+        where: a folder with a model of its own, or a hub id.
         options: device, type, revision, trust.
         name: what the user asked for.
         kind: the class of transformers that loads it.
+        adapter: a PEFT folder whose adapter is merged into the model, when it is not `where` itself.
 
     Raises:
         ModelError: when it cannot be loaded.
@@ -126,7 +131,12 @@ def checkpoint(where: str, options: LoadOptions, name: str, kind: str = "AutoMod
     common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code, "token": _token(options)}
     with _explained(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
-        return getattr(transformers, kind).from_pretrained(where, dtype=dtype, **common).to(device), tokenizer
+        model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **common).to(device)
+        if adapter not in ("", where):
+            import peft
+
+            model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        return model, tokenizer
 
 
 def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
@@ -144,6 +154,17 @@ def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
         return dict(config)
 
 
+def _adapted(where: str) -> str | None:
+    """The model that an adapter folder belongs to; None for a folder with a model of its own."""
+    path = Path(where)
+    if (path / "config.json").is_file() or not (path / ADAPTER).is_file():
+        return None
+    name = json.loads((path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not name:
+        raise ModelError(f"{path / ADAPTER}: no base_model_name_or_path: write the base's folder or hub id there")
+    return locate(str(name), Progress())
+
+
 def locate(name: str, progress: Progress) -> str:
     """A folder for `from_pretrained`, or the hub id itself.
 
@@ -156,8 +177,8 @@ def locate(name: str, progress: Progress) -> str:
     if path.is_file() and path.suffix == ".gguf":
         return str(gguf_folder(path, progress))
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint folder of a causal model")
+        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
+            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint or adapter folder")
         return str(path)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(

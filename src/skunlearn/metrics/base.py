@@ -1,7 +1,19 @@
-"""Score: a number that carries its unit, direction, count and interval."""
+"""Score: a number that carries its unit, direction, count and interval. Subject: the model that metrics look at."""
 
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
+
+from skunlearn.data.examples import Example, Part
+from skunlearn.data.template import Encoded
+from skunlearn.judges.base import Agreement, Completion
+from skunlearn.lm.model import LM
+from skunlearn.lm.reference import Reference
+from skunlearn.metrics.tokens import TokenStats, token_stats
+from skunlearn.progress import Progress
+from skunlearn.stats import bootstrap_mean
 
 
 @dataclass(frozen=True)
@@ -14,7 +26,7 @@ class Score:
         high: upper end of the 95 % interval.
         n: rows that were scored.
         unscored: rows that were not, which count neither way.
-        unit: "rate" (0..1), "nats/token", "perplexity", "cosine".
+        unit: "rate" (0..1), "nats/token", "perplexity", "cosine", "share" (0..1), "auc" (0..1), "words".
         higher_is_better: which way is good.
     """
 
@@ -34,3 +46,61 @@ class Score:
 def empty(unit: str, higher_is_better: bool, unscored: int = 0) -> Score:
     """The score of nothing."""
     return Score(None, None, None, 0, unscored, unit, higher_is_better)
+
+
+def mean_score(values: Sequence[float], rows: int, unit: str, higher_is_better: bool) -> Score:
+    """Mean of one value a row, rows bootstrapped; values that are not finite, and rows without one, are unscored."""
+    good = [value for value in values if math.isfinite(value)]
+    if not good:
+        return empty(unit, higher_is_better, rows)
+    return Score(sum(good) / len(good), *bootstrap_mean(good), len(good), rows - len(good), unit, higher_is_better)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its answers, as metrics see it. What several metrics need is computed once.
+
+    Attributes:
+        lm: the model, with its weights as they are now.
+        part: prompts and reference answers.
+        groups: the examples that were asked, by group: "unseen", "seen", "paraphrase", "retain", "lookalike".
+        completions: the judged answers to them, in the same order.
+        base: what `lm` was made from, evaluated before on the same part; None when `lm` is the base.
+        agreement: of the judge with people.
+        max_length: tokens of a row.
+        choices: most multiple-choice questions of each kind.
+        progress: is told of the work.
+    """
+
+    lm: LM
+    part: Part
+    groups: Mapping[str, Sequence[Example]]
+    completions: Mapping[str, Sequence[Completion]]
+    base: "Subject | None" = None
+    agreement: Agreement | None = None
+    max_length: int = 256
+    choices: int = 50
+    progress: Progress = field(default_factory=Progress)
+
+    def encoded(self, group: str) -> list[Encoded]:
+        """Prompts and reference answers of a group as tokens."""
+        return [self.lm.template.encode(example, self.max_length) for example in self.groups.get(group, ())]
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The base's predictions of the retain rows; a base must be asked while its weights are in place."""
+        if self.base:
+            return self.base.reference
+        rows = self.encoded("retain")
+        return Reference(self.lm.model, rows, range(len(rows)), True, self.progress)
+
+    @cached_property
+    def answered(self) -> dict[str, list[TokenStats]]:
+        """Token by token likelihood of the reference answers to trained and to unseen harmful prompts."""
+        with_answer = {
+            group: [example for example in self.groups.get(group, ()) if example.answer] for group in ("seen", "unseen")
+        }
+        return {
+            group: token_stats(self.lm.model, [self.lm.template.encode(e, self.max_length) for e in examples])
+            for group, examples in with_answer.items()
+        }

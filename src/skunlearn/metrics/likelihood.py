@@ -12,7 +12,7 @@ from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.reference import Reference
 from skunlearn.losses import token_kl, token_nll
-from skunlearn.metrics.base import Score, empty
+from skunlearn.metrics.base import Score, Subject, empty
 from skunlearn.stats import bootstrap_mean
 
 ROWS_AT_ONCE = 16
@@ -31,6 +31,15 @@ class RowLikelihood:
     tokens: int
     nll: float
     kl: float
+
+
+def likelihood(subject: Subject) -> dict[str, Score]:
+    """`retain_nll`, `retain_perplexity` and `retain_kl` (0 for the base itself) of the reference answers."""
+    if not subject.groups.get("retain"):
+        return {}
+    rows = subject.encoded("retain")
+    found = row_likelihoods(subject.lm.model, rows, subject.reference)
+    return {"retain_nll": nll_score(found), "retain_perplexity": perplexity_score(found), "retain_kl": kl_score(found)}
 
 
 @torch.no_grad()

@@ -5,9 +5,23 @@ from collections.abc import Sequence
 import torch
 
 from skunlearn.lm.embed import embeddings
-from skunlearn.metrics.base import Score, empty
+from skunlearn.metrics.base import Score, Subject, empty
 from skunlearn.progress import Progress
 from skunlearn.stats import bootstrap_mean
+
+
+def similarity(subject: Subject) -> dict[str, Score]:
+    """`retain_similarity` to the base's answers (1 for the base itself), `reference_similarity` to references."""
+    rows = subject.completions.get("retain", ())
+    if not rows:
+        return {}
+    mine = [row.answer for row in rows]
+    theirs = [row.answer for row in (subject.base or subject).completions["retain"]]
+    references = [example.answer for example in subject.groups["retain"]]
+    return {
+        "retain_similarity": similarity_score(mine, theirs, subject.progress),
+        "reference_similarity": similarity_score(mine, references, subject.progress),
+    }
 
 
 def similarity_score(answers: Sequence[str], references: Sequence[str], progress: Progress | None = None) -> Score:

@@ -17,7 +17,7 @@ def render(results: Tree) -> str:
     """The page; every text of a model or a data set is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"shown": shown, "interval": interval}
-    template = environment.from_string(_resource("page.html"))
+    template = environment.from_string(resource("page.html"))
     return template.render(
         results=results,
         sentence=sentence(results),
@@ -25,7 +25,7 @@ def render(results: Tree) -> str:
         groups=GROUPS,
         limits=LIMITS,
         vectors=VECTORS,
-        style=_resource("page.css"),
+        style=resource("page.css"),
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
         plotly=script(),
@@ -37,5 +37,6 @@ def write_report(results: Tree, path: Path) -> None:
     write_text(path, render(results))
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A text that ships beside this module."""
     return files("skunlearn.report").joinpath(name).read_text(encoding="utf-8")

@@ -53,6 +53,23 @@ def strength_figure(curve: list[Tree], chosen: float) -> str:
     return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "share of the harmful prompts")
 
 
+def threshold_figure(rows: list[Tree]) -> str:
+    """Sensitivity and specificity over the threshold of a judge, as an HTML fragment."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for name, colour in (("sensitivity", "#dc2626"), ("specificity", "#2563eb")):
+        figure.add_scatter(
+            x=[row["threshold"] for row in rows],
+            y=[row[name] for row in rows],
+            name=name,
+            mode="lines+markers",
+            line={"color": colour},
+        )
+    figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+    return _html(figure, 'probability from which an answer is called "harmful"', "share of the answers")
+
+
 def script() -> str:
     """plotly's own script, to stand once in the page."""
     from plotly.offline import get_plotlyjs

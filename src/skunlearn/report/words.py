@@ -9,6 +9,13 @@ METRICS = {
                             "Share of the answers to harmful prompts never trained on that go along with them."),
     "harmful_rate_seen": ("Harmful answers, trained prompts",
                           "The same on prompts that stage 1 was trained on."),
+    "harmful_rate_paraphrase": ("Harmful answers, trained prompts in other words",
+                                "The same on paraphrases: what holds only for the trained words is no unlearning."),
+    "harmful_rate_unseen_corrected": ("Harmful answers, new prompts, corrected for the judge",
+                                      "What a judge without errors would have counted, from this judge's measured "
+                                      "sensitivity and specificity (Rogan-Gladen); the interval carries their doubt."),
+    "harmful_rate_seen_corrected": ("Harmful answers, trained prompts, corrected", "The same on trained prompts."),
+    "harmful_rate_paraphrase_corrected": ("Harmful answers, paraphrases, corrected", "The same on paraphrases."),
     "refusal_rate_unseen": ("Refusals, new harmful prompts", "Share of those answers that decline."),
     "safe_rate_unseen": ("Safe answers, new harmful prompts",
                          "Share that is readable, does not decline, and does not serve the bad intent."),
@@ -24,11 +31,38 @@ METRICS = {
                   "How far the predictions moved from the base's where they should not: KL(base || edited)."),
     "retain_similarity": ("Similarity to the base's answers",
                           "Cosine of sentence embeddings of both models' answers to ordinary prompts."),
+    "reference_similarity": ("Similarity to good answers", "The same against the reference answers."),
+    "retain_rouge_l": ("ROUGE-L with good answers", "Words in common, in order, with the reference answers."),
+    "distinct_2_unseen": ("Variety, new harmful prompts", "Different word pairs over all word pairs of the answers."),
+    "distinct_2_retain": ("Variety, ordinary prompts", "The same on everyday questions."),
+    "answer_words_unseen": ("Words an answer, new harmful prompts", "Mean length."),
+    "answer_words_retain": ("Words an answer, ordinary prompts", "Mean length."),
+    "text_perplexity": ("Perplexity of plain text", "Good answers read as text, without the chat's frame."),
+    "choice_accuracy": ("General knowledge", "Questions whose right one of four answers is the likeliest."),
+    "neighbour_accuracy": ("Knowledge next door",
+                           "The same on harmless questions about the subjects of the harmful prompts."),
+    "forget_probability": ("Probability of trained harmful answers", "Geometric mean of the tokens' probabilities."),
+    "forget_exact_memorisation": ("Their tokens that come first to mind",
+                                  "Share of the tokens that greedy decoding would write after the true ones."),
+    "forget_extraction_strength": ("Their endings that can be extracted",
+                                   "Share of the answer that greedy decoding completes from its beginning."),
+    "membership_loss_auc": ("Membership inference: loss", "Can trained answers be told from others? 50 % is a coin."),
+    "membership_min_k_auc": ("Membership inference: Min-K%", "The same by the least likely tokens."),
+    "membership_min_k_plus_auc": ("Membership inference: Min-K%++", "The same, standardised."),
+    "membership_zlib_auc": ("Membership inference: zlib", "The same against the text's compressed size."),
+    "membership_reference_auc": ("Membership inference: reference", "The same against the base model."),
+    "answer_perplexity_unseen": ("Fluency, new harmful prompts",
+                                 "Perplexity of the model's own answers under the base; high is word salad."),
+    "answer_perplexity_seen": ("Fluency, trained harmful prompts", "The same on trained prompts."),
+    "answer_perplexity_paraphrase": ("Fluency, paraphrases", "The same on paraphrases."),
+    "answer_perplexity_retain": ("Fluency, ordinary prompts", "The same on everyday questions."),
+    "answer_perplexity_lookalike": ("Fluency, look-alikes", "The same on harmless look-alikes."),
 }  # fmt: skip
 
 GROUPS = {
     "unseen": "new harmful prompts",
     "seen": "trained harmful prompts",
+    "paraphrase": "trained prompts in other words",
     "retain": "ordinary prompts",
     "lookalike": "harmless look-alikes",
 }
@@ -67,13 +101,19 @@ def shown(score: Tree | None) -> str:
     """A value in its unit."""
     if score is None or score["value"] is None:
         return "–"
-    return f"{score['value']:.1%}" if score["unit"] == "rate" else f"{score['value']:.3f}"
+    return _in_unit(score["value"], score["unit"], 1)
+
+
+def _in_unit(value: float, unit: str, digits: int) -> str:
+    return f"{value:.{digits}%}" if unit in ("rate", "share", "auc") else f"{value:.3f}"
 
 
 def interval(score: Tree | None) -> str:
     """The 95 % interval in the value's unit, with n and the unscored."""
     if score is None or score["value"] is None:
         return f"unscored: {score['unscored']}" if score else ""
-    low, high = ((f"{score[end]:.0%}" if score["unit"] == "rate" else f"{score[end]:.3f}") for end in ("low", "high"))
     unscored = f", {score['unscored']} unscored" if score["unscored"] else ""
+    if score["low"] is None:
+        return f"n = {score['n']}{unscored}"
+    low, high = (_in_unit(score[end], score["unit"], 0) for end in ("low", "high"))
     return f"{low} to {high}, n = {score['n']}{unscored}"

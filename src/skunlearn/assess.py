@@ -1,0 +1,146 @@
+"""Evaluation of any pair of models, ours or anybody's: a folder of its own, resumable, with a report."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skunlearn.completions import Completions
+from skunlearn.config import Run, make_run, read_run
+from skunlearn.data.load import Data
+from skunlearn.errors import ConfigError, ModelError, RunError
+from skunlearn.evaluate import evaluate, with_fluency
+from skunlearn.judges import make_judge
+from skunlearn.lm.model import LM, fingerprint, load, locate
+from skunlearn.outcome import environment, outcome
+from skunlearn.progress import Progress
+from skunlearn.report.page import write_report
+from skunlearn.rundir import RunDir, digest, read_json, write_json
+from skunlearn.task_vector import TaskVector
+from skunlearn.unlearn import learn
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What is evaluated.
+
+    Attributes:
+        edited: a run folder of ours, a checkpoint folder, a PEFT adapter folder, a GGUF file or a hub id.
+        base: what it was made from; a run folder knows it.
+    """
+
+    edited: str
+    base: str | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether `edited` is a run folder of ours."""
+        return (Path(self.edited) / "run.yaml").is_file()
+
+
+def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | None = None) -> Tree:
+    """Evaluate base and edited with the same prompts, metrics and judge.
+
+    Args:
+        pair: the models.
+        run: data, evaluation, gates and how models are loaded; its method and training are not used.
+        out: the folder of results; `evaluations/<name>-<digest>` when not given.
+        progress: is told of the work.
+
+    Returns:
+        The contents of `results.json`, with `run` and `report` as paths.
+
+    Raises:
+        SkunlearnError: when the input cannot be used; the folder is not created then.
+    """
+    progress = progress or Progress()
+    make_judge(run.evaluate.judge)
+    pair, run = _with_run(pair, run)
+    assert pair.base is not None
+    data = Data(run.forget, run.retain, run.data)
+    settings = {
+        "edited": _identity(pair, progress),
+        "base": fingerprint(locate(pair.base, progress)),
+        "data": digest(data.fingerprint),
+        "evaluate": run.as_dict()["evaluate"],
+        "gates": run.as_dict()["gates"],
+    }
+    folder = RunDir(out or Path("evaluations") / f"{Path(pair.edited).name}-{digest(settings)[:8]}")
+    done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
+    if done is None:
+        folder.claim(settings)
+        with folder.lock():
+            done = _measure(pair, run, data, folder, progress)
+    return done | {"run": str(folder.path), "report": str(folder / "report.html")}
+
+
+def edit_of(folder: Path, lm: LM, data: Data, run: Run, progress: Progress) -> TaskVector:
+    """What a finished run of ours adds to its base: strength times the sum of its vectors.
+
+    Raises:
+        RunError: when the run is not finished.
+    """
+    done = read_json(folder / "results.json")
+    if done is None:
+        raise RunError(f"{folder}: the run is not finished (no results.json): run it to its end first")
+    return done["alpha"] * learn(lm, run.make_method(), data, run, RunDir(folder), progress)
+
+
+def _with_run(pair: Pair, run: Run) -> tuple[Pair, Run]:
+    """A run folder brings its base and its data along."""
+    if not pair.is_run:
+        if pair.base is None:
+            raise ConfigError(f"{pair.edited} is not a run folder: name the model it was made from with --base")
+        return pair, run
+    its = make_run(read_run(Path(pair.edited) / "run.yaml"))
+    pair = replace(pair, base=pair.base or its.model)
+    return pair, replace(its, model=str(pair.base), evaluate=run.evaluate, gates=run.gates, load=run.load)
+
+
+def _identity(pair: Pair, progress: Progress) -> Any:
+    if not pair.is_run:
+        return fingerprint(locate(pair.edited, progress))
+    results = Path(pair.edited) / "results.json"
+    return [read_json(Path(pair.edited) / "settings.json"), (read_json(results) or {}).get("alpha")]
+
+
+def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progress) -> Tree:
+    assert pair.base is not None
+    store = Completions(folder / "completions.jsonl")
+    lm = load(pair.base, run.load, progress)
+    common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
+    base = evaluate(lm, data.test, run.evaluate, **common)
+    inside: AbstractContextManager[None] = nullcontext()
+    if pair.is_run:
+        inside, other = lm.edited(edit_of(Path(pair.edited), lm, data, run, progress)), lm
+    else:
+        other = load(pair.edited, run.load, progress)
+        _check_alike(lm, other)
+    with inside:
+        edited = evaluate(other, data.test, run.evaluate, base=base, weights=pair.edited, **common)
+    base, edited = with_fluency(base, lm, progress), with_fluency(edited, lm, progress)
+    results = {
+        **outcome(base, edited, run.gates, run.evaluate.judge),
+        "alpha": None,
+        "model": f"{pair.edited} against {pair.base}",
+        "command": f"skunlearn evaluate {pair.edited} --base {pair.base}",
+        "run_yaml": run.as_yaml(),
+        "funnel": data.funnel,
+        "environment": environment(lm),
+        "curve": [],
+        "losses": {},
+        "seconds": {},
+    }
+    write_report(results, folder / "report.html")
+    write_json(folder / "results.json", results)
+    return results
+
+
+def _check_alike(base: LM, edited: LM) -> None:
+    """KL compares predictions token by token, so both must have the same tokens."""
+    if base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
+        raise ModelError(
+            f"{edited.name} and {base.name} have different tokenizers: --base must be the model that it was made from"
+        )

@@ -1,0 +1,59 @@
+"""`skunlearn judge check` and `skunlearn judge label`."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skunlearn.cli import options as o
+from skunlearn.cli import show
+
+app = typer.Typer(help="Judges themselves: check one against labels, or let it label a file.", no_args_is_help=True)
+JudgeName = Annotated[str, typer.Option(help="Name of the judge, or FILE.py:Class.")]
+
+
+@app.command("check")
+def check(
+    judge: JudgeName = "offline",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="File with prompt, answer, label (one of the four, or 0/1 for harmful), perhaps source.",
+            show_default="the shipped answers",
+        ),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with the threshold curve.")] = None,
+    json: o.Json = False,
+) -> None:
+    """Hold a judge against labelled answers."""
+    from skunlearn.judges import make_judge
+    from skunlearn.judging import check_judge, read_labelled
+
+    rows = read_labelled(data)
+    result = check_judge(make_judge(judge), rows, show.progress())
+    if report:
+        from skunlearn.report.judge import write_judge_page
+
+        write_judge_page(result, report)
+    if json:
+        print(json_module.dumps(result))
+    else:
+        show.agreement_table(result)
+
+
+@app.command("label")
+def label(
+    file: Annotated[Path, typer.Argument(help="File with prompt and answer in each row.")],
+    out: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
+    judge: JudgeName = "offline",
+) -> None:
+    """Add verdicts to a file of answers."""
+    from skunlearn.judges import make_judge
+    from skunlearn.judging import label_rows
+    from skunlearn.rundir import write_text
+
+    rows = list(label_rows(make_judge(judge), file, show.progress()))
+    write_text(out, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    unscored = sum(row["verdict"] is None for row in rows)
+    print(f"{len(rows)} answers labelled ({unscored} unscored): {out}")

@@ -1,0 +1,88 @@
+"""Answers of a model to many prompts, each generated once and judged once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from skunlearn.data.examples import Example
+from skunlearn.judges.base import Completion, Judge, Verdict, tell_cost
+from skunlearn.lm.generate import Sampling
+from skunlearn.lm.model import LM
+from skunlearn.progress import Progress
+from skunlearn.rundir import append_lines, digest, read_lines
+
+
+class Completions:
+    """Completions by key, kept in a file so that nothing is generated or judged twice.
+
+    Args:
+        path: a JSON-lines file, or None to keep them in memory only.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        rows = [row for row in read_lines(path) if row["verdict"]["label"]] if path else []  # unscored: tried again
+        self.known = {row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])}) for row in rows}
+
+    def add(self, rows: Sequence[Completion]) -> None:
+        """Keep rows, on disk too."""
+        self.known |= {row.key: row for row in rows}
+        if self.path:
+            append_lines(self.path, [asdict(row) for row in rows])
+
+
+class Writer:
+    """Answers of one model, by its weights as they are now.
+
+    Args:
+        lm: the model.
+        judge: what reads the answers.
+        max_new_tokens: where an answer is cut.
+        who: the model's name in the rows.
+        weights: a name for the weights as they are now ("" is the model on disk).
+        store: what is known already.
+        progress: is told of the batches.
+        sampling: greedy when not given.
+    """
+
+    def __init__(
+        self, lm: LM, judge: Judge, max_new_tokens: int, who: str, weights: str, store: Completions, progress: Progress,
+        sampling: Sampling | None = None,
+    ) -> None:  # fmt: skip
+        self.lm, self.judge, self.max_new_tokens = lm, judge, max_new_tokens
+        self.who, self.store, self.progress = who, store, progress
+        self.weights, self.sampling = [lm.fingerprint, weights], sampling
+
+    def complete(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, list[Completion]]:
+        """One completion for each example of each group, in their order; the groups share their batches."""
+        examples = [(group, example) for group, chosen in groups.items() for example in chosen]
+        keys = [self._key(example) for _, example in examples]
+        known = self.store.known
+        missing = [
+            batch
+            for batch in self.lm.batches([example for _, example in examples])
+            if any(keys[number] not in known for number in batch)
+        ]
+        for batch in self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ():
+            self._answer([keys[number] for number in batch], [examples[number] for number in batch])
+        if missing:
+            tell_cost(self.judge, self.progress)
+        found = [known[key] for key in keys]
+        return {group: [row for (g, _), row in zip(examples, found, strict=True) if g == group] for group in groups}
+
+    def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
+        chosen = [example for _, example in batch]
+        answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
+        verdicts = self.judge.judge([example.prompt for example in chosen], answers)
+        self.store.add(
+            [
+                Completion(key, self.who, group, example.prompt, answer, example.category, verdict)
+                for key, (group, example), answer, verdict in zip(keys, batch, answers, verdicts, strict=True)
+                if key not in self.store.known
+            ]
+        )
+
+    def _key(self, example: Example) -> str:
+        decoding: list[Any] = [asdict(self.sampling) if self.sampling else "greedy", self.max_new_tokens]
+        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name])

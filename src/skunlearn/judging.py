@@ -1,0 +1,152 @@
+"""Judges themselves: how well one agrees with labels, and verdicts for a file of answers."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from skunlearn.data.files import Row, read_rows
+from skunlearn.errors import DataError
+from skunlearn.judges.base import LABELS, Judge, Verdict, tell_cost
+from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
+from skunlearn.progress import Progress
+from skunlearn.registry import did_you_mean
+
+Tree = dict[str, Any]
+ROWS_AT_ONCE = 64
+COLUMNS = {
+    "prompt": ("prompt", "question", "instruction", "goal", "query"),
+    "answer": ("answer", "response", "completion", "output", "generation"),
+    "label": ("label", "verdict", "is_harmful", "harmful"),
+}
+BINARY = {"0": "other", "1": "harmful", "false": "other", "true": "harmful"}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A labelled answer.
+
+    Attributes:
+        prompt: what was asked.
+        answer: what came.
+        label: one of the four, or any other word, which is none of them.
+        source: where it is from, or empty.
+    """
+
+    prompt: str
+    answer: str
+    label: str
+    source: str = ""
+
+
+def read_labelled(path: Path | None) -> list[Labelled]:
+    """Labelled answers from a CSV, JSONL, JSON or Parquet file; the shipped ones for None.
+
+    Labels 0 and 1 stand for not harmful and harmful. The columns may have other usual names.
+
+    Raises:
+        DataError: when a column is missing, or a row has no prompt or label. An empty answer is one.
+    """
+    if path is None:
+        with as_file(files("skunlearn.judges").joinpath("labelled.jsonl")) as shipped:
+            return [
+                Labelled(r["prompt"], r["answer"], r["label"], f"{r['kind']} {r['model']}")
+                for r, _ in read_rows(shipped)
+            ]
+    rows = read_rows(path)
+    names = {part: _column(path, rows[0][0], part) for part in COLUMNS}
+    found = [_labelled(row, where, names) for row, where in rows]
+    if not any(row.label in LABELS for row in found):
+        raise DataError(
+            f"{path}: no label in column '{names['label']}' is one of {', '.join(LABELS)} or 0/1: "
+            f"found '{found[0].label}', for example"
+        )
+    return found
+
+
+def _column(path: Path, row: Row, part: str) -> str:
+    names = {name.lower(): name for name in row}
+    known = next((names[name] for name in COLUMNS[part] if name in names), None)
+    if known is None:
+        raise DataError(f"{path}: no column '{part}' (columns: {', '.join(row)}): {did_you_mean(part, row)}")
+    return known
+
+
+def _labelled(row: Row, where: str, names: dict[str, str]) -> Labelled:
+    prompt, label = (
+        str(row.get(names[part]) if row.get(names[part]) is not None else "").strip() for part in ("prompt", "label")
+    )
+    for part, value in (("prompt", prompt), ("label", label)):
+        if not value:
+            raise DataError(f"{where}: no {part}: fill it in or delete the row")
+    label = BINARY.get(label.lower().removesuffix(".0"), label.lower())
+    return Labelled(prompt, str(row.get(names["answer"]) or ""), label, str(row.get("source") or ""))
+
+
+def judge_all(judge: Judge, rows: Sequence[Labelled], progress: Progress) -> list[Verdict]:
+    """A verdict for each row, in order."""
+    chunks = [rows[at : at + ROWS_AT_ONCE] for at in range(0, len(rows), ROWS_AT_ONCE)]
+    found: list[Verdict] = []
+    for chunk in progress.over(f"{judge.name}: {len(rows)} answers", chunks):
+        found += judge.judge([row.prompt for row in chunk], [row.answer for row in chunk])
+    tell_cost(judge, progress)
+    return found
+
+
+def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | None = None) -> Tree:
+    """How well a judge agrees with labels, as one JSON-able object.
+
+    Returns:
+        `judge`, what `agreement` gives of all rows, `per_source` (the same of each source, when the rows name any), and
+        `thresholds`: sensitivity and specificity of the probability of "harmful".
+    """
+    verdicts = judge_all(judge, rows, progress or Progress())
+    result: Tree = {"judge": judge.name, **agreement(rows, verdicts)}
+    sources = sorted({row.source for row in rows if row.source})
+    if sources:
+        result["per_source"] = {
+            source: agreement(
+                *zip(*[(r, v) for r, v in zip(rows, verdicts, strict=True) if r.source == source], strict=True)
+            )
+            for source in sources
+        }
+    scored = [(row.label == "harmful", v.harm) for row, v in zip(rows, verdicts, strict=True) if v.label]
+    result["thresholds"] = thresholds([truth for truth, _ in scored], [score for _, score in scored])
+    return result
+
+
+def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree:
+    """Labels against verdicts.
+
+    Returns:
+        `n`, `unscored`, `auroc` of "harmful" (scored answers only), `accuracy` and `kappa` of the four labels (answers
+        that have one; an unscored one is a miss), `confusion`, and each label's own numbers (`per_label`).
+    """
+    truth, found = [row.label for row in rows], [verdict.label for verdict in verdicts]
+    scored = [(t == "harmful", v.harm) for t, v in zip(truth, verdicts, strict=True) if v.label]
+    four = [(t, f) for t, f in zip(truth, found, strict=True) if t in LABELS]
+    fourway = {t for t, _ in four} != {"harmful"}  # with labels 0/1 "other" says nothing of the three
+    return {
+        "n": len(rows),
+        "unscored": sum(label is None for label in found),
+        "auroc": auroc([t for t, _ in scored], [s for _, s in scored]),
+        "accuracy": sum(t == f for t, f in four) / len(four) if four and fourway else None,
+        "kappa": kappa([t for t, _ in four], [f for _, f in four]) if fourway else None,
+        "confusion": confusion(truth, found),
+        **per_label(truth, found),
+    }
+
+
+def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> Iterable[Row]:
+    """The rows of a file of answers with `verdict`, `confidence`, `harmful` and `evidence` added.
+
+    Raises:
+        DataError: when there is no prompt or answer column.
+    """
+    rows = read_rows(path)
+    names = {part: _column(path, rows[0][0], part) for part in ("prompt", "answer")}
+    asked = [Labelled(str(row.get(names["prompt"]) or ""), str(row.get(names["answer"]) or ""), "") for row, _ in rows]
+    for (row, _), verdict in zip(rows, judge_all(judge, asked, progress or Progress()), strict=True):
+        facts = asdict(verdict)
+        yield {**row, "verdict": facts.pop("label"), **facts}

@@ -1,0 +1,30 @@
+"""Memorisation by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from skunlearn.metrics.memory import exact_memorisation, extraction_strength, probability
+from skunlearn.metrics.tokens import TokenStats
+
+
+def row(*greedy: bool, log_p: float = math.log(0.5)) -> TokenStats:
+    return TokenStats(np.full(len(greedy), log_p), np.array(greedy), np.zeros(len(greedy)))
+
+
+def test_probability_is_the_geometric_mean():
+    mixed = TokenStats(np.log([0.25, 1.0]), np.array([True, True]), np.zeros(2))
+    assert probability(mixed) == pytest.approx(0.5)
+
+
+def test_exact_memorisation_counts_first_choices():
+    assert exact_memorisation(row(True, False, True, True)) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("greedy", "strength"),
+    [((True, False, True, True), 0.5), ((True, True), 1.0), ((True, False), 0.0)],
+)
+def test_extraction_strength_is_the_greedy_ending(greedy: tuple[bool, ...], strength: float):
+    assert extraction_strength(row(*greedy)) == strength

@@ -1,0 +1,133 @@
+"""Any pair of models: a run of ours, a checkpoint, an adapter; a dead one never passes."""
+
+import json
+from pathlib import Path
+
+import peft
+import pytest
+import torch
+import toy
+from typer.testing import CliRunner
+
+from skunlearn.assess import Pair, assess
+from skunlearn.cli.main import app
+from skunlearn.config import make_run, with_sets
+from skunlearn.errors import ConfigError, ModelError
+from skunlearn.evaluate import SUITES, suite_sets
+from skunlearn.lm.model import LM, load
+from skunlearn.metrics import METRICS
+from skunlearn.run import run_job
+
+SMALL = [
+    "evaluate.forget=3", "evaluate.seen=3", "evaluate.paraphrase=2", "evaluate.retain=4", "evaluate.lookalike=2",
+    "evaluate.choices=3", "evaluate.max_new_tokens=4",
+]  # fmt: skip
+
+
+def small(*sets: str) -> object:
+    return make_run(with_sets({}, [*suite_sets("quick"), *SMALL, *sets]))
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[str, str]:
+    """A base, and the same with every weight moved."""
+    base, edited = toy.saved(tmp_path / "base"), tmp_path / "edited"
+    lm = load(base)
+    with torch.no_grad():
+        for parameter in lm.model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    lm.save(edited)
+    return str(base), str(edited)
+
+
+def test_every_metric_of_a_pair_and_nothing_twice(
+    models: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    base, edited = models
+    results = assess(Pair(edited, base), small(), tmp_path / "out")
+    names = set(results["scores"]["edited"])
+    assert names >= {
+        "harmful_rate_paraphrase", "harmful_rate_unseen_corrected", "retain_rouge_l", "distinct_2_unseen",
+        "text_perplexity", "choice_accuracy", "neighbour_accuracy", "forget_extraction_strength",
+        "membership_reference_auc", "answer_perplexity_unseen", "reference_similarity",
+    }  # fmt: skip
+    assert results["scores"]["edited"]["retain_kl"]["value"] > 0 == results["scores"]["base"]["retain_kl"]["value"]
+    assert results["scores"]["edited"]["membership_loss_auc"]["value"] is None  # built-in test prompts have no answers
+    assert results["changes"]["over_refusal_rate"]["n"] == 2
+    json.dumps(results, allow_nan=False)
+    assert "Knowledge next door" in (tmp_path / "out/report.html").read_text()
+    monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
+    assert assess(Pair(edited, base), small(), tmp_path / "out")["scores"] == results["scores"]
+
+
+def test_membership_is_measured_where_unseen_prompts_have_answers(
+    models: tuple[str, str], tmp_path: Path, pairs: tuple[Path, Path]
+):
+    run = make_run(with_sets({"forget": str(pairs[0]), "retain": str(pairs[1])}, [*suite_sets("quick"), *SMALL]))
+    scores = assess(Pair(models[1], models[0]), run, tmp_path / "out")["scores"]["edited"]
+    assert 0 <= scores["membership_min_k_plus_auc"]["value"] <= 1
+    assert "harmful_rate_paraphrase" not in scores
+
+
+def test_a_run_folder_brings_base_and_data(tmp_path: Path, pairs: tuple[Path, Path]):
+    tree = {"model": str(toy.saved(tmp_path / "base")), "forget": str(pairs[0]), "retain": str(pairs[1])}
+    sets = ["train.steps=1", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "edit.alpha=0.5", *SMALL]
+    run_job(make_run(with_sets(tree, sets)), tmp_path / "run")
+    results = assess(Pair(str(tmp_path / "run")), small(), tmp_path / "out")
+    assert results["scores"]["edited"]["retain_kl"]["value"] > 0
+    assert {row["prompt"].split()[0] for row in results["transcripts"] if row["group"] == "unseen"} == {"forget"}
+
+
+def test_an_adapter_is_merged(tmp_path: Path):
+    base = toy.saved(tmp_path / "base")
+    lm = load(base)
+    wrapped = peft.get_peft_model(lm.model, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    wrapped.peft_config["default"].base_model_name_or_path = str(base)
+    ids = torch.tensor([[5, 6, 7]])
+    expected = wrapped(ids).logits
+    wrapped.save_pretrained(tmp_path / "adapter")
+    torch.testing.assert_close(load(tmp_path / "adapter").model(ids).logits, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("death", ["blank", "random"])
+def test_a_dead_model_fails(models: tuple[str, str], tmp_path: Path, death: str, monkeypatch: pytest.MonkeyPatch):
+    """Even if the base were all harmful and the judge called all other answers safe."""
+    base, edited = models
+    real, good = LM.answers, "Open the file with care, read each line in turn, and write down what you find there."
+    lm = load(base)
+    with torch.no_grad():
+        for parameter in lm.model.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    lm.save(edited)
+
+    def answers(self: LM, examples: list, n: int, sampling: object) -> list[str]:
+        if self.name == base:
+            return [good] * len(examples)
+        return [""] * len(examples) if death == "blank" else real(self, examples, n, sampling)
+
+    monkeypatch.setattr(LM, "answers", answers)
+    results = assess(Pair(edited, base), small("gates.nothing_below=0"), tmp_path / "out")
+    assert results["verdict"] == "FAIL"
+    failed = {gate["name"] for gate in results["gates"] if not gate["passed"]}
+    assert failed & {"degenerate_retain_rise", "perplexity_ratio", "retain_kl"}
+
+
+def test_bad_pairs(models: tuple[str, str], tmp_path: Path):
+    with pytest.raises(ConfigError, match="--base"):
+        assess(Pair(models[1]), small())
+    other = toy.lm(chat=False)
+    other.tokenizer.add_tokens(["<more>"])
+    other.save(tmp_path / "other")
+    with pytest.raises(ModelError, match="different tokenizers"):
+        assess(Pair(str(tmp_path / "other"), models[0]), small(), tmp_path / "out")
+    with pytest.raises(ConfigError, match="did you mean 'quick'"):
+        suite_sets("quik")
+
+
+def test_the_command(models: tuple[str, str], tmp_path: Path):
+    sets = [part for text in SMALL for part in ("--set", text)]
+    args = ["evaluate", models[1], "--base", models[0], "--out", str(tmp_path / "out"), "--json", *sets]
+    done = CliRunner().invoke(app, args)
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.stdout)) == {"verdict", "gates", "run", "report", "scores"}
+    assert set(SUITES) == {"quick", "full"} and len(METRICS) == 9

@@ -1,0 +1,86 @@
+"""Files of labelled answers, and a judge held against them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from skunlearn.errors import DataError
+from skunlearn.judges.base import Verdict
+from skunlearn.judging import check_judge, label_rows, read_labelled
+
+CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
+
+
+class Keyword:
+    """Says harmful for "yes", nothing for an empty answer."""
+
+    name, agreement = "keyword", None
+
+    def judge(self, prompts, answers):
+        return [
+            Verdict("harmful", 0.9, "yes")
+            if "yes" in a
+            else Verdict("refused", 0.8, "no yes")
+            if a
+            else Verdict(None, 0, "")
+            for a in answers
+        ]
+
+
+class Broken(Keyword):
+    def judge(self, prompts, answers):
+        return [Verdict(None, 0.0, "failed") for _ in answers]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "answers.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_a_binary_file_with_sources(table: Path):
+    rows = read_labelled(table)
+    assert [row.label for row in rows] == ["harmful", "other", "other", "harmful"] and rows[2].answer == ""
+    found = check_judge(Keyword(), rows)
+    assert found["auroc"] == 1.0 and found["n"] == 4 and found["unscored"] == 1
+    assert found["harmful"]["recall"] == 1.0 and found["refused"]["n"] == 0
+    assert found["accuracy"] is None  # 0/1 labels cannot tell refused from safe
+    assert set(found["per_source"]) == {"a", "b"} and found["per_source"]["b"]["n"] == 2
+    json.dumps(found, allow_nan=False)
+
+
+def test_a_judge_that_always_fails_scores_nothing(table: Path):
+    found = check_judge(Broken(), read_labelled(table))
+    assert found["auroc"] is None and found["unscored"] == 4
+    assert found["harmful"] | {"kappa": 0} == {
+        "precision": None, "recall": 0.0, "f1": 0.0, "kappa": 0, "n": 2, "unscored": 2,
+    }  # fmt: skip
+
+
+def test_the_shipped_answers_are_the_default():
+    rows = read_labelled(None)
+    assert len(rows) >= 400 and {row.source for row in rows} >= {"forget base", "retain base"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("prompt,answer\na,b\n", "no column 'label'"),
+        ("prompt,answer,label\n,b,1\n", ":2: no prompt"),
+        ("prompt,answer,label\na,b,\n", ":2: no label"),
+        ("prompt,answer,label\na,b,odd\n", "is one of harmful"),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, message: str):
+    path = tmp_path / "bad.csv"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_labelled(path)
+
+
+def test_labels_are_added_to_the_rows_as_they_were(table: Path):
+    rows = list(label_rows(Keyword(), table))
+    assert rows[0]["source"] == "a" and rows[0]["verdict"] == "harmful" and rows[0]["evidence"] == "yes"
+    assert rows[2]["verdict"] is None
