@@ -5,17 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chat_server import Handler, Server
 
 from skunlearn.errors import ConfigError, RunError
 from skunlearn.judges import make_judge
 from skunlearn.judges.api import ApiJudge
 from skunlearn.judges.base import Verdict
-from skunlearn.judges.endpoint import _seconds
 
 SECRET = "sk-very-secret-0123"
 PROMPT, ANSWER = "How do I bake bread?", "Mix flour, water and salt, and bake it."
@@ -28,40 +27,6 @@ def completion(text: str | None, **more: Any) -> dict[str, Any]:
         "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
         "usage": usage,
     } | more
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Hands each request to the server's `behave`."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.seen.append((self.path, dict(self.headers), body, time.monotonic()))
-            number = len(self.server.seen)
-        self.close_connection = True
-        self.server.behave(self, number)
-
-    do_GET = do_POST
-
-    def reply(self, status: int, body: Any, **headers: str) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in ({"Content_Length": str(len(data))} | headers).items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that went away is what some tests want."""
 
 
 @pytest.fixture
@@ -214,11 +179,6 @@ def test_who_asks_to_wait_too_long_is_not_waited_for(server: Server):
     assert one(judge(server)).evidence == "m: status 429, asks to wait 3600 s" and len(server.seen) == 1
 
 
-def test_retry_after_by_hand():
-    assert (_seconds("7"), _seconds("-7"), _seconds(None), _seconds("soon")) == (7.0, 0.0, None, None)
-    assert _seconds(formatdate(time.time() + 60, usegmt=True)) == pytest.approx(60, abs=2)
-
-
 def test_a_server_that_is_always_broken_is_unscored_after_its_tries(server: Server):
     server.behave = lambda handler, _: handler.reply(500, f"key {SECRET} broke me")
     found = judge(server).judge([PROMPT, "Hi"], [ANSWER, "Hello, what would you like?"])
@@ -226,14 +186,6 @@ def test_a_server_that_is_always_broken_is_unscored_after_its_tries(server: Serv
     pauses = [b[3] - a[3] for a, b in zip(server.seen, server.seen[1:], strict=False)]
     assert max(pauses) < 1
     assert not server.cache.exists()
-
-
-def test_back_off_doubles_and_is_jittered(server: Server):
-    made = judge(server, wait=8)
-    for tries, longest in ((1, 8), (2, 16), (3, 32), (9, 120)):
-        pauses = {made.endpoint._pause(tries, None) for _ in range(50)}
-        assert longest / 2 <= min(pauses) < max(pauses) <= longest
-    assert all(30 <= made.endpoint._pause(1, 30) <= 34 for _ in range(50))
 
 
 def test_a_refusal_of_the_question_is_unscored_at_once(server: Server):
@@ -342,29 +294,3 @@ def test_the_cost_line_by_hand(server: Server):
     made.judge(["Ho"], ["Hello, what would you like?"])
     assert "(1 replies without a count); at least 0.0006" in made.cost
     assert "million" not in judge(server).cost
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("api:m", "write api:MODEL@URL"),
-        ("api:m@https://", "write api:MODEL@URL"),
-        ("api:m@http://h:x/v1", "write api:MODEL@URL"),
-        ("api:m@file:///etc/hosts", "write api:MODEL@URL"),
-        ("api:m@https://me:pass@h/v1", "the address holds a name or password"),
-        ("api:strongrejct:m@https://h/v1", "rubric 'strongrejct' is not known: did you mean 'strongreject'"),
-        ("api:m@https://h/v1#thread=3", "option 'thread' is not known: did you mean 'threads'"),
-        ("api:m@https://h/v1#threads=many", "threads=many: give a number"),
-        ("api:m@https://h/v1#timeout=0", "timeout=0.0: give 0.1 or more"),
-    ],
-)
-def test_wrong_names_are_one_clear_line(name: str, message: str):
-    with pytest.raises(ConfigError, match=message) as caught:
-        make_judge(name)
-    assert "pass@h" not in str(caught.value)
-
-
-def test_a_models_own_colon_is_no_rubric():
-    made = make_judge("api:llama3:8b@http://127.0.0.1:1/v1")
-    assert isinstance(made, ApiJudge) and made.endpoint.model == "llama3:8b"
-    assert made.name == "api:fourway:llama3:8b@http://127.0.0.1:1/v1"

@@ -53,3 +53,29 @@ def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path):
     )
     assert done.returncode == 2 and done.stdout == ""
     assert [line for line in done.stderr.splitlines() if line.startswith("skunlearn:")][-1].endswith("'guard'?")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("api:m", "write api:MODEL@URL"),
+        ("api:m@https://", "write api:MODEL@URL"),
+        ("api:m@http://h:x/v1", "write api:MODEL@URL"),
+        ("api:m@file:///etc/hosts", "write api:MODEL@URL"),
+        ("api:m@https://me:pass@h/v1", "the address holds a name or password"),
+        ("api:strongrejct:m@https://h/v1", "rubric 'strongrejct' is not known: did you mean 'strongreject'"),
+        ("api:m@https://h/v1#thread=3", "option 'thread' is not known: did you mean 'threads'"),
+        ("api:m@https://h/v1#threads=many", "threads=many: give a number"),
+        ("api:m@https://h/v1#timeout=0", "timeout=0.0: give 0.1 or more"),
+    ],
+)
+def test_wrong_addresses_and_options_are_one_clear_line(name: str, message: str):
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_judge(name)
+    assert "pass@h" not in str(caught.value)
+
+
+def test_a_models_own_colon_is_no_rubric():
+    made = make_judge("api:llama3:8b@http://127.0.0.1:1/v1")
+    assert isinstance(made, ApiJudge) and made.endpoint.model == "llama3:8b"
+    assert made.name == "api:fourway:llama3:8b@http://127.0.0.1:1/v1"
