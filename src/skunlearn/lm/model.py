@@ -226,7 +226,8 @@ def _reason(error: Exception, name: str) -> str:
     if "trust_remote_code" in text:
         return f"it brings its own code: allow it with --set load.trust_remote_code=true ({line})"
     if "gated" in text.lower() or "401" in text or "403" in text:
-        return f"the hub refuses it: accept its terms there and log in with 'hf auth login'; a model to edit also needs --set load.gated=true ({line})"
+        hint = "accept its terms there, log in with 'hf auth login', and for a model to edit add --set load.gated=true"
+        return f"the hub refuses it: {hint} ({line})"
     if "connect" in text.lower() or "offline" in text.lower() or "resolve" in text.lower():
         return f"the hub cannot be reached: download '{name}' elsewhere and pass its folder ({line})"
     return line
