@@ -4,13 +4,15 @@
 
 `scripts/judge_labels.jsonl` has answers of the built-in model and its edited twins, labelled by reading. A prompt that
 is not ours stands there as file and row of `--data`, a folder with `refusal_direction` and `donotanswer` (Apache-2.0)
-and `xstest` (CC BY 4.0) as published. The agreement is measured on `judges/labelled.jsonl` of the package, whose
-prompts are in no training row, and AUROC on GPTFuzz answers (MIT, in `--data` too), a source that it never saw. Ten
-minutes here.
+and `xstest` (CC BY 4.0) as published. Other models' answers come from `gptfuzz` (MIT; people's labels, harmful or not),
+`harmbench` (MIT; refusals), `truthfulqa` (Apache-2.0) and `tofu` (MIT; both safe) in the same folder.
+
+The agreement is measured on `judges/labelled.jsonl` of the package, whose prompts are in no training row, and on a
+source that it never saw: XSTest's completions (people's labels of three large models' answers), without the prompts
+that are in a training row. Twenty minutes here.
 """
 
 import argparse
-import csv
 import json
 import random
 from collections import Counter
@@ -37,7 +39,7 @@ from skunlearn.progress import Progress
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "src/skunlearn/judges/weights"
 RANK, SCALE, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2, 2e-3, 6, 32, 0.05
-FOREIGN_ROWS, WORDS = 1000, 40
+FOREIGN, FOREIGN_SHARE, WORDS, LENGTHS = 1200, 3, 60, (20, 35, 60, 90)
 Row = dict[str, str]
 
 
@@ -55,8 +57,8 @@ def training_rows(data: Path) -> list[Row]:
     return rows
 
 
-def fit(rows: list[Row]) -> Network:
-    """LoRA on every linear module of the encoder, and a linear head."""
+def fit(rows: list[Row], others: list[Row]) -> Network:
+    """LoRA on every linear module of the encoder, and a linear head; each epoch takes a third of the others' rows."""
     torch.manual_seed(0)
     shuffle = random.Random(0).shuffle
     body = AutoModel.from_pretrained(str(builtin_folder(NAME, Progress())))
@@ -65,16 +67,15 @@ def fit(rows: list[Row]) -> Network:
     network = Network(get_peft_model(body, lora), len(LABELS)).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE)
-    steps = EPOCHS * -(-len(rows) // BATCH)
+    steps = EPOCHS * -(-(len(rows) + len(others) // FOREIGN_SHARE) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    rows = list(rows)
     for epoch in range(EPOCHS):
-        shuffle(rows)
-        for at in range(0, len(rows), BATCH):
-            batch = rows[at : at + BATCH]
+        taken = [*rows, *others[epoch % FOREIGN_SHARE :: FOREIGN_SHARE]]
+        shuffle(taken)
+        for at in range(0, len(taken), BATCH):
+            batch = taken[at : at + BATCH]
             logits = network(encode([r["prompt"] for r in batch], [r["answer"] for r in batch]))
-            labels = torch.tensor([LABELS.index(row["label"]) for row in batch])
-            loss = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+            loss = label_loss(logits, [row["label"] for row in batch])
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
@@ -82,6 +83,18 @@ def fit(rows: list[Row]) -> Network:
             optimizer.zero_grad()
         print(f"epoch {epoch + 1} of {EPOCHS}: loss of the last batch {loss.item():.3f}", flush=True)
     return network.eval()
+
+
+def label_loss(logits_BL: torch.Tensor, labels: list[str]) -> torch.Tensor:
+    """Cross-entropy with a little smoothing; for "other" that of "any label but harmful"."""
+    log_p_BL = logits_BL.log_softmax(dim=-1)
+    harmful = LABELS.index("harmful")
+    keep = [at for at in range(len(LABELS)) if at != harmful]
+    losses = []
+    for row_L, label in zip(log_p_BL, labels, strict=True):
+        chosen = row_L[keep].logsumexp(0) if label == "other" else row_L[LABELS.index(label)]
+        losses.append(-(1 - SMOOTHING) * chosen - SMOOTHING * row_L.mean())
+    return torch.stack(losses).mean()
 
 
 def tensors(network: Network) -> dict[str, torch.Tensor]:
@@ -118,17 +131,48 @@ def auroc(rows: list[Row], network: Network) -> float:
 
 
 def gptfuzz(data: Path) -> list[Row]:
-    """People's labels of other models' answers, cut to the length that we judge."""
-    with (data / "gptfuzz/question_list.csv").open(encoding="utf-8") as file:
-        questions = [line["text"] for line in csv.DictReader(file)]
-    with (data / "gptfuzz/evaluate.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """Other models' answers with people's labels: harmful, or something else ("other")."""
+    questions = [row["text"] for row, _ in read_rows(data / "gptfuzz/question_list.csv")]
+    rows = [row for row, _ in read_rows(data / "gptfuzz/train.csv") if row["Response"].strip()]
     random.Random(0).shuffle(rows)
+    harmful, others = ([row for row in rows if row["label"] == label][: FOREIGN // 2] for label in ("1", "0"))
     return [
-        {"prompt": questions[int(row["question"])], "answer": " ".join(row["Response"].split(" ")[:WORDS]),
-         "label": "harmful" if row["label"] == "1" else "other"}
-        for row in rows[:FOREIGN_ROWS]
-    ]  # fmt: skip
+        row_of(
+            questions[int(row["question"])], row["Response"], "harmful" if row["label"] == "1" else "other", "gptfuzz"
+        )
+        for row in (*harmful, *others)
+    ]
+
+
+def foreign(data: Path) -> list[Row]:
+    """Answers of other models and people, at several lengths."""
+    refusals = read_rows(data / "harmbench/adv_training_behaviors_safe_responses_longer.csv")
+    truths = random.Random(0).sample(read_rows(data / "truthfulqa/TruthfulQA.csv"), 250)
+    authors = random.Random(0).sample(read_rows(data / "tofu/full.jsonl"), 150)
+    rows = [row_of(row["Behavior"], row["Safe_Response"], "refused", "harmbench") for row, _ in refusals]
+    rows += [row_of(row["Question"], row["Best Answer"], "safe", "truthfulqa") for row, _ in truths]
+    rows += [row_of(row["question"], row["answer"], "safe", "tofu") for row, _ in authors]
+    return gptfuzz(data) + rows
+
+
+def row_of(prompt: str, answer: str, label: str, source: str) -> Row:
+    """A row, its answer cut somewhere between a line and all that the judge can read."""
+    words = answer.split(" ")
+    length = random.Random(answer).choice(LENGTHS)
+    return {"prompt": prompt, "answer": " ".join(words[:length]), "label": label, "source": source}
+
+
+def xstest(data: Path, known: set[str]) -> list[Row]:
+    """Completions of three models to prompts that are in no training row, with people's labels; for measuring only."""
+    rows: list[Row] = []
+    for path in sorted((data / "xstest").glob("xstest_v2_completions_*.csv")):
+        for row, _ in read_rows(path):
+            if normalised(row["prompt"]) not in known:
+                complies = row["final_label"].startswith("1") and row["type"].startswith("contrast")
+                answer = " ".join(row["completion"].split(" ")[:WORDS])
+                label = "harmful" if complies else "other"
+                rows.append({"prompt": row["prompt"], "answer": answer, "label": label, "source": path.stem})
+    return rows
 
 
 def main() -> None:
@@ -143,17 +187,21 @@ def main() -> None:
     known = {normalised(row["prompt"]) for row in rows}
     if both := [row["prompt"] for row in check if normalised(row["prompt"]) in known]:
         raise SystemExit(f"{len(both)} prompts are in the check and in the training rows, first: {both[0]}")
-    network = fit(rows)
+    others = foreign(options.data)
+    network = fit(rows, others)
     OUT.mkdir(exist_ok=True)
     save_file(tensors(network), OUT / "offline.safetensors")
     card = {
         "version": date.today().isoformat(),
         "encoder": NAME,
-        "trained_on": dict(Counter(f"{row['source']}: {row['label']}" for row in rows)),
+        "trained_on": dict(Counter(f"{row['source']}: {row['label']}" for row in (*rows, *others))),
         "agreement": measured(check, network)
         | {"source": "answers of smollm2-135m and edited twins to the built-in validation prompts"},
-        "auroc": {"check": auroc(check, network), "gptfuzz, never seen": auroc(gptfuzz(options.data), network)},
-        "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
+        "auroc": {
+            "check": auroc(check, network),
+            "xstest completions, never seen": auroc(xstest(options.data, known), network),
+        },
+        "limits": "English; answers of 20 to 90 words; judges tone and compliance, not whether advice would work.",
     }
     (OUT / "offline.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(card, indent=1))

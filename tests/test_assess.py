@@ -112,6 +112,15 @@ def test_a_dead_model_fails(models: tuple[str, str], tmp_path: Path, death: str,
     assert failed & {"degenerate_retain_rise", "perplexity_ratio", "retain_kl"}
 
 
+def test_a_second_judge_tells_its_agreement(models: tuple[str, str], tmp_path: Path):
+    sets = ["evaluate.second_judge=offline", "evaluate.metrics=[rates]"]
+    results = assess(Pair(models[1], models[0]), small(*sets), tmp_path / "out")
+    second = results["second_judge"]
+    assert second["agreed"] == 1.0 and second["n"] == 2 * (3 + 3 + 2 + 4 + 2)
+    assert second["harmful_rate"]["base"]["n"] == 3
+    assert "A second judge" in (tmp_path / "out/report.html").read_text()
+
+
 def test_bad_pairs(models: tuple[str, str], tmp_path: Path):
     with pytest.raises(ConfigError, match="--base"):
         assess(Pair(models[1]), small())

@@ -9,8 +9,7 @@ from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run, read_run
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, ModelError, RunError
-from skunlearn.evaluate import evaluate, with_fluency
-from skunlearn.judges import make_judge
+from skunlearn.evaluate import check_judges, evaluate, with_fluency
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
@@ -56,7 +55,7 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
         SkunlearnError: when the input cannot be used; the folder is not created then.
     """
     progress = progress or Progress()
-    make_judge(run.evaluate.judge)
+    check_judges(run.evaluate)
     pair, run = _with_run(pair, run)
     assert pair.base is not None
     data = Data(run.forget, run.retain, run.data)
@@ -122,7 +121,7 @@ def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progres
         edited = evaluate(other, data.test, run.evaluate, base=base, weights=pair.edited, **common)
     base, edited = with_fluency(base, lm, progress), with_fluency(edited, lm, progress)
     results = {
-        **outcome(base, edited, run.gates, run.evaluate.judge),
+        **outcome(base, edited, run.gates, run.evaluate, progress),
         "alpha": None,
         "model": f"{pair.edited} against {pair.base}",
         "command": f"skunlearn evaluate {pair.edited} --base {pair.base}",

@@ -1,7 +1,7 @@
 """Run: the options of all components in one value, and its YAML form. Only this module knows YAML."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from skunlearn.data.load import DataOptions
 from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions
+from skunlearn.filters import FILTERS
+from skunlearn.filters.base import Filter
 from skunlearn.gates import GateOptions
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import LoadOptions
@@ -73,6 +75,7 @@ class Run:
         data: how data is read and split.
         lora: which weights are trained.
         train: steps, rates, seed.
+        vectors: task vectors of the method, one a seed, for filters that merge several (1 or more).
         refuse: the refusal vector that is added where the method negates.
         edit: the strength.
         evaluate: how much is measured.
@@ -87,10 +90,15 @@ class Run:
     data: DataOptions = DataOptions()
     lora: Trained = Trained()
     train: TrainOptions = TrainOptions()
+    vectors: int = 1
     refuse: Refuse = Refuse()
     edit: EditOptions = EditOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
     gates: GateOptions = GateOptions()
+
+    def __post_init__(self) -> None:
+        if self.vectors < 1:
+            raise ConfigError(f"vectors={self.vectors}: give 1 or more")
 
     @property
     def method_name(self) -> str:
@@ -103,13 +111,30 @@ class Run:
         Raises:
             ConfigError: when there is no such method or option.
         """
-        options = {} if isinstance(self.method, str) else {k: v for k, v in self.method.items() if k != "name"}
+        options = {} if isinstance(self.method, str) else _without_name(self.method)
         method: Method = _build(resolve(self.method_name, METHODS, "method"), options, "method")
         return method
 
+    def make_filters(self) -> list[Filter]:
+        """The filters with their options.
+
+        Raises:
+            ConfigError: when there is no such filter or option.
+        """
+        trees = [{"name": one} if isinstance(one, str) else one for one in self.edit.filters]
+        return [
+            _build(resolve(str(tree.get("name")), FILTERS, "filter"), _without_name(tree), f"edit.filters.{n}")
+            for n, tree in enumerate(trees)
+        ]
+
     def stages(self, method: Method) -> list[Stage]:
-        """What is trained: the method, and the refusal vector where the method negates."""
-        stages = [Stage("tau", method, self.train, method.edit_scale)]
+        """What is trained: the method, once a seed, and the refusal vector where the method negates."""
+        stages = [
+            Stage(
+                f"tau_{n + 1}" if n else "tau", method, replace(self.train, seed=self.train.seed + n), method.edit_scale
+            )
+            for n in range(self.vectors)
+        ]
         if method.edit_scale < 0 and self.refuse.weight > 0:
             stages.append(Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight))
         return stages
@@ -133,6 +158,7 @@ def make_run(tree: Tree) -> Run:
     """
     run: Run = _build(Run, tree, "")
     run.make_method()
+    run.make_filters()
     return run
 
 
@@ -180,6 +206,10 @@ def with_sets(tree: Tree, sets: Sequence[str]) -> Tree:
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not valid YAML") from error
     return tree
+
+
+def _without_name(tree: Tree) -> Tree:
+    return {key: value for key, value in tree.items() if key != "name"}
 
 
 def _build(cls: type[Any], tree: Any, where: str) -> Any:

@@ -37,6 +37,7 @@ class EvaluateOptions:
         temperature: of the samples, above 0.
         choice_file: multiple-choice questions in place of the built-in ones.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
+        second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
         metrics: names, or "file.py:function".
     """
 
@@ -51,6 +52,7 @@ class EvaluateOptions:
     temperature: float = 1.0
     choice_file: str | None = None
     judge: str = "offline"
+    second_judge: str | None = None
     metrics: tuple[str, ...] = BASIC
 
     def __post_init__(self) -> None:
@@ -75,6 +77,16 @@ def suite_sets(name: str) -> list[str]:
         raise ConfigError(f"unknown suite '{name}': {did_you_mean(name, SUITES)}")
     sizes = [f"evaluate.{key}={value}" for key, value in zip(SIZES, SUITES[name], strict=True)]
     return [*sizes, f"evaluate.metrics=[{', '.join(METRICS)}]"]
+
+
+def check_judges(options: EvaluateOptions) -> None:
+    """Make the judges once, so that a wrong name is told before hours of work.
+
+    Raises:
+        ConfigError: when there is no such judge.
+    """
+    for name in filter(None, (options.judge, options.second_judge)):
+        make_judge(name)
 
 
 @dataclass(frozen=True)

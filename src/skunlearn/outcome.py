@@ -6,11 +6,15 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from skunlearn.evaluate import Evaluation
+from skunlearn.evaluate import EvaluateOptions, Evaluation
 from skunlearn.gates import GateOptions, check
+from skunlearn.judges import make_judge
 from skunlearn.judges.base import Label
 from skunlearn.lm.model import LM
+from skunlearn.metrics.agreement import kappa
 from skunlearn.metrics.base import Score
+from skunlearn.metrics.rates import verdict_rate
+from skunlearn.progress import Progress
 from skunlearn.stats import paired_difference
 
 Tree = dict[str, Any]
@@ -28,29 +32,54 @@ CHANGES: dict[str, tuple[str, Collection[Label]]] = {  # rate -> group, labels t
 }
 
 
-def outcome(base: Evaluation, edited: Evaluation, options: GateOptions, judge: str) -> Tree:
-    """`verdict`, `gates`, `scores`, `changes` (paired, by rate), `judge` and `transcripts`.
+def outcome(
+    base: Evaluation, edited: Evaluation, gates: GateOptions, options: EvaluateOptions, progress: Progress
+) -> Tree:
+    """`verdict`, `gates`, `scores`, `changes` (paired, by rate), `judge`, `second_judge` and `transcripts`.
 
     Args:
         base: of the base.
         edited: of the edited model, on the same prompts.
-        options: the limits.
-        judge: its name.
+        gates: the limits.
+        options: the names of the judges.
+        progress: is told when a second judge reads.
     """
-    verdict, gates = check(base.scores, edited.scores, options)
+    verdict, found = check(base.scores, edited.scores, gates)
     agreement = edited.subject.agreement
     return {
         "verdict": verdict,
-        "gates": [gate.as_dict() for gate in gates],
+        "gates": [gate.as_dict() for gate in found],
         "scores": {"base": as_tree(base.scores), "edited": as_tree(edited.scores)},
         "changes": {name: change(base, edited, *what) for name, what in CHANGES.items() if what[0] in base.completions},
         "judge": {
-            "name": judge,
+            "name": options.judge,
             "agreement": asdict(agreement) if agreement else None,
             "text": str(agreement) if agreement else "never checked against labels",
         },
+        "second_judge": second_opinion(options.second_judge, base, edited, progress) if options.second_judge else None,
         "transcripts": transcripts(base, edited),
     }
+
+
+def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Progress) -> Tree:
+    """What another judge makes of the same answers: agreement with the first, and its own harmful rates.
+
+    The rates are of unseen prompts. Answers that either judge left unscored are in no agreement.
+    """
+    judge = make_judge(name)
+    both: list[tuple[str, str]] = []
+    rates: Tree = {}
+    for who, evaluation in (("base", base), ("edited", edited)):
+        for group, rows in evaluation.completions.items():
+            progress.note(f"{judge.name}: {len(rows)} answers of {who}")
+            verdicts = judge.judge([row.prompt for row in rows], [row.answer for row in rows])
+            pairs = [(row.verdict.label, verdict.label) for row, verdict in zip(rows, verdicts, strict=True)]
+            both += [(first, second) for first, second in pairs if first and second]
+            if group == "unseen":
+                rates[who] = verdict_rate(verdicts, ["harmful"]).as_dict()
+    first, second = [pair[0] for pair in both], [pair[1] for pair in both]
+    agreed = sum(a == b for a, b in both) / len(both) if both else None
+    return {"name": judge.name, "n": len(both), "agreed": agreed, "kappa": kappa(first, second), "harmful_rate": rates}
 
 
 def change(base: Evaluation, edited: Evaluation, group: str, labels: Collection[Label]) -> Tree:

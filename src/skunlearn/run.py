@@ -13,8 +13,7 @@ from typing import Any
 from skunlearn.completions import Completions
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.evaluate import Evaluation, evaluate
-from skunlearn.judges import make_judge
+from skunlearn.evaluate import Evaluation, check_judges, evaluate
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
 from skunlearn.outcome import environment, outcome
@@ -45,7 +44,7 @@ def run_job(run: Run, out: Path | None = None, save: bool = False, progress: Pro
         SkunlearnError: when the input cannot be used; the folder is not created then.
     """
     progress = progress or Progress()
-    make_judge(run.evaluate.judge)  # a wrong name is told now, not after training
+    check_judges(run.evaluate)  # a wrong name is told now, not after training
     method, data = run.make_method(), Data(run.forget, run.retain, run.data)
     if data.builtin:
         progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")
@@ -76,7 +75,10 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     seconds: dict[str, float] = {}
     with _timed("stage 1", seconds):
         edit = learn(lm, method, data, run, folder, progress)
-    name = digest([run.as_dict()[part] for part in ("train", "method", "refuse", "lora")])
+    name = digest(
+        [run.as_dict()[part] for part in ("train", "method", "vectors", "refuse", "lora")]
+        + [run.as_dict()["edit"]["filters"]]
+    )
     store = Completions(folder / "completions.jsonl")
     with _timed("strength", seconds):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
@@ -86,7 +88,7 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
         with lm.edited(alpha * edit):
             weights = f"{name}*{alpha:g}"
             edited = evaluate(lm, data.test, run.evaluate, base=base, weights=weights, **common)
-    results = _results(lm, data, run, alpha, base, edited)
+    results = _results(lm, data, run, alpha, base, edited, progress)
     results |= {"curve": curve, "losses": losses(folder, run.stages(method)), "seconds": seconds}
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)  # last: a folder with results is a finished one
@@ -110,9 +112,11 @@ def _strength(
     return done["alpha"], done["curve"]
 
 
-def _results(lm: LM, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation) -> Tree:
+def _results(
+    lm: LM, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation, progress: Progress
+) -> Tree:
     return {
-        **outcome(base, edited, run.gates, run.evaluate.judge),
+        **outcome(base, edited, run.gates, run.evaluate, progress),
         "alpha": alpha,
         "model": run.model,
         "command": "skunlearn run run.yaml",

@@ -27,6 +27,7 @@ class EditOptions:
         retain: ordinary validation examples for each strength.
         lookalike: look-alikes for each strength.
         max_new_tokens: where their answers are cut.
+        filters: make the method's vector more selective, one after the other; a name, or {"name": ..., option: value}.
     """
 
     alpha: float | None = None
@@ -35,6 +36,7 @@ class EditOptions:
     retain: int = 48
     lookalike: int = 28
     max_new_tokens: int = 32
+    filters: tuple[dict[str, Any] | str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.alphas and self.alpha is None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from skunlearn.config import Run, Stage
 from skunlearn.data.load import Data
+from skunlearn.filters.base import Context, filtered, only
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.progress import Progress
@@ -12,16 +13,40 @@ from skunlearn.rundir import RunDir, append_lines, read_lines
 from skunlearn.task_vector import TaskVector
 from skunlearn.train import Record, Rows, train
 
+FILTER_ROWS = 128  # ordinary training rows that filters look at
+
 
 def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
-    """What strength 1 adds to the model: `edit_scale * tau`, and beside a negated one `weight * tau_refuse`.
+    """What strength 1 adds to the model: `edit_scale * filtered tau`, and beside a negated one `weight * tau_refuse`.
 
     Raises:
         TrainingError: when the losses are not finite.
         ModelError: when a trained weight did not move.
+        ConfigError: when a filter does not fit the vectors.
     """
-    first, *others = (stage.scale * _vector(stage, lm, data, run, folder, progress) for stage in run.stages(method))
-    return sum(others, first)
+    stages = run.stages(method)
+    vectors = [_vector(stage, lm, data, run, folder, progress) for stage in stages]
+    own = [vector for stage, vector in zip(stages, vectors, strict=True) if stage.method is method]
+    edit = method.edit_scale * _selective(own, lm, data, run, folder, progress)
+    for stage, vector in zip(stages[len(own) :], vectors[len(own) :], strict=True):
+        edit = edit + stage.scale * vector
+    return edit
+
+
+def _selective(taus: list[TaskVector], lm: LM, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
+    """The method's vectors through the filters; kept, since some filters look at the model for a while."""
+    filters, path = run.make_filters(), folder / "tau_filtered.safetensors"
+    if not filters:
+        return only(taus)
+    if path.exists():
+        return TaskVector.load(path)
+    rows = [*data.train.retain, *data.train.lookalike]
+    chosen = rows[:: max(1, len(rows) // FILTER_ROWS)][:FILTER_ROWS]
+    context = Context(lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress)
+    tau = filtered(filters, taus, context)
+    progress.note(f"filtered: {tau}")
+    tau.save(path, model=lm.name, base=lm.fingerprint, filters=list(run.edit.filters))
+    return tau
 
 
 def _vector(stage: Stage, lm: LM, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:

@@ -50,6 +50,7 @@ def results(verdict: str = "PASS") -> dict:
             "edited": {"harmful_rate_unseen": score(0.15), "retain_nll": score(2.1, "nats/token")},
         },
         "changes": {"harmful_rate_unseen": {"value": -0.35, "low": -0.45, "high": -0.2, "n": 60}},
+        "second_judge": None,
         "judge": {"name": "offline", "agreement": None, "text": "agrees with 88% of 100 labels"},
         "model": "toy",
         "command": "skunlearn run run.yaml",

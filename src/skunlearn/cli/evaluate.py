@@ -21,6 +21,7 @@ def evaluate(
     forget: o.Forget = None,
     retain: o.Retain = None,
     judge: Annotated[str | None, typer.Option(help="Name of the judge.", show_default="offline")] = None,
+    second_judge: Annotated[str | None, typer.Option(help="Another judge, to tell their agreement.")] = None,
     samples: Annotated[int, typer.Option(help="Sampled answers a harmful prompt, beside the greedy one.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder of the results.", show_default=False)] = None,
     sets: o.Sets = None,
@@ -32,6 +33,7 @@ def evaluate(
 
     named = suite_sets(suite or "quick") if prompts is None or suite else []
     named += [f"evaluate.judge={judge}"] if judge else []
+    named += [f"evaluate.second_judge={second_judge}"] if second_judge else []
     named += [f"evaluate.samples={samples}"] if samples else []
     job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
     results = _judge_prompts(edited, base, prompts, job) if prompts else _assess(edited, base, job, out)

@@ -1,0 +1,52 @@
+"""Masks and scales by layer and by kind of module: where in the network the edit acts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from skunlearn.errors import ConfigError
+from skunlearn.filters.base import Context, Filter, check_share, only
+from skunlearn.lm.lora import layer_of
+from skunlearn.registry import did_you_mean
+from skunlearn.task_vector import LowRank, TaskVector
+
+
+@dataclass(frozen=True)
+class Mask(Filter):
+    """Options of the mask.
+
+    Attributes:
+        first: where the layers that stay begin, as a share of the depth (0..1).
+        last: where they end (0..1).
+        modules: scale, 0 or more, by the last name of the module ("q_proj"); those not named stay as they are.
+    """
+
+    first: float = 0.0
+    last: float = 1.0
+    modules: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_share("mask.first", self.first)
+        check_share("mask.last", self.last)
+        if low := [name for name, scale in self.modules.items() if not scale >= 0]:
+            raise ConfigError(f"mask.modules.{low[0]}={self.modules[low[0]]}: give 0 or more")
+
+    def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
+        tau = only(taus)
+        kinds = {kind_of(name) for name in tau.deltas}
+        if odd := [name for name in self.modules if name not in kinds]:
+            raise ConfigError(f"mask.modules: the vector has no '{odd[0]}': {did_you_mean(odd[0], kinds)}")
+        depth = 1 + max((layer_of(name) or 0 for name, _ in context.lm.model.named_parameters()), default=0)
+        deltas = {}
+        for name, delta in tau.deltas.items():
+            layer, scale = layer_of(name), self.modules.get(kind_of(name), 1.0)
+            inside = layer is None or self.first * depth <= layer < self.last * depth
+            if inside and scale:
+                deltas[name] = delta.scaled(scale) if isinstance(delta, LowRank) else delta * scale
+        if not deltas:
+            raise ConfigError("mask: nothing of the vector is left: widen first and last, or raise a scale")
+        return TaskVector(deltas, tau.safety)
+
+
+def kind_of(name: str) -> str:
+    """The last name of the module that a weight belongs to."""
+    return name.rpartition(".")[0].rpartition(".")[2]

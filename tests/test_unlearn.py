@@ -1,0 +1,58 @@
+"""What strength 1 adds: the method's vectors, filtered, and the refusal vector beside them."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from skunlearn.config import Run, make_run, with_sets
+from skunlearn.data.load import Data
+from skunlearn.errors import ConfigError
+from skunlearn.filters.base import dense
+from skunlearn.progress import Progress
+from skunlearn.rundir import RunDir
+from skunlearn.task_vector import TaskVector
+from skunlearn.unlearn import learn
+
+SETS = ["train.steps=1", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2"]
+
+
+def learnt(folder: Path, pairs: tuple[Path, Path], *sets: str) -> tuple[TaskVector, Run]:
+    run = make_run(with_sets({"model": "toy"}, [*SETS, *sets]))
+    folder.mkdir(exist_ok=True)
+    return learn(toy.lm(), run.make_method(), Data(*pairs), run, RunDir(folder), Progress()), run
+
+
+def test_filters_act_on_the_methods_vectors_alone(tmp_path: Path, pairs: tuple[Path, Path]):
+    sets = ["vectors=2", "edit.filters=[mean, {name: low_rank, rank: 1}]"]
+    edit, _ = learnt(tmp_path / "a", pairs, *sets)
+    parts = {path.stem: TaskVector.load(path) for path in (tmp_path / "a").glob("tau*.safetensors")}
+    assert set(parts) == {"tau", "tau_2", "tau_refuse", "tau_filtered"}
+    assert parts["tau"].norms() != parts["tau_2"].norms()  # two seeds
+    for name, delta in edit.deltas.items():
+        assert torch.linalg.matrix_rank(dense(parts["tau_filtered"].deltas[name])) == 1
+        expected = dense(parts["tau_refuse"].deltas[name]) - dense(parts["tau_filtered"].deltas[name])
+        torch.testing.assert_close(dense(delta), expected)
+    (tmp_path / "a/tau_filtered.safetensors").stat()
+    again, _ = learnt(tmp_path / "a", pairs, *sets)
+    assert again.norms() == edit.norms()
+
+
+def test_several_vectors_need_a_filter_that_merges(tmp_path: Path, pairs: tuple[Path, Path]):
+    with pytest.raises(ConfigError, match="mean, ties or negmerge"):
+        learnt(tmp_path / "b", pairs, "vectors=2")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("edit.filters=[trm]", "unknown filter 'trm': did you mean 'trim'"),
+        ("edit.filters=[{name: trim, densty: 1}]", "unknown option 'edit.filters.0.densty'"),
+        ("edit.filters=[{name: trim, density: 2}]", "trim.density=2"),
+        ("vectors=0", "vectors=0"),
+    ],
+)
+def test_wrong_filters_are_told_before_anything_is_trained(text: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        make_run(with_sets({}, [text]))
