@@ -1,15 +1,20 @@
 """One step, one negation, save, reload, equal logits: for every family, with LoRA and with full weights."""
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 import toy
 
-from skunlearn.data.load import Data
-from skunlearn.lm.forward import head_logits, scored_hidden, scored_logits
+from skunlearn.data.load import Data, DataOptions
+from skunlearn.lm.forward import head_logits, layer_number, reading, scored_hidden, scored_logits
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import load
+from skunlearn.methods.base import Method
+from skunlearn.methods.circuit_breakers import CircuitBreakers
+from skunlearn.methods.grad_diff import GradDiff
+from skunlearn.methods.npo import NPO
 from skunlearn.methods.sku import SKU
 from skunlearn.train import TrainOptions, train
 
@@ -39,6 +44,49 @@ def test_step_negate_save_reload(family: str, mode: str, pairs: tuple[Path, Path
     lm.save(tmp_path / "model")
     again = load(tmp_path / "model")
     assert torch.equal(again.model(ids).logits, edited)
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize("method", [GradDiff(), NPO(), CircuitBreakers()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("family", toy.FAMILIES)
+def test_each_kind_of_method_trains_and_the_base_comes_back(
+    family: str, method: Method, mode: str, pairs: tuple[Path, Path]
+):
+    """On likelihoods, on ratios to the base, on hidden states."""
+    lm, records = toy.lm(family), []
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    options, trained = TrainOptions(steps=2, batch=2, lr=1e-2), Trained(mode=mode, rank=2, frozen=0)
+    data = Data(*pairs, DataOptions(lookalike=False))
+    tau = train(lm, method, data, options, trained, record=records.append)
+    assert all(torch.equal(lm.model.state_dict()[name], value) for name, value in before.items())
+    assert all(norm > 0 for norm in tau.norms().values())
+    if isinstance(method, NPO):
+        assert records[0]["forget"] == pytest.approx(2 / method.beta * math.log(2), rel=1e-4), "not the base's logits"
+    if method.layers:
+        assert records[0]["retain"] == pytest.approx(0, abs=1e-3), "not the base's hidden states"
+
+
+@pytest.mark.parametrize("family", toy.FAMILIES)
+def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(
+    family: str, pairs: tuple[Path, Path], monkeypatch
+):
+    from skunlearn.data.batches import collate
+    from skunlearn.lm import forward
+
+    lm, data = toy.lm(family), Data(*pairs)
+    batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
+    with torch.no_grad():
+        whole = lm.model(
+            input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, output_hidden_states=True
+        ).hidden_states
+    assert [layer_number(lm.model, share) for share in (0.01, 1 / 3, 0.6, 1)] == [0, 0, 1, 2]
+    for shared in (True, False):
+        monkeypatch.setattr(forward, "LEAST_SHARED", 8 if shared else 10**6)
+        assert bool(forward._shared(batch)) is shared
+        with torch.no_grad(), reading(lm.model, batch, (1 / 3, 2 / 3)) as read:
+            scored_logits(lm.model, batch)
+        for layer, share in enumerate((1 / 3, 2 / 3), start=1):
+            assert torch.allclose(read[share], whole[layer][batch.row_N, batch.time_N], atol=1e-4)
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)

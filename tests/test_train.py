@@ -11,6 +11,10 @@ import toy
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.errors import TrainingError
 from skunlearn.lm.lora import Trained
+from skunlearn.methods.dpo import DPO
+from skunlearn.methods.finetune import FineTune
+from skunlearn.methods.ga_mismatch import GAMismatch
+from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
 from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector
@@ -56,6 +60,14 @@ def test_a_killed_training_ends_with_the_same_tau(mode: str, pairs: tuple[Path, 
         )
 
 
+def test_a_killed_training_goes_on_with_the_weights_of_its_terms(pairs: tuple[Path, Path], tmp_path: Path):
+    data, method = Data(*pairs), PDU(tolerance=0.0)
+    whole = train(toy.lm(), method, data, STEPS, Trained(rank=2))
+    with pytest.raises(KilledError):
+        train(toy.lm(), method, data, STEPS, Trained(rank=2), state=tmp_path / "state", progress=KillAt(4))
+    assert equal(whole, train(toy.lm(), method, data, STEPS, Trained(rank=2), state=tmp_path / "state"))
+
+
 def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], tmp_path: Path):
     with pytest.raises(KilledError):
         train(
@@ -80,6 +92,24 @@ def test_the_step_limit_is_exact_and_unique_rows_are_counted(pairs: tuple[Path, 
     assert [row["step"] for row in seen] == [1, 2, 3]
     assert Rows(toy.lm(), data, SKU(rd_weight=1), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 6, "retain": 6}
     assert Rows(toy.lm(), data, SKU(pd_mode="off"), TrainOptions(steps=3, batch=2)).used(3)["retain"] == 0
+    assert Rows(toy.lm(), data, FineTune(), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 0, "retain": 6}
+
+
+def test_the_reference_holds_each_row_that_needs_it_once(pairs: tuple[Path, Path]):
+    rows = Rows(toy.lm(), Data(*pairs), DPO(), TrainOptions(steps=9, batch=3))
+    known = rows.referenced(9)
+    taken = [row for step in range(9) for role in rows.at(step, ("forget", "refusal")).values() for row in role]
+    assert len(known) == len(set(known)) < len(taken) and set(known) == set(taken)
+    assert Rows(toy.lm(), Data(*pairs), FineTune(), TrainOptions(steps=9, batch=3)).referenced(9) == []
+
+
+def test_unrelated_answers_are_those_of_retain_prompts(pairs: tuple[Path, Path]):
+    rows = Rows(toy.lm(), Data(*pairs), GAMismatch(mismatched=4), TrainOptions(steps=2, batch=3))
+    step = rows.at(1)
+    assert len(step["unrelated"]) == 12 and step["unrelated"] == rows.at(1)["unrelated"] != rows.at(0)["unrelated"]
+    retain = {row.answer_ids for row in rows.benign[: rows.first_lookalike]}
+    assert {row.answer_ids for row in step["unrelated"]} <= retain
+    assert {row.prompt_ids for row in step["unrelated"]} == {row.prompt_ids for row in step["forget"]}
 
 
 def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):

@@ -8,7 +8,8 @@ import torch
 
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.lm.lora import first_layer, linear_modules, trained_parameters
+from skunlearn.lm.forward import depth_of
+from skunlearn.lm.lora import linear_modules, trained_layers, trained_parameters
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.train import Rows, scored_tokens
@@ -64,7 +65,8 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
     """
     shown = lm.template.encode(data.train.forget[0], run.data.max_length)
     weights = sum(p.numel() for p in lm.model.parameters())
-    trainable = _trainable(lm.model, run)
+    depth = depth_of(lm.model, method.layers)
+    trainable = _trainable(lm.model, run, depth)
     stages = [_step_sizes(Rows(lm, data, s.method, s.options), s.options.steps) for s in run.stages(method)]
     sizes = [size for stage in stages for size in stage]
     tokens = [tokens for tokens, _ in sizes]
@@ -79,7 +81,13 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         },
         weights=weights,
         trainable=trainable,
-        memory_bytes=_memory(lm.model, run, trainable, max(tokens), max(scored for _, scored in sizes)),
+        memory_bytes=_memory(
+            lm.model,
+            trainable,
+            len(trained_layers(lm.model, run.lora, depth)),
+            max(tokens),
+            max(scored for _, scored in sizes),
+        ),
         train_seconds=sum(tokens) * weights * _passes(run) / flops / TRAIN_SHARE,
         evaluate_seconds=_answer_tokens(run) * 2 * weights / flops / DECODE_SHARE,
     )
@@ -91,10 +99,10 @@ def _step_sizes(rows: Rows, steps: int) -> list[tuple[int, int]]:
     return [(max(map(len, batch)) * len(batch), scored_tokens(batch)) for batch in batches]
 
 
-def _trainable(model: Any, run: Run) -> int:
+def _trainable(model: Any, run: Run, depth: int | None) -> int:
     if run.lora.mode == "full":
-        return sum(parameter.numel() for parameter in trained_parameters(model, run.lora).values())
-    shapes = [model.get_submodule(name).weight.shape for name in linear_modules(model, run.lora)]
+        return sum(parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values())
+    shapes = [model.get_submodule(name).weight.shape for name in linear_modules(model, run.lora, depth)]
     return sum(run.lora.rank * (shape[0] + shape[1]) for shape in shapes)
 
 
@@ -104,12 +112,11 @@ def _passes(run: Run) -> float:
     return 2 + 2 * trained + (2 * trained if run.lora.mode == "full" else 0)
 
 
-def _memory(model: Any, run: Run, trainable: int, tokens: int, scored: int) -> float:
+def _memory(model: Any, trainable: int, layers: int, tokens: int, scored: int) -> float:
     """Weights; what is trained, its gradient and two moments (in full training a copy too); what a step holds."""
     config = model.config
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     state = 16 * trainable
-    layers = config.num_hidden_layers - first_layer(model, run.lora)
     wide = config.hidden_size * 8 + 4 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     return weights + state + 4.0 * tokens * layers * wide + 4.0 * scored * config.vocab_size * 4
 

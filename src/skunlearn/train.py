@@ -12,7 +12,7 @@ from skunlearn.data.batches import Sampler, collate
 from skunlearn.data.load import Data, builtin_rows
 from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, TrainingError
-from skunlearn.lm.forward import scored_logits
+from skunlearn.lm.forward import depth_of, reading, scored_logits
 from skunlearn.lm.lora import Trained, Trainee, moves_head
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
@@ -21,7 +21,7 @@ from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
 
 Record = dict[str, float]
-BENIGN = ("retain", "lookalike")
+BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "unrelated", "refusal")
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,17 @@ class Rows:
         keys = [example.key for example in data.train.forget]
         self.sampler = Sampler(keys, options.batch, method.mismatched, options.seed)
 
-    def at(self, step: int) -> dict[str, list[Encoded]]:
-        """The rows of a step by role."""
+    def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
+        """The rows of a step by role: of all that the method has, or of these."""
         make: dict[str, Callable[[], list[Encoded]]] = {
             "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
             "mismatch": lambda: [
                 Encoded(self.forget[asked].prompt_ids, self.forget[given].answer_ids)
                 for asked, given in self.sampler.mismatch_rows(step)
+            ],
+            "unrelated": lambda: [
+                Encoded(self.forget[asked].prompt_ids, self.benign[given].answer_ids)
+                for asked, given in self.sampler.unrelated_rows(step, self.first_lookalike)
             ],
             "refusal": lambda: [
                 Encoded(self.forget[asked].prompt_ids, self.refusals[given])
@@ -81,7 +85,7 @@ class Rows:
             "retain": lambda: [self.benign[row] for row in self.benign_rows("retain", step)],
             "lookalike": lambda: [self.benign[row] for row in self.benign_rows("lookalike", step)],
         }
-        made = {role: make[role]() for role in self.method.roles}
+        made = {role: make[role]() for role in (self.method.roles if roles is None else roles)}
         return {role: rows for role, rows in made.items() if rows}
 
     def benign_rows(self, role: str, step: int) -> list[int]:
@@ -96,9 +100,18 @@ class Rows:
         roles = [role for role in self.method.roles if role in BENIGN]
         return {row for step in range(steps) for role in roles for row in self.benign_rows(role, step)}
 
+    def referenced(self, steps: int) -> list[Encoded]:
+        """The distinct rows whose base predictions any of the steps needs; ordinary ones in the order of their set,
+        since rows that share a pass decide each other's last bits."""
+        taken = [self.at(step, self.method.referenced) for step in range(steps)]
+        seen = dict.fromkeys(row for by_role in taken for rows in by_role.values() for row in rows)
+        order = {row: number for number, row in enumerate(self.benign)}
+        return sorted(seen, key=lambda row: order.get(row, len(order)))
+
     def used(self, steps: int) -> dict[str, int]:
         """How many different rows of each set the steps take."""
-        seen = {row for step in range(steps) for row in self.sampler.forget_rows(step)}
+        asks = any(role in HARMFUL for role in self.method.roles)
+        seen = {row for step in range(steps if asks else 0) for row in self.sampler.forget_rows(step)}
         return {"forget": len(seen), "retain": len(self.benign_used(steps))}
 
 
@@ -135,20 +148,23 @@ def train(
     options, progress = options or TrainOptions(), progress or Progress()
     rows = Rows(lm, data, method, options)
     trained = trained or Trained()
-    trainee = Trainee(lm.model, trained, options.seed)
+    depth = depth_of(lm.model, method.layers)
+    trainee = Trainee(lm.model, trained, options.seed, depth)
     reference = None
     if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
-        wanted = rows.benign_used(options.steps)
-        reference = Reference(lm.model, rows.benign, wanted, moves_head(lm.model, trained), progress)
+        known = rows.referenced(options.steps)
+        moves = moves_head(lm.model, trained, depth)
+        reference = Reference(lm.model, known, range(len(known)), moves, progress, method.layers)
     half = "bf16" if lm.model.device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
     accelerator = Accelerator(mixed_precision=half, cpu=lm.model.device.type == "cpu")
     optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
-    keeper = _State(state, trainee, optimizer, schedule)
+    weights = _Weights(method, options.steps)
+    keeper = _State(state, trainee, optimizer, schedule, weights)
     progress.start("stage 1", options.steps)
     for step in range(keeper.restore(), options.steps):
         with accelerator.autocast():
-            terms = method.loss(_forward(trainee.model, rows, step, reference))
+            terms = weights.applied(step, method.loss(_forward(trainee.model, rows, step, reference)))
         loss = torch.stack(list(terms.values())).sum()
         values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
         _check_finite(values, step)
@@ -170,15 +186,23 @@ def _forward(model: Any, rows: Rows, step: int, reference: Reference | None) -> 
     """All roles in one pass; the scored tokens come apart again by row."""
     by_role = rows.at(step)
     batch = collate([row for role_rows in by_role.values() for row in role_rows]).to(model.device)
-    logits_NV = scored_logits(model, batch)
+    with reading(model, batch, rows.method.layers) as read:
+        logits_NV = scored_logits(model, batch)
     scored: dict[str, Scored] = {}
     first_row = first_token = 0
     for role, role_rows in by_role.items():
         last_token = first_token + sum(len(row.answer_ids) for row in role_rows)
         tokens = slice(first_token, last_token)
         needed = reference if role in rows.method.referenced else None
-        base = needed.logits(rows.benign_rows(role, step)) if needed else None
-        scored[role] = Scored(logits_NV[tokens], batch.labels_N[tokens], batch.row_N[tokens] - first_row, base)
+        numbers = [needed.numbers[row] for row in role_rows] if needed else []
+        scored[role] = Scored(
+            logits_NV[tokens],
+            batch.labels_N[tokens],
+            batch.row_N[tokens] - first_row,
+            needed.logits(numbers) if needed else None,
+            {layer: hidden_ND[tokens] for layer, hidden_ND in read.items()},
+            needed.layer_outputs(numbers) if needed else {},
+        )
         first_row, first_token = first_row + len(role_rows), last_token
     return scored
 
@@ -190,12 +214,26 @@ def _check_finite(values: Record, step: int) -> None:
         )
 
 
+class _Weights:
+    """What `Method.weights` makes of the terms, step by step."""
+
+    def __init__(self, method: Method, steps: int) -> None:
+        self.method, self.steps = method, steps
+        self.last: Record = {}
+        self.terms: Record = {}
+
+    def applied(self, step: int, terms: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.last = self.method.weights((step + 1) / self.steps, self.last, self.terms)
+        self.terms = {name: term.item() for name, term in terms.items()}
+        return {name: self.last[name] * term if name in self.last else term for name, term in terms.items()}
+
+
 class _State:
     """What a killed run needs to go on, in one private file: never a checkpoint that something could load."""
 
-    def __init__(self, folder: Path | None, trainee: Trainee, optimizer: Any, schedule: Any) -> None:
+    def __init__(self, folder: Path | None, trainee: Trainee, optimizer: Any, schedule: Any, weights: _Weights) -> None:
         self.path = folder / "training.pt" if folder else None
-        self.trainee, self.optimizer, self.schedule = trainee, optimizer, schedule
+        self.trainee, self.optimizer, self.schedule, self.weights = trainee, optimizer, schedule, weights
 
     def save(self, step: int) -> None:
         if self.path is None:
@@ -207,6 +245,7 @@ class _State:
             "parameters": {name: p.detach() for name, p in self.trainee.parameters.items()},
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "weights": [self.weights.last, self.weights.terms],
         }
         with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             torch.save(value, file)
@@ -222,6 +261,7 @@ class _State:
                 parameter.copy_(value["parameters"][name])
         self.optimizer.load_state_dict(value["optimizer"])
         self.schedule.load_state_dict(value["schedule"])
+        self.weights.last, self.weights.terms = value["weights"]
         return int(value["step"])
 
 

@@ -127,6 +127,15 @@ def test_run_with_own_files_a_yaml_file_and_plan(pairs: tuple[Path, Path], tmp_p
     assert scores["over_refusal_rate"]["n"] == 2 and scores["harmful_rate_unseen"]["n"] == 4
 
 
+def test_run_takes_any_method_and_plans_for_the_layers_it_trains(tmp_path: Path):
+    """RMU reads the lowest of the toy's three layers: half of the two that are trained by default."""
+    at_once = ["--set", "edit.alpha=1", "--out", str(tmp_path / "rmu"), "--json"]
+    done = CliRunner().invoke(app, ["run", "--method", "rmu", *SMALL, *at_once])
+    assert done.exit_code == 0, done.output
+    assert "trained: 928 of" in done.stderr and not (tmp_path / "rmu/tau_refuse.safetensors").exists()
+    assert "trained: 1,856 of" in CliRunner().invoke(app, ["plan", *SMALL]).output
+
+
 def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):
     (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     model = str(finished[0] / "runs/demo/model")

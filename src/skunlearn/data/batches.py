@@ -80,6 +80,14 @@ class Sampler:
             pairs += [(row, other) for other in draw.sample(others, min(self.mismatched, len(others)))]
         return pairs
 
+    def unrelated_rows(self, step: int, answers: int) -> list[tuple[int, int]]:
+        """(row whose prompt is asked, retain answer that is given): K for each forget row."""
+        pairs = []
+        for row in self.forget_rows(step):
+            draw = random.Random(f"{self.seed}/unrelated/{step}/{row}")
+            pairs += [(row, given) for given in draw.sample(range(answers), min(self.mismatched, answers))]
+        return pairs
+
     def refusal_rows(self, step: int, refusals: int) -> list[tuple[int, int]]:
         """(row whose prompt is asked, refusal that is given): one for each forget row."""
         draw = random.Random(f"{self.seed}/refusal/{step}")

@@ -1,6 +1,6 @@
 """Logits at scored tokens only: a B x T x V tensor never exists."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from skunlearn.data.batches import Batch
+from skunlearn.errors import ConfigError, ModelError
 
 LEAST_SHARED = 8  # tokens; below that a second call costs more than it saves
 
@@ -42,6 +43,65 @@ def head_logits(model: Any, hidden_ND: torch.Tensor) -> torch.Tensor:
     index = torch.zeros(0, dtype=torch.long)
     batch = Batch(one, torch.ones_like(one), index, index, index)
     return _with_head_input(model, batch, lambda _: hidden_ND)
+
+
+def layer_number(model: Any, share: float) -> int:
+    """The decoder layer, from 0, behind which this share of the depth has been passed.
+
+    Raises:
+        ConfigError: when the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise ConfigError(f"layer {share}: give a share of the depth, above 0 and at most 1")
+    return max(round(share * len(_decoder_layers(model))), 1) - 1
+
+
+def depth_of(model: Any, shares: Iterable[float]) -> int | None:
+    """How many layers, from the bottom, a loss on the outputs of these layers depends on; None when there are none."""
+    return max((layer_number(model, share) + 1 for share in shares), default=None)
+
+
+@contextmanager
+def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[float, torch.Tensor]]:
+    """A block around one pass over `batch`; after it the value holds what these layers put out for the scored tokens.
+
+    Args:
+        model: the model, LoRA on it or not.
+        batch: the rows.
+        shares: which layers, as shares of the depth.
+
+    Yields:
+        share -> (N, D), filled when the block ends.
+    """
+    seen: dict[float, torch.Tensor] = {}
+
+    def keep(share: float, output: Any) -> None:
+        seen[share] = output[0] if isinstance(output, tuple) else output  # the shared beginning passes first, and goes
+
+    handles = [
+        _decoder_layers(model)[layer_number(model, share)].register_forward_hook(
+            lambda _module, _args, output, share=share: keep(share, output)
+        )
+        for share in shares
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+    time_N = batch.time_N - batch.input_ids_BT.shape[1]  # from the end, where both kinds of pass agree
+    for share, hidden_BTD in seen.items():
+        seen[share] = hidden_BTD[batch.row_N, time_N]
+
+
+def _decoder_layers(model: Any) -> torch.nn.ModuleList:
+    depth = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
+            return module
+    raise ModelError(
+        f"{type(model).__name__}: no list of {depth} decoder layers was found: take a method that reads none"
+    )
 
 
 def _with_head_input(model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:

@@ -22,7 +22,7 @@ class Trained:
         rank: rank of the LoRA factors (1 or more).
         alpha: LoRA's scale is alpha / rank; twice the rank when not given.
         modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
-        layers: share of the layers that stays frozen, from the bottom (0..1).
+        frozen: share of the layers that stays frozen, from the bottom (0..1); of those that the losses depend on.
     """
 
     mode: Literal["lora", "full"] = "lora"
@@ -44,8 +44,13 @@ def layer_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def linear_modules(model: Any, options: Trained) -> list[str]:
+def linear_modules(model: Any, options: Trained, depth: int | None = None) -> list[str]:
     """Full names of the linear modules inside the trained layers.
+
+    Args:
+        model: the base.
+        options: which weights move.
+        depth: the losses see the lowest `depth` layers only, so that nothing above has a gradient; None for all.
 
     Raises:
         ConfigError: when a name in `options.modules` is none of the model's.
@@ -58,37 +63,38 @@ def linear_modules(model: Any, options: Trained) -> list[str]:
     last_names = {name.rpartition(".")[2] for name in inside}
     if wrong := [name for name in options.modules if name not in last_names]:
         raise ConfigError(f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], last_names)}")
-    first = first_layer(model, options)
+    moving = trained_layers(model, options, depth)
     names = [
         name
         for name in inside
-        if (layer_of(name) or 0) >= first and (not options.modules or name.rpartition(".")[2] in options.modules)
+        if layer_of(name) in moving and (not options.modules or name.rpartition(".")[2] in options.modules)
     ]
     if not names:
         raise ModelError("no linear module was found to put LoRA on: train in full with --set lora.mode=full")
     return names
 
 
-def first_layer(model: Any, options: Trained) -> int:
-    """The lowest trained layer."""
+def trained_layers(model: Any, options: Trained, depth: int | None = None) -> range:
+    """The layers that move: of the lowest `depth` (all, for None) those that `frozen` leaves."""
     layers = {layer_of(name) for name, _ in model.named_parameters()} - {None}
-    return int(len(layers) * options.frozen)
+    depth = len(layers) if depth is None else depth
+    return range(int(depth * options.frozen), depth)
 
 
-def moves_head(model: Any, options: Trained) -> bool:
+def moves_head(model: Any, options: Trained, depth: int | None = None) -> bool:
     """Whether training changes the language head."""
     head = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
-    return options.mode == "full" and any(id(p) in head for p in trained_parameters(model, options).values())
+    return options.mode == "full" and any(id(p) in head for p in trained_parameters(model, options, depth).values())
 
 
-def trained_parameters(model: Any, options: Trained) -> dict[str, torch.nn.Parameter]:
-    """In full mode: the parameters that move. With frozen layers the embeddings and the head stay as they are."""
-    first = first_layer(model, options)
+def trained_parameters(model: Any, options: Trained, depth: int | None = None) -> dict[str, torch.nn.Parameter]:
+    """In full mode: the parameters that move. With layers that stay, the embeddings and the head stay too."""
+    moving = trained_layers(model, options, depth)
 
     def moves(name: str) -> bool:
         layer = layer_of(name)
         chosen = not options.modules or any(part in options.modules for part in name.split("."))
-        return chosen and (options.frozen == 0 if layer is None else layer >= first)
+        return chosen and (options.frozen == 0 and depth is None if layer is None else layer in moving)
 
     return {name: p for name, p in model.named_parameters() if p.is_floating_point() and moves(name)}
 
@@ -100,22 +106,23 @@ class Trainee:
         model: the base; nothing of it is changed for LoRA.
         options: which weights move.
         seed: of LoRA's random factors.
+        depth: how many layers, from the bottom, the losses see; None for all.
     """
 
-    def __init__(self, model: Any, options: Trained, seed: int) -> None:
+    def __init__(self, model: Any, options: Trained, seed: int, depth: int | None = None) -> None:
         self.base, self.options = model, options
         model.requires_grad_(False)
         self.dtype = model.dtype
         self.before: dict[str, torch.Tensor] = {}
         if options.mode == "full":
             model.float()  # steps of a small rate vanish in half precision
-            chosen = trained_parameters(model, options)
+            chosen = trained_parameters(model, options, depth)
             self.before = {name: p.detach().to("cpu", copy=True) for name, p in chosen.items()}
             for parameter in chosen.values():
                 parameter.requires_grad_(True)
             self.model = model
         else:
-            self.model = _with_lora(model, options, seed)
+            self.model = _with_lora(model, linear_modules(model, options, depth), options, seed)
         self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def task_vector(self, safety: float) -> TaskVector:
@@ -143,10 +150,9 @@ class Trainee:
         return TaskVector(deltas, safety)
 
 
-def _with_lora(model: Any, options: Trained, seed: int) -> Any:
+def _with_lora(model: Any, names: list[str], options: Trained, seed: int) -> Any:
     from peft import LoraConfig, get_peft_model
 
-    names = linear_modules(model, options)
     conv = isinstance(model.get_submodule(names[0]), Conv1D)
     torch.manual_seed(seed)
     config = LoraConfig(

@@ -1,4 +1,4 @@
-"""The base model's predictions on retain rows, without a second model and without a second pass in each step."""
+"""The base model's predictions of any rows, without a second model and without a second pass in each step."""
 
 import copy
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ import torch
 
 from skunlearn.data.batches import collate
 from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import head_logits, scored_hidden
+from skunlearn.lm.forward import head_logits, reading, scored_hidden
 from skunlearn.progress import Progress
 
 ROWS_AT_ONCE = 16
@@ -20,28 +20,50 @@ class Reference:
     D numbers a token are kept instead of V, and the base's language head turns them into logits when they are asked
     for. The head is the model's own; it is copied when it is going to change.
 
+    Attributes:
+        numbers: row -> number, of those that can be asked for.
+
     Args:
         model: the base, before anything was trained.
         rows: all rows, by number.
         wanted: the numbers that will be asked for.
         copy_head: the language head is going to change.
         progress: is told of the batches.
+        layers: decoder layers whose output is kept too, as shares of the depth.
     """
 
     def __init__(
-        self, model: Any, rows: Sequence[Encoded], wanted: Iterable[int], copy_head: bool, progress: Progress
+        self,
+        model: Any,
+        rows: Sequence[Encoded],
+        wanted: Iterable[int],
+        copy_head: bool,
+        progress: Progress,
+        layers: Sequence[float] = (),
     ) -> None:
         self.model = model
         self.head = copy.deepcopy(model.get_output_embeddings()) if copy_head else None
         self.hidden: dict[int, torch.Tensor] = {}
+        self.layers: dict[float, dict[int, torch.Tensor]] = {share: {} for share in layers}
         order = sorted(set(wanted), key=lambda number: len(rows[number]))
         chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
         for chunk in progress.over("reference", chunks):
             batch = collate([rows[number] for number in chunk]).to(model.device)
-            with torch.no_grad():
+            with torch.no_grad(), reading(model, batch, layers) as read:
                 hidden_ND = scored_hidden(model, batch)
             for place, number in enumerate(chunk):
-                self.hidden[number] = hidden_ND[batch.row_N == place].cpu()
+                mine_N = batch.row_N == place
+                self.hidden[number] = hidden_ND[mine_N].cpu()
+                for share, by_number in self.layers.items():
+                    by_number[number] = read[share][mine_N].cpu()
+        self.numbers = {rows[number]: number for number in order}
+
+    def layer_outputs(self, numbers: Sequence[int]) -> dict[float, torch.Tensor]:
+        """What the base's layers put out for the scored tokens of these rows, in order, (N, D) each."""
+        return {
+            share: torch.cat([by_number[number] for number in numbers]).to(self.model.device)
+            for share, by_number in self.layers.items()
+        }
 
     @torch.no_grad()
     def logits(self, numbers: Sequence[int]) -> torch.Tensor:

@@ -1,6 +1,25 @@
 """Unlearning methods, one file each, and the table of their names."""
 
 METHODS = {
+    "ceu": "skunlearn.methods.ceu:CEU",
+    "circuit_breakers": "skunlearn.methods.circuit_breakers:CircuitBreakers",
+    "dpo": "skunlearn.methods.dpo:DPO",
+    "ft": "skunlearn.methods.finetune:FineTune",
+    "ga": "skunlearn.methods.gradient_ascent:GradientAscent",
+    "ga_mismatch": "skunlearn.methods.ga_mismatch:GAMismatch",
+    "grad_diff": "skunlearn.methods.grad_diff:GradDiff",
+    "idk_dpo": "skunlearn.methods.dpo:IdkDPO",
+    "idk_nll": "skunlearn.methods.idk_nll:IdkNLL",
+    "kl_min": "skunlearn.methods.kl_minimisation:KLMinimisation",
+    "negation": "skunlearn.methods.negation:Negation",
+    "npo": "skunlearn.methods.npo:NPO",
+    "pdu": "skunlearn.methods.pdu:PDU",
     "refusal": "skunlearn.methods.refusal:Refusal",
+    "rmu": "skunlearn.methods.rmu:RMU",
+    "safe_unlearning": "skunlearn.methods.safe_unlearning:SafeUnlearning",
+    "satimp": "skunlearn.methods.satimp:SatImp",
+    "simnpo": "skunlearn.methods.simnpo:SimNPO",
     "sku": "skunlearn.methods.sku:SKU",
+    "undial": "skunlearn.methods.undial:UNDIAL",
+    "wga": "skunlearn.methods.wga:WGA",
 }

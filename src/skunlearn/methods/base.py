@@ -1,10 +1,14 @@
 """What a method is: which losses on which rows, and the sign of the edit."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 import torch
+
+from skunlearn.errors import ConfigError
+from skunlearn.losses import answer_nll, kl
 
 
 @dataclass(frozen=True)
@@ -16,12 +20,22 @@ class Scored:
         labels_N: the tokens themselves.
         row_N: the row each token came from, 0, 1, ... within the role.
         base_logits_NV: the base's predictions of the same tokens; only for roles in `Method.referenced`.
+        hidden: what each of `Method.layers` puts out where the tokens are predicted, (N, D).
+        base_hidden: the same of the base; only for roles in `Method.referenced`.
     """
 
     logits_NV: torch.Tensor
     labels_N: torch.Tensor
     row_N: torch.Tensor
     base_logits_NV: torch.Tensor | None = None
+    hidden: Mapping[float, torch.Tensor] = field(default_factory=dict)
+    base_hidden: Mapping[float, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def base(self) -> torch.Tensor:
+        """`base_logits_NV`, for roles that have them."""
+        assert self.base_logits_NV is not None, "the role is not in Method.referenced"
+        return self.base_logits_NV
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,8 @@ class Method(ABC):
     @property
     @abstractmethod
     def roles(self) -> tuple[str, ...]:
-        """Which rows a step takes: any of "forget", "mismatch", "refusal", "retain", "lookalike"."""
+        """Which rows a step takes: any of "forget", "mismatch" (forget prompts with answers of other ones), "unrelated"
+        (with answers of retain prompts), "refusal" (with refusals), "retain", "lookalike"."""
 
     @property
     def referenced(self) -> tuple[str, ...]:
@@ -46,7 +61,7 @@ class Method(ABC):
 
     @property
     def mismatched(self) -> int:
-        """K: mismatched answers for each forget row, when "mismatch" is among the roles."""
+        """K: answers of other prompts for each forget row, when "mismatch" or "unrelated" is among the roles."""
         return 0
 
     @property
@@ -59,6 +74,59 @@ class Method(ABC):
         """How many answer tokens of ordinary rows are read; None for all of them."""
         return None
 
+    @property
+    def layers(self) -> tuple[float, ...]:
+        """Decoder layers whose output `loss` reads, as shares of the depth (above 0, 1 is the last). A method that
+        names some is taken to depend on nothing above the highest: only the layers up to there are trained."""
+        return ()
+
+    def weights(self, done: float, last: Mapping[str, float], terms: Mapping[str, float]) -> dict[str, float]:
+        """What terms of `loss` are multiplied by in the coming step; those not named count once.
+
+        Args:
+            done: share of the training that is over after the coming step (above 0, at most 1).
+            last: the weights of the step before; empty before the first.
+            terms: what `loss` gave in the step before, without these weights; empty before the first.
+        """
+        return {}
+
     @abstractmethod
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """The weighted terms, whose sum is minimised, by the names that logs and plots show."""
+
+
+def check_options(method: Method, above_0: tuple[str, ...] = ()) -> None:
+    """Every number among the options is finite and 0 or more, and above 0 where the formula divides by it.
+
+    Raises:
+        ConfigError: for the first that is not.
+    """
+    for option in fields(method):
+        value = getattr(method, option.name)
+        if isinstance(value, int | float) and not 0 <= value < float("inf"):
+            raise ConfigError(f"method.{option.name}={value}: give 0 or more")
+        if option.name in above_0 and not value:
+            raise ConfigError(f"method.{option.name}={value}: give a number above 0")
+
+
+def used(**weights: float) -> tuple[str, ...]:
+    """The roles whose weight is above 0."""
+    return tuple(role for role, weight in weights.items() if weight > 0)
+
+
+def nll_terms(scored: Mapping[str, Scored], **weights: float) -> dict[str, torch.Tensor]:
+    """`weight * NLL` of each role that has rows, mean over its tokens, nats; a weight below 0 makes it unlikely."""
+    return {
+        role: weight * answer_nll(scored[role].logits_NV, scored[role].labels_N)
+        for role, weight in weights.items()
+        if role in scored
+    }
+
+
+def kl_terms(scored: Mapping[str, Scored], **weights: float) -> dict[str, torch.Tensor]:
+    """`weight * KL(base || trained)` of each role that has rows, mean over its tokens, nats."""
+    return {
+        role: weight * kl(scored[role].base, scored[role].logits_NV)
+        for role, weight in weights.items()
+        if role in scored
+    }

@@ -23,7 +23,7 @@ def loss_figure(losses: list[Tree]) -> str:
             mode="lines",
             line={"color": COLOURS.get(name), "width": 3 if name == "loss" else 1.6},
         )
-    return _html(figure, "step", "nats per token, weighted")
+    return _html(figure, "step", "terms of the loss, weighted")
 
 
 def strength_figure(curve: list[Tree], chosen: float) -> str:

@@ -1,0 +1,55 @@
+"""NPO: negative preference optimisation (Zhang et al., arXiv:2404.05868).
+
+    L_forget = -2/beta  mean over rows of  log sigmoid(-beta log(p_theta(y|x) / p_theta_o(y|x)))
+    L = L_forget + w NLL(y | x) on retain answers
+    theta_u = theta_o + s (theta_trained - theta_o)
+
+log p(y|x) is the sum over a row's tokens. A step makes forget answers less likely than they are for the base; a row
+that has become unlikely counts less and less, so that the loss, unlike gradient ascent's, is bounded below by 0. With
+its retain term it is the paper's NPO + RT.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from skunlearn.losses import preference, row_sums, token_log_ratio
+from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+
+
+@dataclass(frozen=True)
+class NPO(Method):
+    """Options of NPO; the defaults are the authors'.
+
+    Attributes:
+        beta: how soon an unlikely row stops counting, above 0; near 0 it is gradient ascent.
+        retain_weight: w, 0 or more; 0 is NPO alone.
+    """
+
+    edit_scale: ClassVar[float] = 1.0
+
+    beta: float = 0.1
+    retain_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_options(self, above_0=("beta",))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return used(forget=1.0, retain=self.retain_weight)
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        return ("forget",)
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`forget`, nats per row, and `retain`, nats per token."""
+        forget = npo(scored["forget"], self.beta)
+        return {"forget": forget} | nll_terms(scored, retain=self.retain_weight)
+
+
+def npo(forget: Scored, beta: float) -> torch.Tensor:
+    """L_forget: mean over rows, 0 or more, 2 log(2) / beta at theta_o."""
+    ratio_N = token_log_ratio(forget.logits_NV, forget.base, forget.labels_N)
+    return preference(-row_sums(ratio_N, forget.row_N), beta)

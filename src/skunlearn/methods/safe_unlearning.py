@@ -1,0 +1,56 @@
+"""Safe Unlearning (Zhang et al., arXiv:2407.02855).
+
+    L_unlearn = -mean over rows of  log sigmoid(-beta 1/|y| log(p_theta(y|x) / p_theta_o(y|x)))   on forget answers
+    L_safe    =  NLL(r | x)                              on refusals to forget prompts
+    L_normal  =  NLL(y | x)                              on retain answers
+    L = w1 L_unlearn + w2 L_safe + L_normal
+    theta_u = theta_o + s (theta_trained - theta_o)
+
+A step makes forget answers less likely than they are for the base, per token, and refusals and retain answers likelier.
+NPO's form with two differences: the log-ratio is a mean over a row's tokens, and there is no factor 2/beta. The authors
+write a safe answer to each forget prompt; ours are the built-in refusals, one drawn per forget row and step.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from skunlearn.losses import preference, row_means, token_log_ratio
+from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+
+
+@dataclass(frozen=True)
+class SafeUnlearning(Method):
+    """Options of Safe Unlearning; the defaults are the authors'.
+
+    Attributes:
+        unlearn_weight: w1, above 0.
+        safe_weight: w2, 0 or more.
+        beta: how soon an unlikely row stops counting, above 0.
+    """
+
+    edit_scale: ClassVar[float] = 1.0
+
+    unlearn_weight: float = 0.3
+    safe_weight: float = 0.5
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_options(self, above_0=("unlearn_weight", "beta"))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return used(forget=1.0, refusal=self.safe_weight, retain=1.0)
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        return ("forget",)
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`forget`, nats per row, `refusal` and `retain`, nats per token, each with its weight."""
+        forget = scored["forget"]
+        ratio_B = row_means(token_log_ratio(forget.logits_NV, forget.base, forget.labels_N), forget.row_N)
+        unlearn = self.beta / 2 * preference(-ratio_B, self.beta)  # without NPO's 2 / beta
+        terms = {"forget": self.unlearn_weight * unlearn}
+        return terms | nll_terms(scored, refusal=self.safe_weight, retain=1.0)

@@ -1,0 +1,52 @@
+"""UNDIAL: self-distillation with adjusted logits (Dong et al., arXiv:2402.10052).
+
+    q = softmax(z_theta_o - beta onehot(y_n))            the base's predictions, the answer's token made less likely
+    L_forget = cross-entropy(q, p_theta)                 on forget answers, mean over tokens
+    L = L_forget + w NLL(y | x) on retain answers
+    theta_u = theta_o + s (theta_trained - theta_o)
+
+A step pulls the predictions to fixed targets in which forget answers are unlikely: bounded, and the other tokens keep
+their order. The authors use no retain term (w = 0). The code that peers share averages over prompt and padding, and
+lowers a wrong token there (the label -100 counts from the end of the vocabulary); we score answer tokens only.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from skunlearn.losses import lowered, soft_cross_entropy
+from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+
+
+@dataclass(frozen=True)
+class UNDIAL(Method):
+    """Options of UNDIAL; the defaults are the authors'.
+
+    Attributes:
+        beta: by how much the answer's logit is lowered, above 0.
+        retain_weight: w, 0 or more.
+    """
+
+    edit_scale: ClassVar[float] = 1.0
+
+    beta: float = 10.0
+    retain_weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_options(self, above_0=("beta",))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return used(forget=1.0, retain=self.retain_weight)
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        return ("forget",)
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`forget` and `retain`; nats per scored token of its rows."""
+        forget = scored["forget"]
+        targets_NV = lowered(forget.base, forget.labels_N, self.beta)
+        terms = {"forget": soft_cross_entropy(targets_NV, forget.logits_NV)}
+        return terms | nll_terms(scored, retain=self.retain_weight)

@@ -1,0 +1,43 @@
+"""WGA: weighted gradient ascent (Wang et al., arXiv:2502.19301).
+
+    L_forget = mean over tokens of  p(y_n)^alpha log p(y_n),  the weight held fixed
+    L = L_forget + w NLL(y | x) on retain answers
+    theta_u = theta_o + s (theta_trained - theta_o)
+
+A step makes forget answers less likely; a token that is unlikely already counts little, which bounds the ascent.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from skunlearn.losses import reweighted_ascent
+from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+
+
+@dataclass(frozen=True)
+class WGA(Method):
+    """Options of WGA; the defaults are the authors'.
+
+    Attributes:
+        alpha: power of the weight, 0 or more; 0 is gradient ascent.
+        retain_weight: w, 0 or more.
+    """
+
+    edit_scale: ClassVar[float] = 1.0
+
+    alpha: float = 1.0
+    retain_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return used(forget=1.0, retain=self.retain_weight)
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`forget`, 0 or less, and `retain`; nats per scored token of its rows."""
+        forget = reweighted_ascent(scored["forget"].logits_NV, scored["forget"].labels_N, self.alpha)
+        return {"forget": forget} | nll_terms(scored, retain=self.retain_weight)
