@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
-from skunlearn.completions import Completions, Writer, make_judge
+from skunlearn.completions import Completions, Writer
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
+from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict
 from skunlearn.metrics.rates import corrected, four_rates
 from skunlearn.opened import Opened, opened
