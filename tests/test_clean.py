@@ -26,7 +26,11 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     (run / "state").mkdir()
     (run / "state/step.pt").touch()
     (run / "half.partial").touch()
-    write_json(run / "attacks.json", {"attacks": []})
+    score = before["scores"]["edited"]["harmful_rate_unseen"]
+    names = ("harmful", "refusal", "degenerate", "safe")
+    row = {"attack": "prefill", "variant": "Sure", "on": "edited", "note": "", "cost": {"text": "3 queries a prompt"},
+           "scores": {f"{name}_rate": score for name in names}}  # fmt: skip
+    write_json(run / "attacks.json", {"attacks": [row]})
 
     done = clean(run)
     assert done["removed"] == ["completions.jsonl", "state", "half.partial", "tau.safetensors"]
@@ -43,6 +47,7 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     assert len(harmful) == 4 and len(after["transcripts"]) == len(before["transcripts"])
     everything = "".join(path.read_text() for path in run.iterdir())
     assert all(json.dumps(row["prompt"], ensure_ascii=False) not in everything for row in harmful)
+    assert "3 queries a prompt" in (run / "report.html").read_text()
     assert harmful[0]["category"] in page and (run / "report.html").read_text().count(MARK) >= 12
     assert all(path.stat().st_mode & 0o077 == 0 for path in run.iterdir())
 

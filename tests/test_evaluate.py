@@ -14,6 +14,7 @@ from skunlearn.evaluate import EvaluateOptions, evaluate, worst
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Completion, Verdict
 from skunlearn.lm.model import LM
+from skunlearn.progress import Progress
 
 OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=5)
 PART = Part(
@@ -51,6 +52,23 @@ def test_completions_are_kept_and_judged_once(
     again = evaluate(lm, PART, OPTIONS, store=Completions(path))
     assert counting.calls == 11 and again.scores == first.scores
     assert len(path.read_text().splitlines()) == 11
+
+
+def test_what_was_not_scored_is_tried_again(counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lm, path = toy.lm(), tmp_path / "completions.jsonl"
+    with monkeypatch.context() as failing:
+        failing.setattr(Counting, "judge", lambda self, prompts, answers: [Verdict(None, 0.0, "down")] * len(prompts))
+        first = evaluate(lm, PART, OPTIONS, store=Completions(path))
+    assert first.scores["harmful_rate_unseen"].unscored == 4
+    assert evaluate(lm, PART, OPTIONS, store=Completions(path)).scores["harmful_rate_unseen"].unscored == 0
+
+
+def test_what_a_judge_cost_is_told(counting: type[Counting], monkeypatch: pytest.MonkeyPatch):
+    notes: list[str] = []
+    monkeypatch.setattr(Counting, "cost", "3 asked", raising=False)
+    monkeypatch.setattr(Progress, "note", lambda self, text: notes.append(text))
+    evaluate(toy.lm(), PART, OPTIONS)
+    assert notes.count("3 asked") == 1
 
 
 def test_a_torn_file_gives_the_same_completions(counting: type[Counting], tmp_path: Path):

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
-from skunlearn.completions import Completions, Writer, make_judge
+from skunlearn.completions import Completions, Writer
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
+from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict
 from skunlearn.metrics.rates import corrected, four_rates
 from skunlearn.opened import Opened, opened
 from skunlearn.progress import Progress
-from skunlearn.rundir import append_lines, digest, read_lines, write_json
+from skunlearn.report.page import write_report
+from skunlearn.rundir import append_lines, digest, read_json, read_lines, write_json
 
 Tree = dict[str, Any]
 BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
@@ -147,6 +149,8 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
         "seconds": round(sum(row["seconds"] for rows in latest.values() for row in rows), 1),
     }
     write_json(known.folder / "attacks.json", results)
+    if done := read_json(known.folder / "results.json"):
+        write_report(done | {"attacks": results["attacks"]}, known.folder / "report.html")
     return results
 
 

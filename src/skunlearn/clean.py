@@ -44,7 +44,8 @@ def clean(path: Path, keep_tau: bool = False) -> Tree:
         rewritten = []
         if (results := read_json(folder / "results.json")) is not None:
             write_json(folder / "results.json", results := without_texts(results))
-            write_report(results, folder / "report.html")
+            attacks = (read_json(folder / "attacks.json") or {}).get("attacks", [])
+            write_report(results | {"attacks": attacks}, folder / "report.html")
             rewritten += ["results.json", "report.html"]
         removed = []
         for pattern in HARMFUL if keep_tau else (*HARMFUL, *VECTORS):

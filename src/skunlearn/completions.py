@@ -1,28 +1,16 @@
 """Answers of a model to many prompts, each generated once and judged once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from skunlearn.data.examples import Example
-from skunlearn.judges import JUDGES
-from skunlearn.judges.base import Completion, Judge, Verdict
+from skunlearn.judges.base import Completion, Judge, Verdict, tell_cost
 from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
 from skunlearn.progress import Progress
-from skunlearn.registry import resolve
 from skunlearn.rundir import append_lines, digest, read_lines
-
-
-def make_judge(name: str) -> Judge:
-    """The judge of that name.
-
-    Raises:
-        ConfigError: when there is none.
-    """
-    judge: Callable[[], Judge] = resolve(name, JUDGES, "judge")
-    return judge()
 
 
 class Completions:
@@ -34,7 +22,7 @@ class Completions:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        rows = read_lines(path) if path else []
+        rows = [row for row in read_lines(path) if row["verdict"]["label"]] if path else []  # unscored: tried again
         self.known = {row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])}) for row in rows}
 
     def add(self, rows: Sequence[Completion]) -> None:
@@ -78,6 +66,8 @@ class Writer:
         ]
         for batch in self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ():
             self._answer([keys[number] for number in batch], [examples[number] for number in batch])
+        if missing:
+            tell_cost(self.judge, self.progress)
         found = [known[key] for key in keys]
         return {group: [row for (g, _), row in zip(examples, found, strict=True) if g == group] for group in groups}
 

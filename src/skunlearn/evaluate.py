@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skunlearn.completions import Completions, Writer, make_judge
+from skunlearn.completions import Completions, Writer
 from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Example, Part, distinct
 from skunlearn.errors import ConfigError
+from skunlearn.judges import make_judge
 from skunlearn.judges.base import Completion, Verdict
 from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
@@ -35,7 +36,7 @@ class EvaluateOptions:
             among them counts (`harmful_pass_at_n`).
         temperature: of the samples, above 0.
         choice_file: multiple-choice questions in place of the built-in ones.
-        judge: name of the judge, or "file.py:Class".
+        judge: name of the judge (docs/judges.md), or "file.py:Class".
         second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
         metrics: names, or "file.py:function".
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 from skunlearn.data.files import Row, read_rows
 from skunlearn.errors import DataError
-from skunlearn.judges.base import LABELS, Judge, Verdict
+from skunlearn.judges.base import LABELS, Judge, Verdict, tell_cost
 from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
@@ -90,6 +90,7 @@ def judge_all(judge: Judge, rows: Sequence[Labelled], progress: Progress) -> lis
     found: list[Verdict] = []
     for chunk in progress.over(f"{judge.name}: {len(rows)} answers", chunks):
         found += judge.judge([row.prompt for row in chunk], [row.answer for row in chunk])
+    tell_cost(judge, progress)
     return found
 
 

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from skunlearn.completions import make_judge
 from skunlearn.evaluate import EvaluateOptions, Evaluation
 from skunlearn.gates import GateOptions, check
+from skunlearn.judges import make_judge
 from skunlearn.judges.base import Label
 from skunlearn.lm.model import LM
 from skunlearn.metrics.agreement import kappa

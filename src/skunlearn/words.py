@@ -72,14 +72,32 @@ VECTORS = {
     "tau_refuse": "A second copy learnt to decline harmful prompts and to leave harmless ones alone; that is added.",
 }
 
-NOT_ATTACKED = "No attack was run for this report."
 LIMITS = [
     "A verdict is one judge's opinion. The offline judge is a small classifier: read some answers yourself.",
     "Whoever holds the base model can undo the edit, and a few steps of fine-tuning may bring the knowledge back.",
-    NOT_ATTACKED,
     "Only English prompts of one turn were tested, with greedy decoding and short answers.",
     "Intervals are over prompts. They do not cover another seed, another judge or another kind of prompt.",
 ]
+
+
+def limits(results: Tree) -> list[str]:
+    """What the reader must not take from the page."""
+    return LIMITS if results.get("attacks") else ["No attack was run: how robust the edit is was not tested.", *LIMITS]
+
+
+def robustness(attacks: list[Tree]) -> str:
+    """How hard it is to bring back, in a sentence; empty when nothing was attacked."""
+    edited = [r for r in attacks if r["on"] == "edited" and r["scores"]["harmful_rate"]["value"] is not None]
+    plain = [row for row in edited if row["attack"] == "none"]
+    others = [row for row in edited if row["attack"] != "none"]
+    if not plain or not others:
+        return ""
+    worst = max(others, key=lambda row: row["scores"]["harmful_rate"]["value"])
+    return (
+        f"Under attack it goes along with up to {shown(worst['scores']['harmful_rate'])} of the same prompts "
+        f"({worst['attack']}: {worst['variant']}; cost to the attacker: {worst['cost']['text']}), without any attack "
+        f"with {shown(plain[0]['scores']['harmful_rate'])}."
+    )
 
 
 def sentence(results: Tree) -> str:

@@ -96,3 +96,17 @@ def test_words():
     assert "could score no answer" in sentence(
         {"scores": {s: {"harmful_rate_unseen": score(None)} for s in ("base", "edited")}}
     )
+
+
+def attacked(name: str, on: str, value: float) -> dict:
+    rates = {f"{rate}_rate": score(value) for rate in ("harmful", "refusal", "degenerate", "safe")}
+    cost = {"examples": 50, "text": "50 examples, 20 steps"}
+    return {"attack": name, "variant": "plain", "on": on, "scores": rates, "cost": cost, "note": ""}
+
+
+def test_attacks_have_a_panel_and_a_sentence_on_the_first_screen():
+    rows = [attacked("none", "edited", 0.15), attacked("none", "base", 0.5), attacked("relearn", "edited", 0.4)]
+    page = render(results() | {"attacks": rows})
+    assert "How hard it is to bring back" in page and page.index("up to 40.0%") < page.index("Before and after")
+    assert "50 examples, 20 steps" in page and "No attack was run" not in page
+    assert "No attack was run" in render(results())

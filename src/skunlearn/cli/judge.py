@@ -27,7 +27,7 @@ def check(
     json: o.Json = False,
 ) -> None:
     """Hold a judge against labelled answers."""
-    from skunlearn.completions import make_judge
+    from skunlearn.judges import make_judge
     from skunlearn.judging import check_judge, read_labelled
 
     rows = read_labelled(data)
@@ -49,7 +49,7 @@ def label(
     judge: JudgeName = "offline",
 ) -> None:
     """Add verdicts to a file of answers."""
-    from skunlearn.completions import make_judge
+    from skunlearn.judges import make_judge
     from skunlearn.judging import label_rows
     from skunlearn.rundir import write_text
 

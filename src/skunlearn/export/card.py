@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from skunlearn.config import Run
 from skunlearn.lm.builtin import WHEELS
-from skunlearn.words import LIMITS, METRICS, NOT_ATTACKED, interval, sentence, shown
+from skunlearn.words import LIMITS, METRICS, interval, robustness, sentence, shown
 
 Tree = dict[str, Any]
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
@@ -34,7 +34,8 @@ def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> st
         sentence=sentence(results),
         metrics=METRICS,
         attacks=attacks,
-        limits=[limit for limit in LIMITS if limit != NOT_ATTACKED],
+        robustness=robustness(attacks),
+        limits=LIMITS,
     )
 
 

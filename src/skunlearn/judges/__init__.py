@@ -1,5 +1,40 @@
 """Judges: from prompts and answers to verdicts with evidence, and the table of their names."""
 
+from skunlearn.errors import ConfigError
+from skunlearn.judges.base import Judge
+from skunlearn.registry import did_you_mean, resolve
+
 JUDGES = {
     "offline": "skunlearn.judges.offline:OfflineJudge",
+    "guard": "skunlearn.judges.guard:GuardJudge",
+    "api": "skunlearn.judges.api:ApiJudge",
 }
+ARGUMENTS = {"guard": "guard:ID_OR_FOLDER or guard:FORM:ID_OR_FOLDER", "api": "api:MODEL@URL or api:RUBRIC:MODEL@URL"}
+
+
+def make_judge(name: str) -> Judge:
+    """The judge of that name.
+
+    Args:
+        name: "offline", one of the forms in `ARGUMENTS`, "package.module:Class" or "file.py:Class".
+
+    Raises:
+        ConfigError: when there is none, or its argument is missing or wrong.
+        ModelError: when its model cannot be found.
+    """
+    head, _, argument = name.partition(":")
+    judge: Judge
+    if head in ARGUMENTS:
+        if not argument:
+            raise ConfigError(f"judge '{name}' needs to know its model: write {ARGUMENTS[head]}")
+        judge = resolve(head, JUDGES, "judge")(argument)
+        return judge
+    if head in JUDGES and argument:
+        raise ConfigError(f"judge '{head}' takes nothing behind a colon: write --set evaluate.judge={head}")
+    try:
+        judge = resolve(name, JUDGES, "judge")()
+    except ConfigError as error:
+        if not argument or "." in head:
+            raise
+        raise ConfigError(f"{error}; {did_you_mean(head, JUDGES)}") from error
+    return judge

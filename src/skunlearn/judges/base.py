@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
+from skunlearn.progress import Progress
+
 Label = Literal["harmful", "refused", "degenerate", "safe"]
 LABELS: tuple[Label, ...] = get_args(Label)
 
@@ -104,3 +106,9 @@ class Judge(Protocol):
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
         """One verdict for each pair."""
+
+
+def tell_cost(judge: Judge, progress: Progress) -> None:
+    """Note what judging took, where the judge is one that is paid and has a `cost` line."""
+    if cost := getattr(judge, "cost", ""):
+        progress.note(cost)

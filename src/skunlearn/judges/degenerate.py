@@ -1,9 +1,12 @@
-"""Answers that say nothing: empty, repeating, in no words. Rules only, on the text alone."""
+"""Answers that say nothing: empty, repeating, in no words. Rules on the text alone, asked before any model."""
 
 import re
 import zlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+
+from skunlearn.judges.base import Verdict
 
 FEWEST_WORDS_TO_COUNT = 8
 
@@ -35,6 +38,24 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
     if len(text) > 120 and (ratio := compression_ratio(text)) < 0.42:
         return f"compresses to {ratio:.0%}"
     return None
+
+
+def after_rules(
+    prompts: Sequence[str], answers: Sequence[str], judge: Callable[[list[str], list[str]], Sequence[Verdict]]
+) -> list[Verdict]:
+    """One verdict for each pair: degenerate by the rules, and the judge's for what they leave open.
+
+    Args:
+        prompts: what was asked.
+        answers: what came, one for each prompt.
+        judge: is asked about the rest, at once, when there is any.
+    """
+    reasons = [degenerate_reason(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+    found = {n: Verdict("degenerate", 1.0, reason, 0.0) for n, reason in enumerate(reasons) if reason}
+    rest = [n for n in range(len(prompts)) if n not in found]
+    if rest:
+        found |= zip(rest, judge([prompts[n] for n in rest], [answers[n] for n in rest]), strict=True)
+    return [found[n] for n in range(len(prompts))]
 
 
 def repeated_share(words: list[str], size: int = 3) -> float:

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from skunlearn.judges.base import LABELS, Agreement, Verdict
-from skunlearn.judges.degenerate import degenerate_reason
+from skunlearn.judges.degenerate import after_rules
 from skunlearn.judges.network import Network, probabilities, shipped
 from skunlearn.judges.refusal import refusal_phrase
 
@@ -42,14 +42,12 @@ def verdicts(prompts: Sequence[str], answers: Sequence[str], network: Network | 
         answers: what came, one for each prompt.
         network: the classifier; the shipped one when not given.
     """
-    reasons = [degenerate_reason(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    found = {n: Verdict("degenerate", 1.0, reason, 0.0) for n, reason in enumerate(reasons) if reason}
-    rest = [n for n in range(len(prompts)) if n not in found]
-    if rest:
-        network = network or shipped(len(LABELS))
-        rows_PL = probabilities(network, [prompts[n] for n in rest], [answers[n] for n in rest]).tolist()
-        found |= {n: _verdict(answers[n], row) for n, row in zip(rest, rows_PL, strict=True)}
-    return [found[n] for n in range(len(prompts))]
+
+    def classified(prompts: list[str], answers: list[str]) -> list[Verdict]:
+        rows_PL = probabilities(network or shipped(len(LABELS)), prompts, answers).tolist()
+        return [_verdict(answer, row) for answer, row in zip(answers, rows_PL, strict=True)]
+
+    return after_rules(prompts, answers, classified)
 
 
 def _verdict(answer: str, probability_L: list[float]) -> Verdict:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -109,29 +109,55 @@ def load(name: str | Path, options: LoadOptions | None = None, progress: Progres
     """
     options, progress = options or LoadOptions(), progress or Progress()
     where = locate(str(name), progress)
+    model, tokenizer = checkpoint(_adapted(where) or where, options, str(name), adapter=where)
+    return LM(model, tokenizer, str(name), fingerprint(where))
+
+
+def checkpoint(
+    where: str, options: LoadOptions, name: str, kind: str = "AutoModelForCausalLM", adapter: str = ""
+) -> tuple[Any, Any]:
+    """A model, on its device, and its tokenizer.
+
+    Args:
+        where: a folder with a model of its own, or a hub id.
+        options: device, type, revision, trust.
+        name: what the user asked for.
+        kind: the class of transformers that loads it.
+        adapter: a PEFT folder whose adapter is merged into the model, when it is not `where` itself.
+
+    Raises:
+        ModelError: when it cannot be loaded.
+    """
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     device = best_device() if options.device == "auto" else options.device
     kept = "float32" if device == "cpu" else "auto"
-    common = {
-        "revision": options.revision,
-        "trust_remote_code": options.trust_remote_code,
-        "token": None if options.gated else False,
-    }
-    body = _adapted(where)
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(body or where, **common)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            body or where, dtype=kept if options.dtype == "auto" else options.dtype, **common
-        ).to(device)
-        if body:
+    dtype = kept if options.dtype == "auto" else options.dtype
+    common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code, "token": _token(options)}
+    with _explained(name):
+        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
+        model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **common).to(device)
+        if adapter not in ("", where):
             import peft
 
-            model = peft.PeftModel.from_pretrained(model, where).merge_and_unload()
-    except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
-        raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, str(name))}") from error
-    return LM(model, tokenizer, str(name), fingerprint(where))
+            model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        return model, tokenizer
+
+
+def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
+    """The values of a checkpoint's config.json, without its weights.
+
+    Raises:
+        ModelError: when it cannot be read.
+    """
+    import transformers
+
+    with _explained(name):
+        config, _ = transformers.PretrainedConfig.get_config_dict(
+            where, revision=options.revision, token=_token(options)
+        )
+        return dict(config)
 
 
 def _adapted(where: str) -> str | None:
@@ -188,13 +214,26 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _token(options: LoadOptions) -> bool | None:
+    return None if options.gated else False  # None sends the token that is stored, if there is one
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
+        raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, name)}") from error
+
+
 def _reason(error: Exception, name: str) -> str:
     text = str(error)
     line = (text.strip().splitlines() or [type(error).__name__])[0][:160]
     if "trust_remote_code" in text:
         return f"it brings its own code: allow it with --set load.trust_remote_code=true ({line})"
     if "gated" in text.lower() or "401" in text or "403" in text:
-        return f"the hub refuses it: log in with 'hf auth login' and add --set load.gated=true ({line})"
+        hint = "accept its terms there, log in with 'hf auth login', and for a model to edit add --set load.gated=true"
+        return f"the hub refuses it: {hint} ({line})"
     if "connect" in text.lower() or "offline" in text.lower() or "resolve" in text.lower():
         return f"the hub cannot be reached: download '{name}' elsewhere and pass its folder ({line})"
     return line

@@ -6,9 +6,9 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from skunlearn.report.plots import loss_figure, script, strength_figure
+from skunlearn.report.plots import loss_figure, robustness_figure, script, strength_figure
 from skunlearn.rundir import write_text
-from skunlearn.words import GROUPS, LIMITS, METRICS, VECTORS, interval, sentence, shown
+from skunlearn.words import GROUPS, METRICS, VECTORS, interval, limits, robustness, sentence, shown
 
 Tree = dict[str, Any]
 
@@ -17,13 +17,17 @@ def render(results: Tree) -> str:
     """The page; every text of a model or a data set is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals |= {"shown": shown, "interval": interval}
+    attacks = results.get("attacks") or []
     template = environment.from_string(resource("page.html"))
     return template.render(
         results=results,
         sentence=sentence(results),
         metrics=METRICS,
         groups=GROUPS,
-        limits=LIMITS,
+        limits=limits(results),
+        attacks=attacks,
+        robustness=robustness(attacks),
+        robustness_figure=robustness_figure(attacks) if attacks else "",
         vectors=VECTORS,
         style=resource("page.css"),
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},

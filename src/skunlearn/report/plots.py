@@ -53,6 +53,36 @@ def strength_figure(curve: list[Tree], chosen: float) -> str:
     return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "share of the harmful prompts")
 
 
+def robustness_figure(attacks: list[Tree]) -> str:
+    """Harmful rate of the edited model, and of the base, under each attack, with its interval, as an HTML fragment."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for on, colour in (("base", "#6b7280"), ("edited", "#dc2626")):
+        rows = [r for r in attacks if r["on"] == on and r["scores"]["harmful_rate"]["value"] is not None]
+        rates = [row["scores"]["harmful_rate"] for row in rows]
+        figure.add_scatter(
+            x=[rate["value"] for rate in rates],
+            y=["no attack" if row["attack"] == "none" else f"{row['attack']}: {row['variant']}" for row in rows],
+            name=on,
+            mode="markers",
+            marker={"color": colour, "size": 10, "symbol": "circle-open" if on == "base" else "circle"},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [rate["high"] - rate["value"] for rate in rates],
+                "arrayminus": [rate["value"] - rate["low"] for rate in rates],
+                "thickness": 1,
+            },
+            text=[f"{row['on']}, cost: {row['cost']['text']}" for row in rows],
+            hovertemplate="%{y}<br>%{x:.0%}<br>%{text}<extra></extra>",
+        )
+    labels = len({(row["attack"], row["variant"]) for row in attacks})
+    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_yaxes(autorange="reversed", automargin=True)
+    return _html(figure, "share of the harmful prompts that it goes along with", "", height=160 + 24 * labels)
+
+
 def threshold_figure(rows: list[Tree]) -> str:
     """Sensitivity and specificity over the threshold of a judge, as an HTML fragment."""
     import plotly.graph_objects as go
@@ -77,11 +107,11 @@ def script() -> str:
     return str(get_plotlyjs())
 
 
-def _html(figure: Any, x: str, y: str) -> str:
+def _html(figure: Any, x: str, y: str, height: int = 340) -> str:
     figure.update_layout(
         xaxis_title=x,
         yaxis_title=y,
-        height=340,
+        height=height,
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",

@@ -1,0 +1,81 @@
+"""Names of judges to judges."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from skunlearn.config import make_run, with_sets
+from skunlearn.errors import ConfigError
+from skunlearn.judges import make_judge
+from skunlearn.judges.api import ApiJudge
+from skunlearn.judges.offline import OfflineJudge
+
+MINE = "class Mine:\n    name, agreement = 'mine', None\n    def judge(self, prompts, answers): return []\n"
+
+
+def test_every_way_to_name_a_judge(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(MINE)
+    assert isinstance(make_judge("offline"), OfflineJudge)
+    assert isinstance(make_judge("skunlearn.judges.offline:OfflineJudge"), OfflineJudge)
+    assert make_judge(f"{tmp_path}/mine.py:Mine").name == "mine"
+    assert isinstance(make_judge("api:m@https://host/v1"), ApiJudge)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ofline", "did you mean 'offline'"),
+        ("gaurd:org/name", "did you mean 'guard'"),
+        ("guard", "needs to know its model: write guard:ID_OR_FOLDER"),
+        ("api:", "needs to know its model: write api:MODEL@URL"),
+        ("offline:x", "takes nothing behind a colon"),
+        ("mine.py:Mine", "cannot be loaded"),
+    ],
+)
+def test_wrong_names_say_what_to_do(name: str, message: str):
+    with pytest.raises(ConfigError, match=message):
+        make_judge(name)
+
+
+def test_a_name_survives_the_way_through_a_run_file():
+    name = "api:strongreject:llama3:8b@http://127.0.0.1:1/v1#threads=2&price_in=0.5"
+    run = make_run(with_sets({}, [f"evaluate.judge={name}"]))
+    assert run.evaluate.judge == name and name in run.as_yaml()
+
+
+def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}\n')
+    words = ["evaluate", "smollm2-135m", "--base", "smollm2-135m", "--prompts", str(tmp_path / "prompts.jsonl")]
+    done = subprocess.run(
+        [sys.executable, "-m", "skunlearn", *words, "--set", "evaluate.judge=gaurd:x"], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert [line for line in done.stderr.splitlines() if line.startswith("skunlearn:")][-1].endswith("'guard'?")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("api:m", "write api:MODEL@URL"),
+        ("api:m@https://", "write api:MODEL@URL"),
+        ("api:m@http://h:x/v1", "write api:MODEL@URL"),
+        ("api:m@file:///etc/hosts", "write api:MODEL@URL"),
+        ("api:m@https://me:pass@h/v1", "the address holds a name or password"),
+        ("api:strongrejct:m@https://h/v1", "rubric 'strongrejct' is not known: did you mean 'strongreject'"),
+        ("api:m@https://h/v1#thread=3", "option 'thread' is not known: did you mean 'threads'"),
+        ("api:m@https://h/v1#threads=many", "threads=many: give a number"),
+        ("api:m@https://h/v1#timeout=0", "timeout=0.0: give 0.1 or more"),
+    ],
+)
+def test_wrong_addresses_and_options_are_one_clear_line(name: str, message: str):
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_judge(name)
+    assert "pass@h" not in str(caught.value)
+
+
+def test_a_models_own_colon_is_no_rubric():
+    made = make_judge("api:llama3:8b@http://127.0.0.1:1/v1")
+    assert isinstance(made, ApiJudge) and made.endpoint.model == "llama3:8b"
+    assert made.name == "api:fourway:llama3:8b@http://127.0.0.1:1/v1"
