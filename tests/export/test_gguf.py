@@ -32,7 +32,7 @@ def logits(folder: Path, **options: object) -> torch.Tensor:
 def job(family: str, dtype: str, folder: Path) -> Job:
     """A random edit of a toy model, which is saved edited in `folder / "wanted"`."""
     base, lm = toy.with_merges(toy.saved(folder / f"toy-{family}", family)), toy.lm(family)
-    tau = toy.edit(lm.model, size=0.1, safety=-1.0)
+    tau = toy.edit(lm.model, size=0.02, safety=-1.0)
     tau.save(folder / "tau.safetensors")
     lm.apply(-0.5 * tau)
     lm.save(folder / "wanted")
