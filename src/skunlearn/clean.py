@@ -1,9 +1,10 @@
 """A run folder without its harmful material: numbers and report stay, task vectors and harmful texts go.
 
-Removed: task vectors, stored completions, the state of training, unfinished files. In results.json and the report a
-mark stands for harmful prompts and all answers to them, whatever the judge said, and for answers to ordinary prompts
-that were not judged harmless; labels, categories and confidences stay. Losses and attacks.json hold numbers only.
-`settings.json` is marked first, so the folder is no longer taken for a run that can go on.
+Removed: task vectors, stored completions, answers flagged in the studio, the state of training, unfinished files. In
+results.json and the report a mark stands for harmful prompts and all answers to them, whatever the judge said, and for
+answers to ordinary prompts that were not judged harmless; labels, categories and confidences stay. Losses and
+attacks.json hold numbers only. `settings.json` is marked first, so the folder is no longer taken for a run that can go
+on.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from skunlearn.errors import RunError
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, read_json, write_json
 
-HARMFUL = ("completions*.jsonl", "state", "*.partial")
+HARMFUL = ("completions*.jsonl", "flagged.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors",)
 MARK = "[removed by skunlearn clean]"
 TEXTS = ("prompt", "answer", "evidence")

@@ -6,7 +6,7 @@ import warnings
 
 import typer
 
-from skunlearn.cli import attack, clean, demo, evaluate, export, judge, plan, push, run, verify
+from skunlearn.cli import attack, clean, demo, evaluate, export, judge, plan, push, run, studio, verify
 from skunlearn.errors import SkunlearnError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("attack")(attack.attack)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("push")(push.push)
+app.command("studio")(studio.studio)
 app.command("clean")(clean.clean)
 app.add_typer(judge.app, name="judge")
 

@@ -53,23 +53,23 @@ def written_answers(
         sampling: greedy when not given.
     """
     draws = torch.Generator().manual_seed(sampling.seed) if sampling else None
-    cache, mask_BT, logits_BV = _prefill(model, prompts, template.end_id)
+    cache, mask_BT, logits_BV = prefill(model, prompts, template.end_id)
     found: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts))
     ends = torch.tensor(template.end_ids, device=model.device)
-    for step in range(max_new_tokens):
+    for place in range(max_new_tokens):
         token_B = _next(logits_BV, sampling, draws)
         going_B = ~torch.isin(token_B, ends)
         for row, token in zip(rows[going_B.cpu()].tolist(), token_B[going_B].tolist(), strict=True):
             found[row].append(token)
-        if not going_B.any() or step + 1 == max_new_tokens:
+        if not going_B.any() or place + 1 == max_new_tokens:
             break
         if not going_B.all():  # rows that ended leave the batch
             rows, token_B, mask_BT = rows[going_B.cpu()], token_B[going_B], mask_BT[going_B]
             cache.batch_select_indices(going_B.nonzero().squeeze(1))
         mask_BT = torch.cat((mask_BT, mask_BT.new_ones(len(rows), 1)), dim=1)
         position_B1 = mask_BT.sum(dim=1, keepdim=True) - 1
-        logits_BV = _step(model, token_B.unsqueeze(1), mask_BT, position_B1, cache)
+        logits_BV = step(model, token_B.unsqueeze(1), mask_BT, position_B1, cache)
     return [str(template.tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in found]
 
 
@@ -80,7 +80,7 @@ def _next(logits_BV: torch.Tensor, sampling: Sampling | None, draws: torch.Gener
     return p_BV.multinomial(1, generator=draws).squeeze(1).to(logits_BV.device)
 
 
-def _prefill(model: Any, prompts: Sequence[tuple[int, ...]], filler: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
+def prefill(model: Any, prompts: Sequence[tuple[int, ...]], filler: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
     """The cache, mask and next-token logits of the prompts, padded between what they share and what they do not."""
     shared = _shared(prompts) if len(prompts) > 1 else 0
     width = max(map(len, prompts)) - shared
@@ -92,9 +92,9 @@ def _prefill(model: Any, prompts: Sequence[tuple[int, ...]], filler: int) -> tup
     cache = DynamicCache(config=model.config)
     if shared:
         head_1T = torch.tensor([prompts[0][:shared]], device=model.device)
-        _step(model, head_1T, torch.ones_like(head_1T), torch.arange(shared, device=model.device).unsqueeze(0), cache)
+        step(model, head_1T, torch.ones_like(head_1T), torch.arange(shared, device=model.device).unsqueeze(0), cache)
         cache.batch_repeat_interleave(len(prompts))
-    return cache, mask_BT, _step(model, input_ids_BT, mask_BT, position_BT[:, shared:], cache)
+    return cache, mask_BT, step(model, input_ids_BT, mask_BT, position_BT[:, shared:], cache)
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
@@ -103,7 +103,7 @@ def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
     return next((at for at in range(shortest) if len({ids[at] for ids in prompts}) > 1), shortest)
 
 
-def _step(model: Any, input_ids_BT: Any, mask_BT: Any, position_BT: Any, cache: Any) -> torch.Tensor:
+def step(model: Any, input_ids_BT: Any, mask_BT: Any, position_BT: Any, cache: Any) -> torch.Tensor:
     """Logits of the last position, (B, V); the cache grows by the tokens given."""
     inputs = {"input_ids": input_ids_BT, "attention_mask": mask_BT, "past_key_values": cache, "use_cache": True}
     return model(**inputs, position_ids=position_BT, logits_to_keep=1).logits[:, -1]

@@ -1,0 +1,32 @@
+"""`skunlearn studio`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skunlearn.cli import show
+
+
+def studio(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    second: Annotated[Path | None, typer.Argument(help="A second run of the same base, to compare.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen at; any but this machine's own needs a password.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
+    password: Annotated[
+        str | None, typer.Option(envvar="SKUNLEARN_STUDIO_PASSWORD", help="Asked for when the page is opened.")
+    ] = None,
+) -> None:
+    """Try a run by hand on a local page: base and edited answers side by side at any strength."""
+    from skunlearn.studio.server import check_access, gradio, serve
+
+    check_access(host, password)
+    gradio()  # before a model is loaded
+    from skunlearn.studio.session import open_session
+
+    progress = show.progress()
+    page = serve(open_session(run, second, progress), host, port, password)
+    print(f"studio  {page.local_url}\nstop it with Ctrl-C")
+    page.block_thread()
