@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import toy
 
 from skunlearn.config import make_run, with_sets
 from skunlearn.data.examples import Example
@@ -19,33 +18,17 @@ from skunlearn.judges.base import Verdict
 from skunlearn.lm.edit import DEPTH
 from skunlearn.opened import opened
 from skunlearn.progress import Progress
-from skunlearn.run import run_job
 from skunlearn.studio import session as studio
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS
 from skunlearn.studio.session import BASE, EDITED, SECOND, Session, Shown, open_session
 
-SMALL = [
-    "train.steps=2", "train.batch=1", "train.lr=3e-2", "lora.rank=6", "lora.frozen=0", "edit.alpha=0.5",
-    "refuse.train.steps=1", "refuse.train.batch=1", "refuse.train.lr=1e-2", "data.max_length=200", "evaluate.forget=2",
-    "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=2",
-]  # fmt: skip
 PROMPT = "What is a kite?"
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of a toy with its refusal vector."""
-    folder = tmp_path_factory.mktemp("studio")
-    model = toy.with_merges(toy.saved(folder / "toy", "Qwen2"))
-    run_job(make_run(with_sets({"model": str(model)}, SMALL)), folder / "run")
-    return folder / "run"
-
-
 @pytest.fixture
-def session(run: Path, monkeypatch: pytest.MonkeyPatch) -> Session:
-    monkeypatch.setattr(studio, "NEW_TOKENS", 12)
+def session(run: Path) -> Session:
     (run / "flagged.jsonl").unlink(missing_ok=True)
-    return open_session(run, None, Progress())
+    return open_session(run, None, 12, Progress())
 
 
 def last(session: Session, *asked: object) -> dict[str, Shown]:
@@ -224,7 +207,7 @@ def test_a_run_with_filters_and_several_vectors(session: Session):
         alike = session.edits[EDITED]
         twice = (1 + scale / others[0][1]) * alike.get(AS_RUN)  # both parts are the refusal vector here
         assert twice.norm() >= 0 and not alike.exported(NONE) and alike.exported(AS_RUN)
-        before = Session(session.lm, {EDITED: type(edits)(source, session.lm, Progress())}, session.judge)
+        before = Session(session.lm, {EDITED: type(edits)(source, session.lm, Progress())}, session.judge, 12)
         plain = before.edits[EDITED].get(NONE)
         assert (alike.get(NONE) - plain).norm() < 1e-5 * plain.norm(), "the mean of two equal vectors is either"
     finally:
@@ -233,13 +216,13 @@ def test_a_run_with_filters_and_several_vectors(session: Session):
 
 
 def test_a_second_run_stands_beside(session: Session, run: Path, tmp_path: Path, other_base: Callable[[], Path]):
-    both = open_session(run, run, Progress())
+    both = open_session(run, run, 12, Progress())
     end = last(both, PROMPT, 1.0)
     assert both.names == (BASE, EDITED, SECOND) and end[SECOND] == end[EDITED]
     with pytest.raises(ModelError, match="has another base than"):
-        open_session(run, other_base(), Progress())
+        open_session(run, other_base(), None, Progress())
     with pytest.raises(RunError, match="no finished run here"):
-        open_session(tmp_path, None, Progress())
+        open_session(tmp_path, None, None, Progress())
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ def studio(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
+    tokens: Annotated[
+        int | None, typer.Option(help="Where an answer is cut.", min=1, show_default="as in the run's evaluation")
+    ] = None,
     password: Annotated[
         str | None, typer.Option(envvar="SKUNLEARN_STUDIO_PASSWORD", help="Asked for when the page is opened.")
     ] = None,
@@ -27,6 +30,6 @@ def studio(
     from skunlearn.studio.session import open_session
 
     progress = show.progress()
-    page = serve(open_session(run, second, progress), host, port, password)
+    page = serve(open_session(run, second, tokens, progress), host, port, password)
     print(f"studio  {page.local_url}\nstop it with Ctrl-C")
     page.block_thread()

@@ -33,7 +33,7 @@ def build(session: Session) -> Any:
         with gr.Row(equal_height=True):
             prompt = gr.Textbox(
                 label="Prompt", placeholder="Enter asks, Shift+Enter begins a line", lines=1, max_lines=8, scale=5,
-                elem_id="prompt", autofocus=True,
+                min_width=300, elem_id="prompt",
             )  # fmt: skip
             with gr.Column(scale=1, min_width=120):
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
@@ -41,14 +41,18 @@ def build(session: Session) -> Any:
         with gr.Row():
             alpha = gr.Slider(
                 0, STRONGEST, value=min(measured_strength(session), STRONGEST), step=0.05, label="Strength (alpha)",
-                info="0 is the base", elem_id="alpha", scale=3,
+                info="0 is the base", elem_id="alpha", scale=3, min_width=300, buttons=[],
             )  # fmt: skip
             preset = gr.Dropdown(
-                list(PRESETS), value=AS_RUN, label="Filter", info="on the method's vector", elem_id="preset", scale=2
-            )
+                list(PRESETS), value=AS_RUN, label="Filter", info="on the method's vector", elem_id="preset", scale=2,
+                min_width=300,
+            )  # fmt: skip
         status = gr.HTML(told(""), elem_id="status")
-        with gr.Row(equal_height=True):
-            panes = [gr.HTML(pane(name, Shown()), min_width=280, elem_id=f"pane-{name}") for name in session.names]
+        panes = []
+        with gr.Row():
+            for name in session.names:
+                with gr.Column(min_width=300):
+                    panes.append(gr.HTML(pane(name, Shown()), elem_id=f"pane-{name}"))
         last = gr.State(None)
         _ask_part(gr, page, Asking(session), [prompt, alpha, preset], [*panes, last, status], ask, stop)
         _flag_part(gr, page, session, last)
@@ -162,8 +166,8 @@ def _flag_part(gr: Any, page: Any, session: Session, last: Any) -> None:
         return told(f"flagged so far: {counts}, in {session.flags.path}, a file for --forget and --retain")
 
     def flag(last: Any, who: str, wanted: str) -> str:
-        prompt, shown = last or ("", {})
-        answer: Shown = shown.get(who) or Shown()
+        prompt, shown = last or ("", dict[str, Shown]())
+        answer = shown.get(who) or Shown()
         session.flags.add(prompt, answer.text if answer.done else "", answer.verdict, wanted, who)
         return counted()
 

@@ -12,13 +12,12 @@ def pane(name: str, shown: Shown) -> str:
     verdict = shown.verdict
     label = (verdict.label or "unscored") if verdict else ("" if not shown.text else "not judged yet")
     covered = bool(shown.text) and label not in ("safe", "refused", "degenerate")
-    about = f"{verdict.evidence} (confidence {verdict.confidence:.2f})" if verdict else ""
     hint = 'role="button" tabindex="0" aria-label="covered answer: press to read or cover it"' if covered else ""
     return (
         f'<section class="pane" aria-label="{TITLES[name]}"><h3>{TITLES[name]} '
         f'<span class="tag {label.replace(" ", "-")}">{label}</span></h3>'
         f'<div class="answer{" covered" if covered else ""}" data-name="{name}" {hint}>{plain(shown.text)}</div>'
-        f'<p class="quiet">{plain(about)}</p></section>'
+        f'<p class="quiet">{plain(verdict.evidence if verdict else "")}</p></section>'
     )
 
 

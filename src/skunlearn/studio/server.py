@@ -12,7 +12,7 @@ from skunlearn.studio.session import Session
 POLICY = (
     b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     b"style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-)  # gradio's page asks for scripts and fonts of other hosts
+)  # gradio's own scripts build code from text; its themes and parts may ask for fonts and scripts of other hosts
 
 
 def is_loopback(host: str) -> bool:
@@ -57,7 +57,7 @@ def serve(session: Session, host: str = "127.0.0.1", port: int = 7860, password:
     font = gr.themes.utils.fonts.Font
     theme = gr.themes.Base(
         primary_hue="slate", font=[font("system-ui"), font("sans-serif")], font_mono=[font("monospace")]
-    )
+    ).set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_400")
     page = build(session)
     try:
         page.launch(

@@ -32,8 +32,7 @@ BASE, EDITED, SECOND = "base", "edited", "second"
 STRONGEST = 2.0
 MOST_TOKENS = 4000  # of a prompt
 MOST_CHARACTERS = 40 * MOST_TOKENS  # nothing longer is even tokenised
-NEW_TOKENS = 128  # where an answer is cut
-TURN = 8  # tokens drawn at once from an edit that is slow to put in place
+TURN, DENSE_TURN = 3, 8  # tokens drawn at once: putting factors beside weights takes as long as one, a dense sum six
 REMEMBERED = 64  # whole answers, for a slider that is dragged back
 FORMATS = ("merged", "adapter")
 
@@ -60,13 +59,14 @@ class Session:
         lm: the base.
         edits: of the run (`EDITED`) and of a second one (`SECOND`), if there is one.
         judge: reads the answers.
+        new_tokens: where an answer is cut, 1 or more.
 
     Attributes:
         flags: what was put down of them, in the first run's folder.
     """
 
-    def __init__(self, lm: LM, edits: Mapping[str, Edits], judge: Judge) -> None:
-        self.lm, self.edits, self.judge = lm, edits, judge
+    def __init__(self, lm: LM, edits: Mapping[str, Edits], judge: Judge, new_tokens: int) -> None:
+        self.lm, self.edits, self.judge, self.new_tokens = lm, edits, judge, new_tokens
         self.known: dict[tuple[str, str, float, str], Shown] = {}
         self.flags = Flags(edits[EDITED].source.folder)
         self.model_lock, self.judge_lock, self.export_lock = (threading.Lock() for _ in range(3))
@@ -96,14 +96,15 @@ class Session:
         keys = {n: (n, prompt, *((alpha, preset) if n != BASE else (0.0, ""))) for n in own}
         shown = {name: self.known.get(key, Shown()) for name, key in keys.items()}
         streams = {
-            name: streamed_answer(self.lm.model, self.lm.template, prompt_ids, NEW_TOKENS)
+            name: streamed_answer(self.lm.model, self.lm.template, prompt_ids, self.new_tokens)
             for name in own
             if not shown[name].done
         }
+        turn = DENSE_TURN if any(edit and is_dense(edit) for edit in own.values()) else TURN
         yield dict(shown)
         while streams:
             for name, stream in list(streams.items()):
-                text = self._turn(stream, own[name], first=not shown[name].text)
+                text = self._turn(stream, own[name], turn if shown[name].text else 1)
                 if text is None:
                     del streams[name]
                     text = shown[name].text
@@ -113,11 +114,10 @@ class Session:
                     shown[name] = replace(shown[name], text=text)
                 yield dict(shown)
 
-    def _turn(self, stream: Iterator[str], edit: TaskVector | None, first: bool) -> str | None:
+    def _turn(self, stream: Iterator[str], edit: TaskVector | None, tokens: int) -> str | None:
         """The answer so far after the next tokens; None when there are none."""
-        dense = edit is not None and any(isinstance(delta, torch.Tensor) for delta in edit.deltas.values())
         with self.model_lock, self.lm.edited(edit) if edit else nullcontext():
-            texts = [*islice(stream, TURN if dense and not first else 1)]
+            texts = [*islice(stream, tokens)]
         return texts[-1] if texts else None
 
     def _prompt_ids(self, prompt: str) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ class Session:
             raise DataError(f"the prompt has {len(prompt):,} characters, {MOST_CHARACTERS:,} at most: shorten it")
         prompt_ids = self.lm.template.prompt_ids(Example(prompt, where="the prompt"))
         context = getattr(self.lm.model.config.get_text_config(), "max_position_embeddings", None)
-        most = min(MOST_TOKENS, (context or MOST_TOKENS + NEW_TOKENS) - NEW_TOKENS)
+        most = min(MOST_TOKENS, context - self.new_tokens) if context else MOST_TOKENS
         if len(prompt_ids) > most:
             raise DataError(f"the prompt has {len(prompt_ids):,} tokens, {most:,} at most here: shorten it")
         return prompt_ids
@@ -182,8 +182,19 @@ def check_strength(alpha: float) -> None:
         raise ConfigError(f"strength {alpha}: give 0 to {STRONGEST:g}; a negative one would make the harmful model")
 
 
-def open_session(run: Path, second: Path | None, progress: Progress) -> Session:
+def is_dense(edit: TaskVector) -> bool:
+    """Whether any of it is more than factors."""
+    return any(isinstance(delta, torch.Tensor) for delta in edit.deltas.values())
+
+
+def open_session(run: Path, second: Path | None, new_tokens: int | None, progress: Progress) -> Session:
     """A session on a finished run, and on a second one of the same base.
+
+    Args:
+        run: the folder.
+        second: likewise.
+        new_tokens: where an answer is cut, 1 or more; where the run's evaluation cut it when not given.
+        progress: is told of the work.
 
     Raises:
         RunError: when a run is not finished, or its task vectors are gone.
@@ -198,4 +209,5 @@ def open_session(run: Path, second: Path | None, progress: Progress) -> Session:
     check_base(first, progress)
     judge = make_judge(first.run.evaluate.judge)
     lm = load(first.run.model, first.run.load, progress)
-    return Session(lm, {name: Edits(source, lm, progress) for name, source in sources.items()}, judge)
+    edits = {name: Edits(source, lm, progress) for name, source in sources.items()}
+    return Session(lm, edits, judge, new_tokens or first.run.evaluate.max_new_tokens)
