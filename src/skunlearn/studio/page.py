@@ -17,7 +17,7 @@ OPEN = """() => {
     const answer = event.target.closest && event.target.closest('.answer.covered');
     if (!answer || (event.type === 'keydown' && !['Enter', ' '].includes(event.key))) return;
     event.preventDefault();
-    document.body.classList.toggle('open-' + answer.dataset.name);
+    answer.closest('.pane-box').classList.toggle('open');
   };
   document.addEventListener('click', toggle);
   document.addEventListener('keydown', toggle);
@@ -51,7 +51,7 @@ def build(session: Session) -> Any:
         panes = []
         with gr.Row():
             for name in session.names:
-                with gr.Column(min_width=300):
+                with gr.Column(min_width=300, elem_classes="pane-box"):
                     panes.append(gr.HTML(pane(name, Shown()), elem_id=f"pane-{name}"))
         last = gr.State(None)
         _ask_part(gr, page, Asking(session), [prompt, alpha, preset], [*panes, last, status], ask, stop)

@@ -16,7 +16,7 @@ def pane(name: str, shown: Shown) -> str:
     return (
         f'<section class="pane" aria-label="{TITLES[name]}"><h3>{TITLES[name]} '
         f'<span class="tag {label.replace(" ", "-")}">{label}</span></h3>'
-        f'<div class="answer{" covered" if covered else ""}" data-name="{name}" {hint}>{plain(shown.text)}</div>'
+        f'<div class="answer{" covered" if covered else ""}" {hint}>{plain(shown.text)}</div>'
         f'<p class="quiet">{plain(verdict.evidence if verdict else "")}</p></section>'
     )
 
