@@ -31,7 +31,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (1.3, 1.6, 1.9)
+    alphas: tuple[float, ...] = (1.0, 1.3, 1.6)
     forget: int = 40
     retain: int = 48
     lookalike: int = 28
