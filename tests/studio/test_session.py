@@ -21,6 +21,7 @@ from skunlearn.progress import Progress
 from skunlearn.studio import session as studio
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS
 from skunlearn.studio.session import BASE, EDITED, SECOND, Session, Shown, open_session
+from skunlearn.task_vector import TaskVector
 
 PROMPT = "What is a kite?"
 
@@ -78,9 +79,11 @@ def test_prompts_that_cannot_be_answered_are_told(session: Session, monkeypatch:
     ]:
         with pytest.raises(DataError, match=message):
             last(session, prompt, 1.0)
+    with pytest.raises(ConfigError, match="--tokens 512: the model's context is 512 tokens"):
+        Session(session.lm, session.edits, session.judge, 512)
     session.lm.model.config.max_position_embeddings = 100_000
     with pytest.raises(DataError, match="tokens, 4,000 at most"):
-        last(session, "word " * 900, 1.0)
+        last(Session(session.lm, session.edits, session.judge, 12), "word " * 900, 1.0)
     with pytest.raises(ConfigError, match="unknown filter preset 'trimm': did you mean 'trim'"):
         last(session, PROMPT, 1.0, "trimm")
     assert last(session, PROMPT, 1.0)[EDITED].done, "the lock is free"
@@ -205,8 +208,10 @@ def test_a_run_with_filters_and_several_vectors(session: Session):
     )
     try:
         alike = session.edits[EDITED]
-        twice = (1 + scale / others[0][1]) * alike.get(AS_RUN)  # both parts are the refusal vector here
-        assert twice.norm() >= 0 and not alike.exported(NONE) and alike.exported(AS_RUN)
+        (refuse, weight), *_ = others  # stands for the filtered vector too, so the edit is (scale + weight) of it
+        norm = abs(scale + weight) * TaskVector.load(refuse).norm()
+        assert alike.get(AS_RUN).norm() == pytest.approx(norm, rel=1e-4)
+        assert alike.exported(AS_RUN) and not alike.exported(NONE)
         before = Session(session.lm, {EDITED: type(edits)(source, session.lm, Progress())}, session.judge, 12)
         plain = before.edits[EDITED].get(NONE)
         assert (alike.get(NONE) - plain).norm() < 1e-5 * plain.norm(), "the mean of two equal vectors is either"

@@ -24,7 +24,9 @@ def is_loopback(host: str) -> bool:
 
 
 def check_access(host: str, password: str | None) -> None:
-    """Raise a ConfigError when others could reach the studio without a password."""
+    """Raise a ConfigError when others could reach the studio without a password, or gradio cannot listen there."""
+    if ":" in host:
+        raise ConfigError(f"--host {host}: gradio knows no IPv6 addresses: give an IPv4 address or a name")
     if not is_loopback(host) and not password:
         raise ConfigError(
             f"--host {host}: others could reach the studio: set a password with SKUNLEARN_STUDIO_PASSWORD or --password"

@@ -63,10 +63,20 @@ class Session:
 
     Attributes:
         flags: what was put down of them, in the first run's folder.
+        most: tokens that a prompt may have.
+
+    Raises:
+        ConfigError: when such an answer leaves no room for a prompt.
     """
 
     def __init__(self, lm: LM, edits: Mapping[str, Edits], judge: Judge, new_tokens: int) -> None:
         self.lm, self.edits, self.judge, self.new_tokens = lm, edits, judge, new_tokens
+        context = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
+        self.most = min(MOST_TOKENS, context - new_tokens) if context else MOST_TOKENS
+        if self.most < 1:
+            raise ConfigError(
+                f"--tokens {new_tokens}: the model's context is {context} tokens with the prompt: give fewer"
+            )
         self.known: dict[tuple[str, str, float, str], Shown] = {}
         self.flags = Flags(edits[EDITED].source.folder)
         self.model_lock, self.judge_lock, self.export_lock = (threading.Lock() for _ in range(3))
@@ -126,10 +136,8 @@ class Session:
         if len(prompt) > MOST_CHARACTERS:
             raise DataError(f"the prompt has {len(prompt):,} characters, {MOST_CHARACTERS:,} at most: shorten it")
         prompt_ids = self.lm.template.prompt_ids(Example(prompt, where="the prompt"))
-        context = getattr(self.lm.model.config.get_text_config(), "max_position_embeddings", None)
-        most = min(MOST_TOKENS, context - self.new_tokens) if context else MOST_TOKENS
-        if len(prompt_ids) > most:
-            raise DataError(f"the prompt has {len(prompt_ids):,} tokens, {most:,} at most here: shorten it")
+        if len(prompt_ids) > self.most:
+            raise DataError(f"the prompt has {len(prompt_ids):,} tokens, {self.most:,} at most here: shorten it")
         return prompt_ids
 
     def _remember(self, key: Any, shown: Shown) -> None:
