@@ -76,8 +76,8 @@ class Asking:
         ticket = self.latest[client] = object()
         shown = {name: Shown() for name in self.session.names}
         line = told("answering ...")
-        yield self._all(shown, None, line)
         try:
+            yield self._all(shown, None, line)
             for shown in self.session.answer(prompt, alpha, preset):
                 if self.latest.get(client) is not ticket:
                     yield None
