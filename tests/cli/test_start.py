@@ -1,0 +1,38 @@
+"""The first thing a newcomer sees, exit codes, and `--json` everywhere."""
+
+import click
+import typer
+from typer.testing import CliRunner
+
+from skunlearn.cli.main import app
+
+
+def commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        is_group = hasattr(command, "commands")
+        found |= commands(command, f"{before}{name} ") if is_group else {f"{before}{name}": command}
+    return found
+
+
+def test_alone_it_says_what_to_do_next_and_names_every_command():
+    done = CliRunner().invoke(app, [])
+    assert done.exit_code == 0
+    for text in ("skunlearn demo", "skunlearn run --model", "skunlearn doctor", "docs/index.md"):
+        assert text in done.output
+    listed = [line.split()[0] for line in done.output.splitlines() if line.startswith("  ")]
+    assert set(typer.main.get_command(app).commands) <= set(listed)
+
+
+def test_help_tells_the_exit_codes():
+    lines = [line.split() for line in CliRunner().invoke(app, ["--help"]).output.splitlines()]
+    assert {"0", "1", "2", "130"} <= {words[0] for words in lines if words}
+
+
+def test_every_command_has_json():
+    missing = {
+        name
+        for name, command in commands(typer.main.get_command(app)).items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert not missing
