@@ -36,7 +36,12 @@ class Results(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         gates = [
-            ("passed" if gate["passed"] else "FAILED", gate["text"], str(gate["value"]), f"{gate['limit']:g}")
+            (
+                "passed" if gate["passed"] else "FAILED",
+                gate["text"],
+                "unmeasured" if gate["value"] is None else f"{gate['value']:.3f}",
+                f"at {'least' if gate['at_least'] else 'most'} {gate['limit']:.3f}",
+            )
             for gate in self["gates"]
         ]
         before, after = self["scores"]["base"], self["scores"]["edited"]
