@@ -41,17 +41,15 @@ def pairs(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sk.train` and `sk.evaluate` as README and docs call them, on a toy and with few steps and prompts."""
+    """`sk.train` and `sk.evaluate` as README and docs call them, with few steps and prompts."""
     import skunlearn as sk
 
     train, evaluate = sk.train, sk.evaluate
-    steps, few = sk.TrainOptions(steps=2, batch=2), sk.EvaluateOptions(4, 2, 0, 3, 2, 3, 2)
-    for name, real, options in (
-        ("train", train, (steps, sk.Trained(rank=2))),
-        ("evaluate", evaluate, (few,)),
-    ):
-        positional = 3 if name == "train" else 2
-        monkeypatch.setattr(
-            sk._Lazy, name, staticmethod(lambda *a, r=real, o=options, n=positional, **k: r(*a[:n], *o, **k)),
-            raising=False,
-        )  # fmt: skip
+    steps, trained = sk.TrainOptions(steps=2, batch=2), sk.Trained(rank=2)
+    few = sk.EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=2)
+    little = {
+        "train": lambda lm, method, data: train(lm, method, data, steps, trained),
+        "evaluate": lambda lm, part, **base: evaluate(lm, part, few, **base),
+    }
+    for name, function in little.items():
+        monkeypatch.setattr(sk._Lazy, name, staticmethod(function), raising=False)

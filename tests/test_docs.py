@@ -145,7 +145,7 @@ def test_what_is_looked_at_is_there():
     assert ["demo"] in commands("docs/index.md") and ["demo"] in commands("README.md")
     assert sum(len(commands(page)) for page in EXECUTED) > 20
     assert sum(language == "python" for page in PAGES for language, _ in blocks(page)) >= 7
-    with pytest.raises(BaseException, match="no-such-option"):
+    with pytest.raises(Exception, match="no-such-option"):
         parsed(["demo", "--no-such-option"])
 
 

@@ -1,14 +1,17 @@
 """The first thing a newcomer sees, exit codes, and `--json` everywhere."""
 
-import click
+import json
+from pathlib import Path
+from typing import Any
+
 import typer
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
 
 
-def commands(group: click.Group, before: str = "") -> dict[str, click.Command]:
-    found: dict[str, click.Command] = {}
+def commands(group: Any, before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for name, command in group.commands.items():
         is_group = hasattr(command, "commands")
         found |= commands(command, f"{before}{name} ") if is_group else {f"{before}{name}": command}
@@ -36,3 +39,14 @@ def test_every_command_has_json():
         if not any("--json" in parameter.opts for parameter in command.params)
     }
     assert not missing
+
+
+def test_json_of_a_plan_and_of_labels(pairs: tuple[Path, Path], tmp_path: Path):
+    flags = ["--forget", str(pairs[0]), "--retain", str(pairs[1]), "--set", "data.max_length=600"]
+    plan = json.loads(CliRunner().invoke(app, ["plan", "--json", *flags]).stdout)
+    assert ["forget", "without repeats", 20] in plan["funnel"] and plan["parts"]["forget"] == [12, 3, 5]
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "p", "answer": ""}\n')
+    call = ["judge", "label", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "o.jsonl"), "--json"]
+    assert json.loads(CliRunner().invoke(app, call).stdout) == {
+        "rows": 1, "unscored": 0, "out": str(tmp_path / "o.jsonl"),
+    }  # fmt: skip
