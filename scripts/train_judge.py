@@ -16,8 +16,10 @@ import argparse
 import json
 import random
 from collections import Counter
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,8 +40,9 @@ from skunlearn.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "src/skunlearn/judges/weights"
-RANK, SCALE, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2, 2e-3, 6, 32, 0.05
-FOREIGN, FOREIGN_SHARE, WORDS, LENGTHS = 1200, 3, 60, (20, 35, 60, 90)
+RANK, SCALE, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2, 2e-3, 5, 32, 0.05
+WINDOW = 10 * BATCH
+FOREIGN, FOREIGN_SHARE, WORDS, LENGTHS = 1200, 3, 60, (20, 35, 60)
 Row = dict[str, str]
 
 
@@ -67,13 +70,11 @@ def fit(rows: list[Row], others: list[Row]) -> Network:
     network = Network(get_peft_model(body, lora), len(LABELS)).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE)
-    steps = EPOCHS * -(-(len(rows) + len(others) // FOREIGN_SHARE) // BATCH)
+    steps = EPOCHS * (-(-(len(rows) + len(others) // FOREIGN_SHARE) // BATCH) + 2)  # a third may be a row longer
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     for epoch in range(EPOCHS):
         taken = [*rows, *others[epoch % FOREIGN_SHARE :: FOREIGN_SHARE]]
-        shuffle(taken)
-        for at in range(0, len(taken), BATCH):
-            batch = taken[at : at + BATCH]
+        for batch in batches(taken, shuffle):
             logits = network(encode([r["prompt"] for r in batch], [r["answer"] for r in batch]))
             loss = label_loss(logits, [row["label"] for row in batch])
             loss.backward()
@@ -83,6 +84,19 @@ def fit(rows: list[Row], others: list[Row]) -> Network:
             optimizer.zero_grad()
         print(f"epoch {epoch + 1} of {EPOCHS}: loss of the last batch {loss.item():.3f}", flush=True)
     return network.eval()
+
+
+def batches(rows: list[Row], shuffle: Callable[[list[Any]], None]) -> list[list[Row]]:
+    """Batches of like length in random order: padding to the longest of any would double the work."""
+    rows = list(rows)
+    shuffle(rows)
+    windows = [rows[at : at + WINDOW] for at in range(0, len(rows), WINDOW)]
+    made = []
+    for window in windows:
+        window.sort(key=lambda row: len(row["prompt"]) + len(row["answer"]))
+        made += [window[at : at + BATCH] for at in range(0, len(window), BATCH)]
+    shuffle(made)
+    return made
 
 
 def label_loss(logits_BL: torch.Tensor, labels: list[str]) -> torch.Tensor:

@@ -19,7 +19,7 @@ from skunlearn.data import load
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
-STANDS_FOR = {"A": "1", "R": "8"}  # in lines that show a command's form
+STANDS_FOR = {"A": "1", "R": "8", "FILE": "prompts.jsonl"}  # in lines that show a command's form
 SMALL = [
     "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alphas=[1]", "edit.forget=2", "edit.retain=2",
     "edit.lookalike=1", "edit.max_new_tokens=2", "refuse.train.steps=1", "refuse.train.batch=1", "data.max_length=600",
@@ -29,7 +29,7 @@ FEW = [
     "evaluate.choices=2", "evaluate.max_new_tokens=2",
 ]  # fmt: skip
 ATTACKED = ["prompts=2", "max_new_tokens=2"]
-RELEARN = ["relearn.examples=[2]", "relearn.curve.steps=[1]", "data.max_length=600"]
+RELEARN = ["relearn.examples=[2]", "relearn.curve.steps=[1]"]
 EXECUTED = ["README.md", "docs/index.md", "docs/faq.md", *(page for page in PAGES if page.startswith("docs/howto/"))]
 NEEDS_THE_HUB = ("pku-saferlhf",)
 
@@ -86,6 +86,7 @@ def desk(tmp_path: Path, models: Path, pairs: tuple[Path, Path], monkeypatch: py
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     rows = [{"prompt": "p", "answer": "I cannot help.", "label": "refused"}, {"prompt": "q", "answer": "", "label": 0}]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "labelled.csv").write_text("prompt,answer,label\np,I cannot help.,refused\nq,one two,safe\n")
     with (tmp_path / "asked.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [("ask", "reply"), *((f"question {n}", f"answer {n}") for n in range(12)), ("x", "")]
@@ -136,7 +137,9 @@ def test_commands_run(page: str, desk: Path):
         name, given = parsed(words)
         sets = {"run": SMALL + FEW, "demo": SMALL + FEW, "plan": SMALL, "evaluate": [*FEW, SMALL[-1]]}.get(name, [])
         if name == "attack":
-            sets = ATTACKED + (RELEARN if given["base"] else [])
+            sets = ATTACKED + (RELEARN if "relearn" in (given["only"] or "") else [])
+            sets += SMALL[-1:] if given["base"] else []
+            words += [] if given["only"] else ["--only", "mirror"]
         done = CliRunner().invoke(app, [*words, *(word for text in sets for word in ("--set", text))])
         assert done.exit_code == 0, (words, done.output, done.exception)
 
