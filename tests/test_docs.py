@@ -139,8 +139,9 @@ def test_commands_run(page: str, desk: Path):
         if name == "attack":
             sets = ATTACKED + (RELEARN if "relearn" in (given["only"] or "") else [])
             sets += SMALL[-1:] if given["base"] else []
-            words += [] if given["only"] else ["--only", "mirror"]
-        done = CliRunner().invoke(app, [*words, *(word for text in sets for word in ("--set", text))])
+        small = [word for text in sets for word in ("--set", text)]
+        small += ["--only", "mirror"] if name == "attack" and not given["only"] else []
+        done = CliRunner().invoke(app, [*words, *small])
         assert done.exit_code == 0, (words, done.output, done.exception)
 
 
