@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-# make demo | make test | make check | make test-all | make docs
-=======
-# make demo | make test | make check | make test-all | make bench | make bench-quick
->>>>>>> main
+# make demo | make test | make check | make test-all | make docs | make bench | make bench-quick
 # TORCH_INDEX=URL takes torch from another index, for example https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 VENV ?= .venv
@@ -10,11 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet -c constraints.txt
 
-<<<<<<< HEAD
-.PHONY: demo test check test-all docs clean
-=======
-.PHONY: demo test check test-all bench bench-quick clean
->>>>>>> main
+.PHONY: demo test check test-all docs bench bench-quick clean
 .DEFAULT_GOAL = demo
 
 demo: $(VENV)/user

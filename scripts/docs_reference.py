@@ -1,7 +1,7 @@
 """A hook of mkdocs: the pages of the command line and of the API, made from the code at every build."""
 
 from collections.abc import Iterable
-from textwrap import indent
+from textwrap import dedent
 from typing import Any
 
 import typer
@@ -31,7 +31,8 @@ def command_line() -> str:
     command = typer.main.get_command(app)
     page = get_docs_for_click(obj=command, ctx=typer.Context(command), name="skunlearn", title="Command line")
     codes = EXIT_CODES.strip()
-    return page.replace(codes, indent(codes.removeprefix("\b\n"), "    "))  # \b tells click to leave lines alone
+    lines = codes.removeprefix("\b\nExit codes:\n")  # \b tells click to leave lines alone
+    return page.replace(codes, f"**Exit codes**:\n\n```text\n{dedent(lines)}\n```")
 
 
 def api() -> str:

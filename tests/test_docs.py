@@ -163,5 +163,5 @@ def test_the_generated_pages_have_every_command_and_name(monkeypatch: pytest.Mon
     page = docs_reference.command_line()
     for name in ("demo", "doctor", "judge check"):
         assert f"# `skunlearn {name}`" in page
-    assert "\b" not in page and "    130  stopped" in page
+    assert "\b" not in page and "\n130  stopped" in page
     assert all(f".{name}\n" in docs_reference.api() for name in skunlearn.__all__)
