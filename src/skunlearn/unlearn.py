@@ -42,13 +42,17 @@ def _selective(taus: list[TaskVector], lm: LM, data: Data, run: Run, folder: Run
         return only(taus)
     if path.exists():
         return TaskVector.load(path)
-    rows = [*data.train.retain, *data.train.lookalike]
-    chosen = rows[:: max(1, len(rows) // FILTER_ROWS)][:FILTER_ROWS]
-    context = Context(lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress)
-    tau = filtered(filters, taus, context)
+    tau = filtered(filters, taus, filter_context(lm, data, progress))
     progress.note(f"filtered: {tau}")
     tau.save(path, model=lm.name, base=lm.fingerprint, filters=list(run.edit.filters))
     return tau
+
+
+def filter_context(lm: LM, data: Data, progress: Progress) -> Context:
+    """What filters may look at: the base, and ordinary training rows."""
+    rows = [*data.train.retain, *data.train.lookalike]
+    chosen = rows[:: max(1, len(rows) // FILTER_ROWS)][:FILTER_ROWS]
+    return Context(lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress)
 
 
 def edit_of(folder: Path, lm: LM, data: Data, run: Run, progress: Progress) -> TaskVector:
