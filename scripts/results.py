@@ -2,8 +2,8 @@
 
     python scripts/results.py [--file configs/methods.yaml] [--out comparisons/results] [--set section.key=value ...]
 
-Choose everything before: settings that were changed after a look at these numbers make them validation numbers. A second
-call with the same settings goes on with what is left, or only reads.
+Choose everything before: settings that were changed after a look at these numbers make them validation numbers. A
+second call with the same settings goes on with what is left, or only reads.
 """
 
 import argparse
