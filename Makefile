@@ -1,4 +1,4 @@
-# make demo | make test | make check | make test-all
+# make demo | make test | make check | make test-all | make bench | make bench-quick
 # TORCH_INDEX=URL takes torch from another index, for example https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet -c constraints.txt
 
-.PHONY: demo test check test-all clean
+.PHONY: demo test check test-all bench bench-quick clean
 .DEFAULT_GOAL = demo
 
 demo: $(VENV)/user
@@ -24,6 +24,12 @@ check: $(VENV)/developer
 
 test-all: $(VENV)/developer
 	$(BIN)/python -m pytest -s -m slow tests
+
+bench: $(VENV)/user
+	$(BIN)/python benchmarks/bench.py
+
+bench-quick: $(VENV)/user
+	$(BIN)/python benchmarks/bench.py --quick
 
 $(VENV)/base:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "skunlearn needs Python 3.11 or newer: make PYTHON=python3.11")'

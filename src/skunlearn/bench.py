@@ -44,7 +44,7 @@ class Bench:
         self.space = Space.of(run.run, read_json(run.folder / "results.json")["alpha"], self.taus)
         self.store = Completions(run.folder / "completions.jsonl")
         self.options = on_validation(run.run.evaluate, run.run.edit)
-        self.base = self._evaluate(run.data.validation, replace(self.options, metrics=("rates", "likelihood")))
+        self.base = self._evaluate(run.data.validation, self.options)
         self.base_forget_nll = self._forget_nll()
         self.known: dict[str, TaskVector] = {}
 

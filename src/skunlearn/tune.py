@@ -9,7 +9,6 @@ from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
 from skunlearn.gates import GateOptions, check_costs
 from skunlearn.lm.model import LM
-from skunlearn.metrics import BASIC
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.progress import Progress
@@ -31,7 +30,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (1.3, 1.6, 1.9)
+    alphas: tuple[float, ...] = (1.0, 1.3, 1.6)
     forget: int = 40
     retain: int = 48
     lookalike: int = 28
@@ -120,7 +119,7 @@ def on_validation(evaluation: EvaluateOptions, options: EditOptions) -> Evaluate
         lookalike=options.lookalike,
         seen=0,
         paraphrase=0,
-        metrics=BASIC,
+        metrics=("rates", "likelihood"),
         max_new_tokens=options.max_new_tokens,
     )
 
@@ -134,9 +133,11 @@ def _point(
     cheap = {"retain_nll": nll_score(likelihoods), "retain_kl": kl_score(likelihoods)}
     if not all(gate.passed for gate in check_costs(base.scores, cheap, gates)):
         return Point(alpha, cheap, False)
-    full = evaluate(lm, part, small, base=base, max_length=max_length, weights=weights, store=store, progress=progress)
-    within = all(gate.passed for gate in check_costs(base.scores, full.scores, gates, gates.margin))
-    return Point(alpha, full.scores, within)
+    asked = replace(small, metrics=("rates",))
+    full = evaluate(lm, part, asked, base=base, max_length=max_length, weights=weights, store=store, progress=progress)
+    scores = cheap | full.scores
+    within = all(gate.passed for gate in check_costs(base.scores, scores, gates, gates.margin))
+    return Point(alpha, scores, within)
 
 
 def best(points: list[Point]) -> Point:

@@ -1,0 +1,146 @@
+"""One SKU step in three ways on the same rows: naively, plainly, and as the library does it.
+
+The naive one is written from the paper: every row padded to one length, a pass for each loss, a second copy of the
+model as reference, logits of every position. The plain one is what a careful script does: padding to the longest row
+of a pass, the reference is the same model with its adapter off, logits of every position.
+"""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from skunlearn.data.load import Data
+from skunlearn.data.template import Encoded
+from skunlearn.lm.lora import Trained, Trainee
+from skunlearn.lm.model import LM
+from skunlearn.methods.sku import SKU
+from skunlearn.progress import Progress
+from skunlearn.train import Rows, TrainOptions, train
+
+METHOD = SKU(gd_weight=1.0, rd_weight=1.0, pd_weight=1.0, pd_anchor=0.0, mismatched=1)
+EVERYWHERE = Trained(frozen=0.0)  # LoRA on all linear layers
+RATE = 1e-4
+Roles = dict[str, list[Encoded]]
+
+
+def rows_of(lm: LM, data: Data, batch: int, step: int = 0) -> Roles:
+    """The rows of one step: `batch` forget, as many mismatched, as many retain, at their natural lengths."""
+    return Rows(lm, data, METHOD, TrainOptions(steps=1, batch=batch)).at(step)
+
+
+def mean_length(rows: Roles) -> float:
+    """Tokens a row."""
+    lengths = [len(row) for role in rows.values() for row in role]
+    return sum(lengths) / len(lengths)
+
+
+class Baseline:
+    """The naive or the plain step.
+
+    Args:
+        lm: the model; LoRA is put on it until `close`.
+        pad_to: tokens that every row is padded to; None pads each pass to its own longest row.
+        second_copy: keep another copy of the model as reference, instead of switching the adapter off.
+    """
+
+    def __init__(self, lm: LM, pad_to: int | None, second_copy: bool) -> None:
+        self.pad_to = pad_to
+        self.base = copy.deepcopy(lm.model) if second_copy else None
+        self.trainee = Trainee(lm.model, EVERYWHERE, 0)
+        self.optimizer = torch.optim.AdamW(self.trainee.parameters.values(), lr=RATE)
+
+    def close(self) -> None:
+        """Take LoRA off again."""
+        self.trainee.model.unload()
+
+    def padded(self, rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids, mask and labels (-100 where nothing is scored), (B, T) each."""
+        width = self.pad_to or max(map(len, rows))
+        ids_BT, labels_BT = torch.zeros(len(rows), width, dtype=torch.long), torch.full((len(rows), width), -100)
+        mask_BT = torch.zeros_like(ids_BT)
+        for number, row in enumerate(rows):
+            all_ids = torch.tensor(row.prompt_ids + row.answer_ids)[:width]
+            ids_BT[number, : len(all_ids)] = all_ids
+            mask_BT[number, : len(all_ids)] = 1
+            labels_BT[number, len(row.prompt_ids) : len(all_ids)] = all_ids[len(row.prompt_ids) :]
+        return ids_BT, mask_BT, labels_BT
+
+    def nll(self, rows: Sequence[Encoded]) -> torch.Tensor:
+        """Mean over the answer tokens, from the logits of every position."""
+        ids_BT, mask_BT, labels_BT = self.padded(rows)
+        logits_BTV = self.trainee.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+        return F.cross_entropy(logits_BTV[:, :-1].reshape(-1, logits_BTV.shape[-1]), labels_BT[:, 1:].reshape(-1))
+
+    def divergence(self, rows: Sequence[Encoded]) -> torch.Tensor:
+        """KL(base || model), mean over the answer tokens."""
+        ids_BT, mask_BT, labels_BT = self.padded(rows)
+        inputs = {"input_ids": ids_BT, "attention_mask": mask_BT, "use_cache": False}
+        with torch.no_grad():
+            if self.base is not None:
+                base_BTV = self.base(**inputs).logits
+            else:
+                with self.trainee.model.disable_adapter():
+                    base_BTV = self.trainee.model(**inputs).logits
+        logits_BTV = self.trainee.model(**inputs).logits
+        scored_BT = labels_BT[:, 1:] != -100
+        p_BTV, q_BTV = base_BTV[:, :-1].log_softmax(-1), logits_BTV[:, :-1].log_softmax(-1)
+        return (F.kl_div(q_BTV, p_BTV, reduction="none", log_target=True).sum(-1) * scored_BT).sum() / scored_BT.sum()
+
+    def step(self, rows: Roles) -> float:
+        """One optimiser step; the loss."""
+        loss = self.nll(rows["forget"]) + self.nll(rows["mismatch"]) + self.divergence(rows["retain"])
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss.item()
+
+
+class Clock(Progress):
+    """The moments at which steps ended."""
+
+    def __init__(self) -> None:
+        self.name, self.times = "", []  # type: tuple[str, list[float]]
+
+    def start(self, name: str, total: int) -> None:
+        self.name = name
+        if name == "stage 1":
+            self.times.append(time.perf_counter())
+
+    def step(self, done: int, **info: Any) -> None:
+        if self.name == "stage 1":
+            self.times.append(time.perf_counter())
+
+
+def ours(lm: LM, data: Data, batch: int, steps: int) -> list[float]:
+    """Seconds of each step of the library's own loop; the first two warm up and are left out."""
+    clock = Clock()
+    train(
+        lm,
+        METHOD,
+        data,
+        TrainOptions(steps=steps + 2, batch=batch, lr=RATE, checkpoint=10**6),
+        EVERYWHERE,
+        progress=clock,
+    )
+    return [b - a for a, b in zip(clock.times[2:], clock.times[3:], strict=False)]
+
+
+def baseline(lm: LM, rows: Sequence[Roles], pad_to: int | None, second_copy: bool) -> list[float]:
+    """Seconds of each step of a baseline, one for each set of rows; the first one is done twice, to warm up."""
+    it = Baseline(lm, pad_to, second_copy)
+    try:
+        it.step(rows[0])
+        return [timed(lambda one=one: it.step(one)) for one in rows]
+    finally:
+        it.close()
+
+
+def timed(work: Callable[[], Any]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
