@@ -62,7 +62,7 @@ def read_entries(
     given += list(read_run(file).items()) if file else []
     if not given:
         raise ConfigError("nothing to compare: give --methods sku,negation or --file FILE")
-    entries = [_entry(name, own, with_sets(common or {}, sets), seeds) for name, own in given]
+    entries = [_entry(str(name), own, with_sets(common or {}, sets), seeds) for name, own in given]
     names = [entry.name for entry in entries]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(
@@ -100,7 +100,7 @@ def _from_text(text: str) -> tuple[str, Tree]:
 
 
 def _entry(name: str, own: Tree | None, common: Tree, seeds: int) -> Entry:
-    if not re.fullmatch(r"[\w.-]+", str(name)) or not str(name).strip("."):
+    if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
         raise ConfigError(f"'{name}' cannot name an entry: use letters, digits, dots, dashes and underscores")
     if not isinstance(own or {}, dict):
         raise ConfigError(f"entry '{name}': expected a section of keys, found {own!r}")
@@ -108,7 +108,7 @@ def _entry(name: str, own: Tree | None, common: Tree, seeds: int) -> Entry:
     seeds = own.get("seeds", seeds)
     if not isinstance(seeds, int) or seeds < 1:
         raise ConfigError(f"entry '{name}': seeds={seeds!r}: give 1 or more")
-    preset = read_preset(own["preset"]) if "preset" in own else {"method": name.partition("-")[0]}
+    preset = read_preset(str(own["preset"])) if "preset" in own else {"method": name.partition("-")[0]}
     settings = {key: value for key, value in own.items() if key not in OWN}
     method = named_method(merged(merged(preset, common), settings))
     layers = (COMMON, PLAIN.get(method, {}), preset, common, settings)

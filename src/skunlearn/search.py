@@ -1,8 +1,10 @@
 """Train once, choose many: a search over what one run's vectors can be made into, on validation prompts.
 
-RUN/tune.journal    every setting tried (optuna's journal); Ctrl-C or a kill costs the setting that was being tried
-RUN/tune/           filtered vectors, kept until the search has ended
-RUN/tune.json  tune.html  tuned.yaml
+    RUN/tune.journal    every setting tried, as optuna writes it
+    RUN/tune/           filtered vectors, kept until the search has ended
+    RUN/tune.json  tune.html  tuned.yaml
+
+Ctrl-C or a kill costs the setting that was being tried; the run's own vectors and results stay as they are.
 """
 
 import shutil
@@ -148,7 +150,7 @@ def _concluded(trials: Sequence[Tree], bench: Bench, options: SearchOptions, pro
         "run": str(folder.path),
         "model": bench.run.run.model,
         "rule": RULE,
-        "wanted": options.trials,
+        "objectives": OBJECTIVES,
         "trials": [tried | {"front": best.get(n, False)} for n, tried in enumerate(trials)],
         "number": number,
         "chosen": chosen,

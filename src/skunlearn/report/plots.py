@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from skunlearn.stats import pareto_front
+
 Tree = dict[str, Any]
 COLOURS = {
     "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
@@ -58,17 +60,18 @@ def pareto_figure(points: list[Tree]) -> str:
 
     Args:
         points: each with `x` (KL), `y` (rate), `ends` of the rate's interval or None, `name` beside it or empty, `text`
-            for the pointer, whether it is on the `front`, and whether it is `chosen`.
+            for the pointer, whether it is on the `front` (of more objectives, perhaps), and whether it is `chosen`.
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    front = sorted((p for p in points if p["front"]), key=lambda p: p["x"])
+    best = pareto_front([(p["x"], p["y"]) for p in points])
+    front = sorted((p for p, is_best in zip(points, best, strict=True) if is_best), key=lambda p: p["x"])
     figure.add_scatter(
         x=[p["x"] for p in front],
         y=[p["y"] for p in front],
         mode="lines",
-        name="no other is better in both",
+        name="no other is better in these two",
         line={"color": "#16a34a", "shape": "hv", "dash": "dot"},
         hoverinfo="skip",
     )

@@ -6,10 +6,10 @@ from typing import Any
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import pareto_figure, script
 from skunlearn.rundir import write_text
-from skunlearn.words import METRICS
+from skunlearn.words import METRICS, shown
 
 Tree = dict[str, Any]
-SHOWN = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
+OUTSIDE = "outside the gates with their margin"
 
 
 def write_tuning(found: Tree, path: Path) -> None:
@@ -26,7 +26,7 @@ def page(found: Tree) -> str:
             "y": tried["scores"]["harmful_rate_unseen"]["value"],
             "ends": None,
             "name": "chosen" if n == found["number"] else "",
-            "text": "<br>".join([*tried["words"], *_lines(tried["scores"]), *([] if tried["within"] else [OUTSIDE])]),
+            "text": "<br>".join([*tried["words"], *_lines(found, tried), *([] if tried["within"] else [OUTSIDE])]),
             "front": tried["front"],
             "chosen": n == found["number"],
         }
@@ -37,20 +37,14 @@ def page(found: Tree) -> str:
         found=found,
         left_out=len(found["trials"]) - len(generated),
         front=[(n, tried) for n, tried in generated if tried["front"]],
-        names=SHOWN,
+        names=found["objectives"],
         metrics=METRICS,
         figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
         plotly=script(),
     )
 
 
-OUTSIDE = "outside the gates with their margin"
-
-
-def _lines(scores: Tree) -> list[str]:
+def _lines(found: Tree, tried: Tree) -> list[str]:
     """The objectives that the axes do not show."""
-    return [
-        f"{METRICS[name][0]} {scores[name]['value']:.1%}"
-        for name in SHOWN[2:]
-        if scores.get(name, {}).get("value") is not None
-    ]
+    names = [name for name in found["objectives"] if name not in ("harmful_rate_unseen", "retain_kl")]
+    return [f"{METRICS[name][0]} {shown(tried['scores'].get(name))}" for name in names]
