@@ -1,4 +1,4 @@
-# make demo | make test | make check | make test-all | make bench | make bench-quick
+# make demo | make test | make check | make test-all | make docs | make bench | make bench-quick
 # TORCH_INDEX=URL takes torch from another index, for example https://download.pytorch.org/whl/cpu
 PYTHON ?= python3
 VENV ?= .venv
@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALL = $(PIP) install --quiet -c constraints.txt
 
-.PHONY: demo test check test-all bench bench-quick clean
+.PHONY: demo test check test-all docs bench bench-quick clean
 .DEFAULT_GOAL = demo
 
 demo: $(VENV)/user
@@ -21,6 +21,11 @@ check: $(VENV)/developer
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/test_budgets.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: $(VENV)/developer
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo build/site/index.html
 
 test-all: $(VENV)/developer
 	$(BIN)/python -m pytest -s -m slow tests
@@ -42,7 +47,7 @@ $(VENV)/user: $(VENV)/base pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/developer: $(VENV)/base pyproject.toml constraints.txt
-	$(INSTALL) -e .[dev]
+	$(INSTALL) -e .[dev,docs]
 	@touch $@ $(VENV)/user
 
 clean:

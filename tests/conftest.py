@@ -37,3 +37,19 @@ def pairs(tmp_path: Path) -> tuple[Path, Path]:
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return paths
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sk.train` and `sk.evaluate` as README and docs call them, with few steps and prompts."""
+    import skunlearn as sk
+
+    train, evaluate = sk.train, sk.evaluate
+    steps, trained = sk.TrainOptions(steps=2, batch=2), sk.Trained(rank=2)
+    few = sk.EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=2)
+    little = {
+        "train": lambda lm, method, data: train(lm, method, data, steps, trained),
+        "evaluate": lambda lm, part, **base: evaluate(lm, part, few, **base),
+    }
+    for name, function in little.items():
+        monkeypatch.setattr(sk._Lazy, name, staticmethod(function), raising=False)

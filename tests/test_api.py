@@ -8,16 +8,13 @@ import pytest
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_eight_lines_of_the_readme(pairs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_eight_lines_of_the_readme(
+    pairs: tuple[Path, Path], tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+):
     (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
     lines = [line for line in block.splitlines() if not line.startswith(("import", "print"))]
     assert len(lines) == 8
     monkeypatch.chdir(tmp_path)
-    import skunlearn as sk
-
-    real = sk.train
-    quick = sk.TrainOptions(steps=2, batch=2)
-    monkeypatch.setattr(sk._Lazy, "train", staticmethod(lambda *a: real(*a, quick, sk.Trained(rank=2))), raising=False)
     names: dict = {}
     exec(block, names)
     assert names["after"].scores["retain_kl"].value >= 0

@@ -16,8 +16,10 @@ from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
 from skunlearn.metrics.rates import four_rates, rates, verdict_rate
+from skunlearn.notebook import table
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean, resolve
+from skunlearn.words import better, interval, shown, title
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,11 @@ class Evaluation:
     def __str__(self) -> str:
         lines = [f"{name:<24} {_shown(score)}" for name, score in self.scores.items()]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        scores = {name: score.as_dict() for name, score in self.scores.items()}
+        rows = [(title(name), shown(score), interval(score), better(score)) for name, score in scores.items()]
+        return table(self.subject.lm.name, ("", "value", "95 % interval", "good is"), rows)
 
 
 def evaluate(

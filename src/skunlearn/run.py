@@ -17,6 +17,7 @@ from skunlearn.data.load import Data
 from skunlearn.evaluate import Evaluation, check_judges, evaluate
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
+from skunlearn.notebook import table
 from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.progress import Progress
@@ -25,9 +26,33 @@ from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name
+from skunlearn.words import better, interval, shown, title
 
 Tree = dict[str, Any]
 SECONDS = "seconds.json"
+
+
+class Results(dict[str, Any]):
+    """The contents of `results.json`, shown in a notebook as verdict, gates and scores."""
+
+    def _repr_html_(self) -> str:
+        gates = [
+            (
+                "passed" if gate["passed"] else "FAILED",
+                gate["text"],
+                "unmeasured" if gate["value"] is None else f"{gate['value']:.3f}",
+                f"at {'least' if gate['at_least'] else 'most'} {gate['limit']:.3f}",
+            )
+            for gate in self["gates"]
+        ]
+        before, after = self["scores"]["base"], self["scores"]["edited"]
+        scores = [
+            (title(name), shown(before.get(name)), shown(score), interval(score), better(score))
+            for name, score in after.items()
+        ]
+        return table(f"{self['verdict']}, strength {self['alpha']:g}", ("", "gate", "value", "limit"), gates) + table(
+            self["run"], ("", "base", "edited", "95 % interval of the edited", "good is"), scores
+        )
 
 
 def run_job(
@@ -37,7 +62,7 @@ def run_job(
     progress: Progress | None = None,
     attacks: str | None = None,
     data: Data | None = None,
-) -> Tree:
+) -> Results:
     """Run the whole job, or what is left of it.
 
     Args:
@@ -57,7 +82,7 @@ def run_job(
     progress = progress or Progress()
     if attacks:
         make_battery(attacks, (), ())  # a wrong name is told now
-    results = _job(run, out, save, progress, data or Data(run.forget, run.retain, run.data))
+    results = Results(_job(run, out, save, progress, data or Data(run.forget, run.retain, run.data)))
     if attacks:
         results["attacks"] = attack_job(results["run"], suite=attacks, progress=progress)["attacks"]
     return results

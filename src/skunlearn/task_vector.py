@@ -9,6 +9,7 @@ to nothing and are exact; a full run keeps dense fp32 differences.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from skunlearn.errors import ModelError
+from skunlearn.notebook import table
 
 FORMAT = "skunlearn-task-vector-1"
 HEADER = "skunlearn"
@@ -120,6 +122,16 @@ class TaskVector:
         rank = max((d.left_OR.shape[1] for d in self.deltas.values() if isinstance(d, LowRank)), default=0)
         form = f"LoRA rank {rank}" if rank else "dense"
         return f"TaskVector({len(self.deltas)} weights, {form}, norm {self.norm():.4g}, safety {self.safety:+g})"
+
+    def _repr_html_(self) -> str:
+        layers: dict[int | None, list[float]] = {}
+        for name, norm in self.norms().items():
+            layers.setdefault(layer_of(name), []).append(norm)
+        rows = [
+            ("outside" if layer is None else str(layer), str(len(norms)), f"{sum(n * n for n in norms) ** 0.5:.4g}")
+            for layer, norms in sorted(layers.items(), key=lambda item: -1 if item[0] is None else item[0])
+        ]
+        return table(repr(self), ("layer", "weights", "norm"), rows)
 
     def norms(self) -> dict[str, float]:
         """Frobenius norm by parameter name."""
@@ -245,6 +257,12 @@ def check_header(metadata: Mapping[str, str], path: Path) -> float:
     if header.get("format") != FORMAT:
         raise ModelError(f"{path}: not a task vector of this version (format {header.get('format')!r})")
     return float(header["safety"])
+
+
+def layer_of(name: str) -> int | None:
+    """The number of the decoder layer that a module or weight belongs to, None outside the layers."""
+    found = re.search(r"\.(\d+)\.", name)
+    return int(found[1]) if found else None
 
 
 def block_rows(columns: int) -> int:

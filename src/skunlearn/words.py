@@ -127,6 +127,16 @@ def _in_unit(value: float, unit: str, digits: int) -> str:
     return f"{value:.{digits}%}" if unit in ("rate", "share", "auc") else f"{value:.3f}"
 
 
+def title(metric: str) -> str:
+    """A metric in plain words; the name itself of one that is not ours."""
+    return METRICS.get(metric, (metric,))[0]
+
+
+def better(score: Tree) -> str:
+    """Which way is good, in a word."""
+    return "high" if score["higher_is_better"] else "low"
+
+
 def interval(score: Tree | None) -> str:
     """The 95 % interval in the value's unit, with n and the unscored."""
     if score is None or score["value"] is None:

@@ -47,6 +47,7 @@ def label(
     file: Annotated[Path, typer.Argument(help="File with prompt and answer in each row.")],
     out: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
     judge: JudgeName = "offline",
+    json: o.Json = False,
 ) -> None:
     """Add verdicts to a file of answers."""
     from skunlearn.judges import make_judge
@@ -56,4 +57,7 @@ def label(
     rows = list(label_rows(make_judge(judge), file, show.progress()))
     write_text(out, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     unscored = sum(row["verdict"] is None for row in rows)
-    print(f"{len(rows)} answers labelled ({unscored} unscored): {out}")
+    if json:
+        print(json_module.dumps({"rows": len(rows), "unscored": unscored, "out": str(out)}))
+    else:
+        print(f"{len(rows)} answers labelled ({unscored} unscored): {out}")

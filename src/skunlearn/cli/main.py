@@ -6,17 +6,31 @@ import warnings
 
 import typer
 
-from skunlearn.cli import attack, clean, compare, demo, evaluate, export, judge, plan, push, run, tune, verify
+from skunlearn.cli import (
+    attack,
+    clean,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    judge,
+    plan,
+    push,
+    run,
+    start,
+    tune,
+    verify,
+)
 from skunlearn.errors import SkunlearnError
 
 app = typer.Typer(
     name="skunlearn",
-    help="Make a language model forget harmful knowledge and keep the rest, with proof.",
-    no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.callback(invoke_without_command=True, epilog=start.EXIT_CODES)(start.start)
 app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
@@ -28,6 +42,7 @@ app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("push")(push.push)
 app.command("clean")(clean.clean)
+app.command("doctor")(doctor.doctor)
 app.add_typer(judge.app, name="judge")
 
 

@@ -1,5 +1,8 @@
 """`skunlearn plan`."""
 
+import json as json_module
+from dataclasses import asdict
+
 from skunlearn.cli import options as o
 from skunlearn.cli import show
 
@@ -13,6 +16,7 @@ def plan(
     refuse: o.Refuse = None,
     preset: o.Preset = None,
     sets: o.Sets = None,
+    json: o.Json = False,
 ) -> None:
     """What a run would do: data, one example as the model sees it, memory and time."""
     job = o.make(file, model, forget, retain, method, sets, refuse, preset)
@@ -21,4 +25,5 @@ def plan(
     from skunlearn.plan import make_plan
 
     data, chosen = Data(job.forget, job.retain, job.data), job.make_method()
-    print(make_plan(load(job.model, job.load, show.progress()), data, chosen, job))
+    made = make_plan(load(job.model, job.load, show.progress()), data, chosen, job)
+    print(json_module.dumps(asdict(made)) if json else made)

@@ -102,16 +102,23 @@ def scores_table(scores: Tree) -> None:
     """Base and edited side by side."""
     from rich.table import Table
 
-    from skunlearn.words import METRICS, interval, shown
+    from skunlearn.words import better, interval, shown, title
 
     table = Table(box=None, pad_edge=False)
     for heading in ("", "base", "edited", "95 % interval of the edited", "good is"):
         table.add_column(heading)
     for name, edited in scores["edited"].items():
         base = scores["base"].get(name)
-        better = "high" if edited["higher_is_better"] else "low"
-        table.add_row(METRICS.get(name, (name,))[0], shown(base), shown(edited), interval(edited), better)
+        table.add_row(title(name), shown(base), shown(edited), interval(edited), better(edited))
     _console().print(table)
+
+
+def state(name: str, text: str) -> None:
+    """One line behind "ok", "warn" or "bad", in its colour on a terminal (not with NO_COLOR)."""
+    from rich.text import Text
+
+    colour = {"ok": "green", "warn": "yellow", "bad": "red"}[name]
+    _console().print(Text.assemble((f"{name:>4}", colour), f"  {text}"), soft_wrap=True)
 
 
 def agreement_table(result: Tree) -> None:

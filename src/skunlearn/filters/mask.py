@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from skunlearn.errors import ConfigError
 from skunlearn.filters.base import Context, Filter, check_share, only
-from skunlearn.lm.lora import layer_of
 from skunlearn.registry import did_you_mean
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vector import LowRank, TaskVector, layer_of
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Which weights are trained: LoRA factors on chosen layers (peft), or the weights themselves."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from skunlearn.errors import ConfigError, ModelError
 from skunlearn.registry import did_you_mean
-from skunlearn.task_vector import Delta, LowRank, TaskVector
+from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,6 @@ class Trained:
             raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
         if not 0 <= self.frozen < 1:
             raise ConfigError(f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1")
-
-
-def layer_of(name: str) -> int | None:
-    """The number of the decoder layer that a module belongs to, None outside the layers."""
-    found = re.search(r"\.(\d+)\.", name)
-    return int(found[1]) if found else None
 
 
 def linear_modules(model: Any, options: Trained, depth: int | None = None) -> list[str]:

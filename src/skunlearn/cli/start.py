@@ -1,0 +1,33 @@
+"""`skunlearn` alone: what to do next."""
+
+import typer
+
+FIRST_STEPS = """\
+Make a language model forget harmful knowledge and keep the rest, with proof.
+
+  try it          skunlearn demo      the whole job on a small built-in model; fetches 173 MB once
+  your own data   skunlearn run --model MODEL --forget FILE --retain FILE --save      (skunlearn plan ... looks first)
+  your set-up     skunlearn doctor
+  the docs        skunlearn COMMAND --help, and docs/index.md in the source (make docs makes pages of it)
+"""
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    a verdict: FAIL with --gate, verify found a difference, doctor found something bad;
+       with a traceback: a bug in skunlearn
+  2    something in the input cannot be used; the last line says what, where and what to do
+  130  stopped by Ctrl-C; the same command goes on
+"""
+
+
+def start(context: typer.Context) -> None:
+    """Make a language model forget harmful knowledge and keep the rest, with proof."""
+    if context.invoked_subcommand is not None:
+        return
+    print(FIRST_STEPS)
+    group = context.command
+    assert isinstance(group, typer.core.TyperGroup)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None  # it was listed
+        print(f"  {name:<9} {command.get_short_help_str(105)}")
