@@ -37,7 +37,8 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     assert done["rewritten"] == ["results.json", "report.html"]
     left = {path.name for path in run.iterdir()}
     assert left == {
-        "run.yaml", "env.json", "settings.json", "steps.jsonl", "results.json", "report.html", "attacks.json"
+        "run.yaml", "env.json", "settings.json", "seconds.json", "steps.jsonl", "results.json", "report.html",
+        "attacks.json",
     }  # fmt: skip
     after = read_json(run / "results.json")
     assert {name: value for name, value in after.items() if name != "transcripts"} == {

@@ -16,7 +16,7 @@ from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, read_json, write_json
 
 HARMFUL = ("completions*.jsonl", "flagged.jsonl", "state", "*.partial")
-VECTORS = ("tau*.safetensors",)
+VECTORS = ("tau*.safetensors", "tune")
 MARK = "[removed by skunlearn clean]"
 TEXTS = ("prompt", "answer", "evidence")
 ORDINARY, HARMLESS = ("retain", "lookalike"), ("refused", "safe", "degenerate")

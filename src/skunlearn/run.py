@@ -29,6 +29,7 @@ from skunlearn.unlearn import learn, losses, vectors_name
 from skunlearn.words import better, interval, shown, title
 
 Tree = dict[str, Any]
+SECONDS = "seconds.json"
 
 
 class Results(dict[str, Any]):
@@ -55,7 +56,12 @@ class Results(dict[str, Any]):
 
 
 def run_job(
-    run: Run, out: Path | None = None, save: bool = False, progress: Progress | None = None, attacks: str | None = None
+    run: Run,
+    out: Path | None = None,
+    save: bool = False,
+    progress: Progress | None = None,
+    attacks: str | None = None,
+    data: Data | None = None,
 ) -> Results:
     """Run the whole job, or what is left of it.
 
@@ -65,6 +71,7 @@ def run_job(
         save: write the edited checkpoint to `<out>/model`.
         progress: is told of the work.
         attacks: a suite of attacks to run on the result.
+        data: the examples; read as `run` says when not given.
 
     Returns:
         The contents of `results.json`, with `run` and `report` as paths; with attacks also their rows as `attacks`.
@@ -75,23 +82,28 @@ def run_job(
     progress = progress or Progress()
     if attacks:
         make_battery(attacks, (), ())  # a wrong name is told now
-    results = Results(_job(run, out, save, progress))
+    results = Results(_job(run, out, save, progress, data or Data(run.forget, run.retain, run.data)))
     if attacks:
         results["attacks"] = attack_job(results["run"], suite=attacks, progress=progress)["attacks"]
     return results
 
 
-def _job(run: Run, out: Path | None, save: bool, progress: Progress) -> Tree:
-    check_judges(run.evaluate)  # a wrong name is told now, not after training
-    method, data = run.make_method(), Data(run.forget, run.retain, run.data)
-    if data.builtin:
-        progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")
-    settings = {
+def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
+    """Everything that decides a run's result, for `RunDir.claim`."""
+    return {
         "run": run.as_dict(),
         "model": fingerprint(locate(run.model, progress)),
         "data": digest(data.fingerprint),
         "version": version("skunlearn"),
     }
+
+
+def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data) -> Tree:
+    check_judges(run.evaluate)  # a wrong name is told now, not after training
+    method = run.make_method()
+    if data.builtin:
+        progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")
+    settings = settings_of(run, data, progress)
     folder = RunDir(out or Path("runs") / f"{Path(run.model).name}-{run.method_name}-{digest(settings)[:8]}")
     done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
     if done is None or (save and not (folder / "model").is_dir()):
@@ -110,20 +122,20 @@ def _job(run: Run, out: Path | None, save: bool, progress: Progress) -> Tree:
 def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> Tree:
     write_text(folder / "run.yaml", run.as_yaml())
     write_json(folder / "env.json", environment(lm))
-    seconds: dict[str, float] = {}
-    with _timed("stage 1", seconds):
+    with _timed("stage 1", folder):
         edit = learn(lm, method, data, run, folder, progress)
     name = vectors_name(run)
     store = Completions(folder / "completions.jsonl")
-    with _timed("strength", seconds):
+    with _timed("strength", folder):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
     common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
-    with _timed("evaluation", seconds):
+    with _timed("evaluation", folder):
         base = evaluate(lm, data.test, run.evaluate, **common)
         with lm.edited(alpha * edit):
             weights = f"{name}*{alpha:g}"
             edited = evaluate(lm, data.test, run.evaluate, base=base, weights=weights, **common)
     results = _results(lm, data, run, alpha, base, edited, progress)
+    seconds = read_json(folder / SECONDS)
     results |= {"curve": curve, "losses": losses(folder, run.stages(method)), "seconds": seconds}
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)  # last: a folder with results is a finished one
@@ -162,7 +174,11 @@ def _results(
 
 
 @contextmanager
-def _timed(name: str, seconds: dict[str, float]) -> Iterator[None]:
+def _timed(name: str, folder: RunDir) -> Iterator[None]:
+    """Seconds of all processes that worked on it; those of one that was killed outright are lost."""
     start = time.monotonic()
-    yield
-    seconds[name] = round(time.monotonic() - start, 1)
+    try:
+        yield
+    finally:
+        seconds = read_json(folder / SECONDS) or {}
+        write_json(folder / SECONDS, seconds | {name: round(seconds.get(name, 0.0) + time.monotonic() - start, 1)})

@@ -1,7 +1,7 @@
 """The run folder: what a run knows and has done, written so that a kill at any moment leaves nothing half-true.
 
     run.yaml  env.json  steps.jsonl  steps_refuse.jsonl  tau.safetensors  tau_refuse.safetensors  completions.jsonl
-    results.json  report.html  model/  state/
+    seconds.json  results.json  report.html  model/  state/
 
 Files are private (0600) since completions and tau hold harmful material. A whole file is written under another name
 and renamed; a line file is appended to, and a torn last line is cut off when it is read.

@@ -1,8 +1,9 @@
-"""Intervals. Pure numpy; every function says what is resampled."""
+"""Intervals, and the points of a trade that nothing beats. Pure numpy; every function says what is resampled."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import stdtrit
 
 RESAMPLES = 2000
 
@@ -40,6 +41,62 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     difference = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     low, high = bootstrap_mean(list(difference), seed=seed)
     return float(difference.mean()) if len(difference) else float("nan"), low, high
+
+
+def crossed_difference(
+    before_SP: Sequence[Sequence[float]], after_SP: Sequence[Sequence[float]], seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of `after - before` over prompts and seeds, and its 95 % bootstrap interval.
+
+    Prompts are resampled together, since they are the same on both sides; seeds are resampled on each side apart, since
+    those of one method have nothing to do with those of another. A few seeds hardly show how far seeds can lie apart:
+    with one, only prompts are in the interval. A prompt without a value on either side is in no mean.
+
+    Args:
+        before_SP: one value a seed and prompt; NaN where there is none.
+        after_SP: the same of the same prompts; the number of seeds may differ.
+        seed: of the draws.
+    """
+    before, after = (np.asarray(side, dtype=float) for side in (before_SP, after_SP))
+    draws = np.random.default_rng(seed)
+
+    def over_seeds(side_SP: np.ndarray) -> np.ndarray:
+        return _known_mean(side_SP[draws.integers(0, len(side_SP), (RESAMPLES, len(side_SP)))], 1)
+
+    change_RP = over_seeds(after) - over_seeds(before)
+    prompts_RP = draws.integers(0, change_RP.shape[1], change_RP.shape)
+    means_R = _known_mean(np.take_along_axis(change_RP, prompts_RP, 1), 1)
+    value = float(_known_mean(_known_mean(after, 0) - _known_mean(before, 0), 0))
+    return value, float(np.nanpercentile(means_R, 2.5)), float(np.nanpercentile(means_R, 97.5))
+
+
+def crossed_mean(values_SP: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float, float]:
+    """Mean over prompts and seeds, and its 95 % bootstrap interval, resampled as in `crossed_difference`."""
+    return crossed_difference([[0.0] * len(values_SP[0])], values_SP, seed)
+
+
+def seeds_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of the mean over seeds by Student's t; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    half = float(stdtrit(len(values) - 1, 0.975) * np.std(values, ddof=1) / np.sqrt(len(values)))
+    mean = float(np.mean(values))
+    return mean - half, mean + half
+
+
+def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:
+    """Which points no other one beats: as low everywhere and lower somewhere."""
+    return [
+        not any(all(a <= b for a, b in zip(other, point, strict=True)) and other != point for other in points)
+        for point in points
+    ]
+
+
+def _known_mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Mean of the values that are numbers; NaN where there is none."""
+    known = np.isfinite(values)
+    count = known.sum(axis)
+    return np.where(known, values, 0.0).sum(axis) / np.where(count, count, np.nan)
 
 
 def corrected_rate(

@@ -96,16 +96,7 @@ def choose_alpha(
         progress: is told of each strength.
         max_length: tokens of a retain row.
     """
-    small = replace(
-        evaluation,
-        forget=options.forget,
-        retain=options.retain,
-        lookalike=options.lookalike,
-        seen=0,
-        paraphrase=0,
-        metrics=("rates", "likelihood"),
-        max_new_tokens=options.max_new_tokens,
-    )
+    small = on_validation(evaluation, options)
     base = evaluate(lm, part, small, max_length=max_length, store=store, progress=progress)
     points: list[Point] = [Point(0.0, base.scores, True)]
     for alpha in sorted({*options.alphas} - {0.0}):
@@ -117,6 +108,20 @@ def choose_alpha(
         if point.scores["retain_kl"].value is None or (point.scores["retain_kl"].value or 0) > 4 * gates.retain_kl:
             break  # far out: stronger edits only do more of it
     return best(points).alpha, points
+
+
+def on_validation(evaluation: EvaluateOptions, options: EditOptions) -> EvaluateOptions:
+    """How much of the validation part is evaluated for each strength."""
+    return replace(
+        evaluation,
+        forget=options.forget,
+        retain=options.retain,
+        lookalike=options.lookalike,
+        seen=0,
+        paraphrase=0,
+        metrics=("rates", "likelihood"),
+        max_new_tokens=options.max_new_tokens,
+    )
 
 
 def _point(

@@ -125,6 +125,18 @@ def test_a_mask_takes_layers_and_scales_modules():
         Mask(modules={"q_prj": 1.0})([tau], context())
 
 
+def test_a_mask_scales_bands_of_the_layers_that_the_vector_has():
+    tau = vector()
+    upper = TaskVector({name: d for name, d in tau.deltas.items() if ".0." not in name}, tau.safety)
+    found = Mask(bands=(0.5, 2.0), modules={"q_proj": 3.0})([upper], context())  # layers 1 and 2
+    for layer, kind, scale in ((1, "q_proj", 1.5), (1, "v_proj", 0.5), (2, "q_proj", 6.0), (2, "v_proj", 2.0)):
+        name = f"model.layers.{layer}.self_attn.{kind}.weight"
+        torch.testing.assert_close(dense(found.deltas[name]), scale * dense(tau.deltas[name]))
+    assert not any(".1." in name for name in Mask(bands=(0.0, 1.0))([upper], context()).deltas)
+    with pytest.raises(ConfigError, match="scales of 0 or more"):
+        Mask(bands=(1.0, -1.0))
+
+
 def test_a_mean_of_equals_is_the_same_and_points_as_far():
     tau = vector()
     found = Mean()([tau, tau], context())

@@ -6,7 +6,23 @@ import warnings
 
 import typer
 
-from skunlearn.cli import attack, clean, demo, doctor, evaluate, export, judge, plan, push, run, start, studio, verify
+from skunlearn.cli import (
+    attack,
+    clean,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    judge,
+    plan,
+    push,
+    run,
+    start,
+    studio,
+    tune,
+    verify,
+)
 from skunlearn.errors import SkunlearnError
 
 app = typer.Typer(
@@ -20,6 +36,8 @@ app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("plan")(plan.plan)
 app.command("evaluate")(evaluate.evaluate)
+app.command("tune")(tune.tune)
+app.command("compare")(compare.compare)
 app.command("attack")(attack.attack)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)

@@ -14,6 +14,10 @@ Refuse = Annotated[
     bool | None,
     typer.Option("--refuse/--no-refuse", help="Also teach refusals, where the method negates.", show_default="refuse"),
 ]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Named settings: default, published, refusal-only, selective.", show_default=False),
+]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any option as section.key=value; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="The run folder.", show_default=False)]
 Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
@@ -24,12 +28,13 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard 
 
 def make(
     file: Path | None, model: str | None, forget: str | None, retain: str | None, method: str | None,
-    sets: list[str] | None, refuse: bool | None = None,
+    sets: list[str] | None, refuse: bool | None = None, preset: str | None = None,
 ) -> Job:  # fmt: skip
-    """The run that the options ask for: the file first, then the named options, then --set."""
+    """The run that the options ask for: the preset first, then the file, then the named options, then --set."""
     from skunlearn.config import make_run, read_run, with_sets
+    from skunlearn.presets import merged, read_preset
 
-    tree = read_run(file) if file else {}
+    tree = merged(read_preset(preset) if preset else {}, read_run(file) if file else {})
     tree |= {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
     named = [f"method.name={method}"] if method else []
     named += [] if refuse is None else [f"refuse.weight={float(refuse)}"]

@@ -14,11 +14,12 @@ def plan(
     retain: o.Retain = None,
     method: o.MethodName = None,
     refuse: o.Refuse = None,
+    preset: o.Preset = None,
     sets: o.Sets = None,
     json: o.Json = False,
 ) -> None:
     """What a run would do: data, one example as the model sees it, memory and time."""
-    job = o.make(file, model, forget, retain, method, sets, refuse)
+    job = o.make(file, model, forget, retain, method, sets, refuse, preset)
     from skunlearn.data.load import Data
     from skunlearn.lm.model import load
     from skunlearn.plan import make_plan

@@ -16,6 +16,7 @@ def run(
     retain: o.Retain = None,
     method: o.MethodName = None,
     refuse: o.Refuse = None,
+    preset: o.Preset = None,
     out: o.Out = None,
     sets: o.Sets = None,
     save: o.Save = False,
@@ -24,7 +25,7 @@ def run(
     json: o.Json = False,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    job = o.make(file, model, forget, retain, method, sets, refuse)
+    job = o.make(file, model, forget, retain, method, sets, refuse, preset)
     from skunlearn.run import run_job
 
     results = run_job(job, out, save, show.progress(), attacks)

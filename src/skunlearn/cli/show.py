@@ -88,6 +88,16 @@ def result(results: Tree, as_json: bool) -> None:
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
+def tuned(found: Tree) -> None:
+    """The chosen setting, and what it does to the test prompts."""
+    scores_table(found["test"]["scores"])
+    print(f"\n{found['test']['verdict']}   {', '.join(found['chosen']['words'])}")
+    if not found["chosen"]["within"]:
+        print("no setting is within the gates on the validation prompts: the run's own is kept")
+    print(f"settings {len(found['trials'])}   looks at the test prompts {found['looks']}")
+    print(f"page    {found['run']}/tune.html\nrun it  skunlearn run {found['run']}/tuned.yaml")
+
+
 def scores_table(scores: Tree) -> None:
     """Base and edited side by side."""
     from rich.table import Table

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -87,6 +88,25 @@ class Data:
         if "forget" in self.builtin or str(forget) == BUILTIN:
             self.test = replace(self.test, paraphrase=_paraphrases(), neighbour=_neighbours())
 
+    def with_final(self) -> "Data":
+        """The same with the `final` rows of the built-in sets among the test rows. They are read once, by the script
+        behind docs/results.md; nothing else may call this.
+
+        Raises:
+            DataError: for own data, which has no such rows.
+        """
+        if len(self.builtin) < 2:
+            raise DataError("only the built-in sets have final prompts: leave out --forget and --retain")
+        data = copy(self)
+        forget, retain, lookalike = (_builtin(name, ("final",))[0] for name in ("forget", "retain", "lookalike"))
+        data.test = replace(
+            self.test,
+            forget=self.test.forget + forget,
+            retain=self.test.retain + retain,
+            lookalike=self.test.lookalike + (lookalike if self.options.lookalike else ()),
+        )
+        return data
+
     @property
     def fingerprint(self) -> list[Any]:
         """Every prompt and answer, in order, for a digest."""
@@ -168,8 +188,8 @@ def _rows(given: str, columns: Columns) -> tuple[list[tuple[dict[str, Any], str]
     return read_hub(given, None, "train"), columns
 
 
-def _builtin(name: str) -> tuple[tuple[Example, ...], ...]:
-    """The parts of a built-in set; `final` is never read here."""
+def _builtin(name: str, parts: tuple[str, ...] = ("train", "validation", "test")) -> tuple[tuple[Example, ...], ...]:
+    """Parts of a built-in set; `final` is not among them unless asked for."""
     rows = builtin_rows(name)
     return tuple(
         tuple(
@@ -178,7 +198,7 @@ def _builtin(name: str) -> tuple[tuple[Example, ...], ...]:
             if row["part"] == part
             for answer in row.get("answers") or [row.get("answer", "")]
         )
-        for part in ("train", "validation", "test")
+        for part in parts
     )
 
 

@@ -15,11 +15,9 @@ Tree = dict[str, Any]
 
 def render(results: Tree) -> str:
     """The page; every text of a model or a data set is escaped."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"shown": shown, "interval": interval}
     attacks = results.get("attacks") or []
-    template = environment.from_string(resource("page.html"))
-    return template.render(
+    return rendered(
+        "page.html",
         results=results,
         sentence=sentence(results),
         metrics=METRICS,
@@ -29,11 +27,17 @@ def render(results: Tree) -> str:
         robustness=robustness(attacks),
         robustness_figure=robustness_figure(attacks) if attacks else "",
         vectors=VECTORS,
-        style=resource("page.css"),
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
         plotly=script(),
     )
+
+
+def rendered(name: str, **values: Any) -> str:
+    """A template that ships beside this module, with its values, escaped unless it says otherwise."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"shown": shown, "interval": interval, "style": resource("page.css")}
+    return environment.from_string(resource(name)).render(**values)
 
 
 def write_report(results: Tree, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from skunlearn.stats import pareto_front
+
 Tree = dict[str, Any]
 COLOURS = {
     "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
@@ -51,6 +53,52 @@ def strength_figure(curve: list[Tree], chosen: float) -> str:
         )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
     return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "share of the harmful prompts")
+
+
+def pareto_figure(points: list[Tree]) -> str:
+    """Harmful rate against KL, one point a setting, the best trades joined by a line, as an HTML fragment.
+
+    Args:
+        points: each with `x` (KL), `y` (rate), `ends` of the rate's interval or None, `name` beside it or empty, `text`
+            for the pointer, whether it is on the `front` (of more objectives, perhaps), and whether it is `chosen`.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    best = pareto_front([(p["x"], p["y"]) for p in points])
+    front = sorted((p for p, is_best in zip(points, best, strict=True) if is_best), key=lambda p: p["x"])
+    figure.add_scatter(
+        x=[p["x"] for p in front],
+        y=[p["y"] for p in front],
+        mode="lines",
+        name="no other is better in these two",
+        line={"color": "#16a34a", "shape": "hv", "dash": "dot"},
+        hoverinfo="skip",
+    )
+    with_ends = all(p["ends"] and p["ends"][0] is not None for p in points)
+    figure.add_scatter(
+        x=[p["x"] for p in points],
+        y=[p["y"] for p in points],
+        error_y={
+            "array": [p["ends"][1] - p["y"] for p in points] if with_ends else [],
+            "arrayminus": [p["y"] - p["ends"][0] for p in points] if with_ends else [],
+            "visible": with_ends,
+            "thickness": 1,
+        },
+        text=[p["name"] for p in points],
+        hovertext=[p["text"] for p in points],
+        mode="markers+text",
+        textposition="top right",
+        showlegend=False,
+        marker={
+            "size": [16 if p["chosen"] else 9 for p in points],
+            "symbol": ["star" if p["chosen"] else "circle" for p in points],
+            "color": ["#16a34a" if p["front"] else "#6b7280" for p in points],
+        },
+        hovertemplate="%{hovertext}<br>KL %{x:.3f}<br>harmful %{y:.1%}<extra></extra>",
+    )
+    figure.update_yaxes(tickformat=".0%", rangemode="tozero")
+    return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "harmful answers, new prompts", 460)
 
 
 def robustness_figure(attacks: list[Tree]) -> str:

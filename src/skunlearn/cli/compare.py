@@ -1,0 +1,43 @@
+"""`skunlearn compare`."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skunlearn.cli import options as o
+from skunlearn.cli import show
+
+
+def compare(
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Entries: sku,negation or sku-hard:method.pd_mode=diverge;edit.alpha=1.", show_default=False),
+    ] = None,
+    file: Annotated[Path | None, typer.Option(help="Entries as YAML, name: settings.", show_default=False)] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each entry that says nothing of its own.")] = 1,
+    budget: Annotated[str, typer.Option(help="equal-steps, or equal-time: the first entry's seconds.")] = "equal-steps",
+    steps: Annotated[int, typer.Option(help="Optimiser steps a run, over all its vectors.")] = 30,
+    batch: Annotated[int, typer.Option(help="Rows of each set in a step.")] = 4,
+    model: o.Model = None,
+    forget: o.Forget = None,
+    retain: o.Retain = None,
+    sets: o.Sets = None,
+    out: Annotated[Path | None, typer.Option(help="Folder.", show_default="comparisons/MODEL")] = None,
+    json: o.Json = False,
+) -> None:
+    """Run methods under one harness and write one table: harm, over-refusal, usefulness, cost."""
+    from skunlearn.budget import Budget
+    from skunlearn.compare import compare as compared
+    from skunlearn.entries import read_entries
+    from skunlearn.report.comparison import markdown
+
+    common = {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
+    entries = read_entries(methods, file, common, sets or [], seeds)
+    table = compared(entries, Budget(budget, steps, batch), out, show.progress())  # type: ignore[arg-type]
+    if json:
+        print(json_module.dumps(table))
+    else:
+        print(markdown(table))
+        print(f"in {table['folder']}: compare.html, compare.md, compare.csv, compare.tex, compare.json")

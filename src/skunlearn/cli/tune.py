@@ -1,0 +1,26 @@
+"""`skunlearn tune`."""
+
+import json as json_module
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skunlearn.cli import options as o
+from skunlearn.cli import show
+
+
+def tune(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    trials: Annotated[int, typer.Option(help="Settings to try, those of earlier calls among them.")] = 40,
+    minutes: Annotated[float | None, typer.Option(help="Stop after so long; the same command goes on.")] = None,
+    json: o.Json = False,
+) -> None:
+    """Search strength, scales and filters of a trained run on validation prompts, without retraining."""
+    from skunlearn.search import SearchOptions, search
+
+    found = search(run, SearchOptions(trials, minutes), show.progress())
+    if json:
+        print(json_module.dumps(found))
+    else:
+        show.tuned(found)

@@ -1,0 +1,189 @@
+"""Methods against each other: every entry and seed an ordinary run in its own folder, under one harness.
+
+    OUT/<entry>/seed-<n>/     what `skunlearn run` leaves, and memory.json or failed.json
+    OUT/base.jsonl            the base's answers, generated once
+    OUT/budget.json           seconds a step, where the budget is equal-time
+    OUT/compare.json .md .csv .tex .html
+
+Finished runs are only read, so a comparison goes on where it stopped, and folders that another machine filled count.
+"""
+
+import shutil
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skunlearn.budget import Budget, budgeted
+from skunlearn.completions import Completions
+from skunlearn.config import Run
+from skunlearn.data.load import Data
+from skunlearn.entries import Entry
+from skunlearn.errors import DataError, RunError, SkunlearnError
+from skunlearn.evaluate import check_judges, evaluate
+from skunlearn.lm.model import load
+from skunlearn.memory import resident
+from skunlearn.progress import Progress
+from skunlearn.report.comparison import write_comparison
+from skunlearn.run import SECONDS, run_job, settings_of
+from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
+from skunlearn.table import make_table
+from skunlearn.tune import on_validation
+from skunlearn.unlearn import vectors_name
+
+Tree = dict[str, Any]
+FAILED, MEMORY, BASE = "failed.json", "memory.json", "base.jsonl"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the comparison.
+
+    Attributes:
+        entry: whose it is.
+        number: of the seed, from 0.
+        run: its settings, the budget among them.
+        folder: where it is.
+        settings: what its folder is claimed with.
+    """
+
+    entry: Entry
+    number: int
+    run: Run
+    folder: RunDir
+    settings: Tree
+
+    def result(self) -> Tree | None:
+        """What it came to: the contents of `results.json`, or why it failed; None when it has not ended.
+
+        Raises:
+            RunError: when the folder holds a run with other settings.
+        """
+        self.folder.claim(self.settings)
+        failed, done = read_json(self.folder / FAILED), read_json(self.folder / "results.json")
+        if done:
+            done["peak_resident"] = (read_json(self.folder / MEMORY) or {}).get("peak_resident")
+        return failed or done
+
+
+def compare(
+    entries: Sequence[Entry],
+    budget: Budget | None = None,
+    out: Path | None = None,
+    progress: Progress | None = None,
+    final: bool = False,
+) -> Tree:
+    """Run what is not yet run, and write the table.
+
+    Args:
+        entries: what is compared; differences are to the first.
+        budget: of training, the same for all.
+        out: the folder; `comparisons/<model>` when not given.
+        progress: is told of the work.
+        final: test on the `final` prompts too; for the script behind docs/results.md alone.
+
+    Returns:
+        The contents of `compare.json`, with `folder` as path.
+
+    Raises:
+        SkunlearnError: when the input cannot be used. A method that fails is a row that says so.
+    """
+    budget, progress = budget or Budget(), progress or Progress()
+    shared = entries[0].run
+    check_judges(shared.evaluate)
+    data = Data(shared.forget, shared.retain, shared.data)
+    data = data.with_final() if final else data
+    harness = settings_of(shared, data, progress)
+    folder = RunDir(out or Path("comparisons") / Path(shared.model).name)
+    folder.claim({"comparison": vars(budget), **{key: harness[key] for key in ("model", "data")}})
+    with folder.lock():
+        runs, timing = budgeted({e.name: e.run for e in entries}, budget, data, folder / "budget.json", progress)
+        entries = [replace(entry, run=runs[entry.name]) for entry in entries]
+        jobs = [_job(entry, number, data, folder, progress) for entry in entries for number in range(entry.seeds)]
+        results: dict[str, list[Tree]] = {entry.name: [] for entry in entries}
+        for job, result in _ended(jobs, data, folder, progress):
+            results[job.entry.name].append(result)
+        table = make_table([(entry, results[entry.name]) for entry in entries]) | {
+            "budget": {**vars(budget), **timing},
+            "prompts": "test and final" if final else "test",
+            "model": shared.model,
+            "version": harness["version"],
+        }
+        write_json(folder / "compare.json", table)
+        write_comparison(table, folder.path)
+    return table | {"folder": str(folder.path)}
+
+
+def _job(entry: Entry, number: int, data: Data, folder: RunDir, progress: Progress) -> Job:
+    run = entry.seeded(number)
+    return Job(entry, number, run, RunDir(folder / entry.name / f"seed-{number}"), settings_of(run, data, progress))
+
+
+def _ended(jobs: Sequence[Job], data: Data, folder: RunDir, progress: Progress) -> Iterator[tuple[Job, Tree]]:
+    """Each job with its result, run where there is none yet."""
+    left = [job for job in jobs if job.result() is None]  # a folder of something else is told before any work
+    progress.note(f"{len(jobs)} runs, {len(jobs) - len(left)} of them finished before")
+    base = Completions(folder / BASE)
+    if left:
+        _ask_base(left, data, base, progress)
+    for job in jobs:
+        if job.result() is None:
+            progress.note(f"--- {job.entry.name}, seed {job.number}")
+            _borrow(job, jobs, folder / BASE)
+            _work(job, data, progress)
+        result = job.result()
+        assert result is not None, "a run that has ended leaves results.json or failed.json"
+        yield job, result
+
+
+def _ask_base(jobs: Sequence[Job], data: Data, store: Completions, progress: Progress) -> None:
+    """Generate the base's answers, so that no run has to: neither twice, nor in its seconds."""
+    run = jobs[0].run
+    lm = load(run.model, run.load, progress)
+    test, validation = run.evaluate, on_validation(run.evaluate, run.edit)
+    chooses = any(job.run.edit.alpha is None for job in jobs)
+    for part, options in [(data.test, test), *([(data.validation, validation)] if chooses else [])]:
+        evaluate(lm, part, replace(options, metrics=()), store=store, progress=progress)
+
+
+def _borrow(job: Job, jobs: Sequence[Job], base: Path) -> None:
+    """Put the base's answers into the job's folder, and vectors that a run with the same training has."""
+    if not (job.folder / "completions.jsonl").exists():
+        write_text(job.folder / "completions.jsonl", base.read_text(encoding="utf-8"))
+    for other in jobs:
+        if _training(other) != _training(job) or not (other.folder / "results.json").exists():
+            continue
+        for path in (*other.folder.path.glob("steps*.jsonl"), *other.folder.path.glob("tau*.safetensors")):
+            partial = job.folder / f"{path.name}.partial"
+            shutil.copy2(path, partial)  # with its mode, which is private
+            partial.replace(job.folder / path.name)
+        write_json(job.folder / SECONDS, {"stage 1": read_json(other.folder / SECONDS)["stage 1"]})
+        write_json(job.folder / MEMORY, read_json(other.folder / MEMORY) or {})
+        return
+
+
+def _training(job: Job) -> str:
+    """Equal for runs that train the same vectors."""
+    return digest(
+        [vectors_name(job.run), *(job.settings["run"][part] for part in ("load", "data", "forget", "retain"))]
+    )
+
+
+def _work(job: Job, data: Data, progress: Progress) -> None:
+    """Run a job; whatever its method does wrong is written down and stops no other."""
+    with resident() as memory:
+        try:
+            run_job(job.run, job.folder.path, progress=progress, data=data)
+        except (RunError, DataError, OSError):
+            raise
+        except Exception as error:  # a method of anybody's, over night
+            if not isinstance(error, SkunlearnError):
+                progress.note(traceback.format_exc())
+            why = " ".join(str(error).split()) or type(error).__name__
+            write_json(job.folder / FAILED, {"failed": why})
+            progress.note(f"{job.entry.name}, seed {job.number} failed: {why}")
+            progress.note(f"to try it again delete {job.folder / FAILED}")
+        finally:
+            before = (read_json(job.folder / MEMORY) or {}).get("peak_resident", 0)
+            write_json(job.folder / MEMORY, {"peak_resident": max(before, memory.peak)})

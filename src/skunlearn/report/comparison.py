@@ -1,0 +1,203 @@
+"""compare.json -> Markdown, CSV, LaTeX, and one self-contained page."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from skunlearn.report.page import rendered
+from skunlearn.report.plots import pareto_figure, script
+from skunlearn.rundir import write_text
+
+Tree = dict[str, Any]
+COLUMNS = {  # score -> title, as a share of 100
+    "harmful_rate_unseen": ("harmful, new prompts", True),
+    "harmful_rate_seen": ("harmful, trained prompts", True),
+    "refusal_rate_unseen": ("harmful prompts refused", True),
+    "degenerate_rate_unseen": ("garbled, harmful prompts", True),
+    "degenerate_rate_retain": ("garbled, ordinary prompts", True),
+    "refusal_rate_retain": ("ordinary prompts refused", True),
+    "over_refusal_rate": ("look-alikes refused or garbled", True),
+    "retain_kl": ("KL, nats/token", False),
+    "perplexity_ratio": ("perplexity ratio", False),
+    "retain_similarity": ("similarity", False),
+    "training_seconds": ("training, s", False),
+    "total_seconds": ("in all, s", False),
+    "peak_resident_mib": ("peak resident memory of the whole process, MiB", False),
+}
+INTERVALS = (
+    "Means over seeds with 95 % intervals. Rates: bootstrap over prompts and seeds, no narrower than Wilson's interval "
+    "over the prompts; changes: bootstrap over prompts and seeds. The other columns: Student's t over seeds; with one "
+    "seed the run's own interval over rows, where it has one."
+)
+
+
+def write_comparison(table: Tree, folder: Path) -> None:
+    """Write `compare.md`, `.csv`, `.tex` and `.html`, each whole or not at all."""
+    for suffix, made in (("md", markdown), ("csv", comma_separated), ("tex", latex), ("html", page)):
+        write_text(folder / f"compare.{suffix}", made(table))
+
+
+def markdown(table: Tree) -> str:
+    """The table, the differences to the first entry, and how they were made."""
+    lines = [*_marked(["", "seeds", *_titles(), "verdict"], _cells(table)), ""]
+    lines += [f"Change from {table['entries'][0]['name']} on the same prompts, points:", ""]
+    lines += [*_marked(["", *(title for title, is_rate in COLUMNS.values() if is_rate)], _changes(table)), ""]
+    lines += [f"- {note}" for note in notes(table)]
+    return "\n".join(lines) + "\n"
+
+
+def comma_separated(table: Tree) -> str:
+    """One line an entry: mean, low and high of each column, unrounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    ends = ("", "_low", "_high")
+    writer.writerow(
+        ["entry", "seeds", "strength", *(name + end for name in COLUMNS for end in ends), "front", "verdict"]
+    )
+    for row in _rows(table):
+        scores = [row["scores"].get(name, {}) for name in COLUMNS]
+        numbers = [score.get(key) for score in scores for key in ("mean", "low", "high")]
+        alphas = " ".join(f"{alpha:g}" for alpha in row["alpha"])
+        writer.writerow([row["name"], row["seeds"], alphas, *numbers, row["front"], verdict(row)])
+    return text.getvalue()
+
+
+def latex(table: Tree) -> str:
+    """A `tabular` for booktabs."""
+    heads = ["", "seeds", *_titles(), "verdict"]
+    head, *rows = [" & ".join(map(_tex, row)) + r" \\" for row in [heads, *_cells(table)]]
+    aligned = f"l{'r' * (len(heads) - 2)}l"
+    lines = [
+        rf"\begin{{tabular}}{{{aligned}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def page(table: Tree) -> str:
+    """The page: the trade of harm against cost, and both tables."""
+    points = [
+        {
+            "x": row["scores"]["retain_kl"]["mean"],
+            "y": row["scores"]["harmful_rate_unseen"]["mean"],
+            "ends": [row["scores"]["harmful_rate_unseen"][end] for end in ("low", "high")],
+            "name": row["name"],
+            "text": "<br>".join([row["name"], *row["settings"], f"strength {_alphas(row)}", verdict(row)]),
+            "front": row["front"],
+            "chosen": False,
+        }
+        for row in table["entries"]
+        if row["scores"]
+    ]
+    return rendered(
+        "comparison.html",
+        table=table,
+        heads=["", "seeds", *_titles(), "verdict"],
+        cells=_cells(table),
+        changed=[title for title, is_rate in COLUMNS.values() if is_rate],
+        changes=_changes(table),
+        notes=notes(table),
+        figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
+        plotly=script(),
+    )
+
+
+def notes(table: Tree) -> list[str]:
+    """What one has to know to read the table."""
+    budget, rows = table["budget"], table["entries"]
+    each = "; ".join(f"{row['name']} {'+'.join(map(str, row['steps'].values()))}" for row in rows)
+    lines = [INTERVALS, f"Budget: {budget['kind']}, batch {budget['batch']}; optimiser steps of each vector: {each}."]
+    if "seconds" in budget:
+        a_step = "; ".join(f"{name} {_timing(known)}" for name, known in budget["entries"].items())
+        lines.append(f"Each may train for {budget['seconds']:.1f} s; measured seconds a step: {a_step}.")
+    lines += [f"{row['name']}: {', '.join([*row['settings'], f'strength {_alphas(row)}'])}." for row in rows]
+    lines += [f"{row['name']}, seed {n} FAILED: {why}." for row in rows for n, why in row["failed"].items()]
+    lines.append(
+        f"Model {table['model']}, {table['prompts']} prompts, skunlearn {table['version']}; * no other entry has "
+        "less harm at no more KL, or less KL at no more harm. The base's answers, which all share, are in no seconds."
+    )
+    return lines + ([f"Judge: {table['judge']['name']}, {table['judge']['text']}."] if table["judge"] else [])
+
+
+def verdict(row: Tree) -> str:
+    """What the gates said of each seed; what failed is said first."""
+    failed = [f"failed: {why}" for why in dict.fromkeys(row["failed"].values())]
+    counts = row["verdict"]
+    said = [f"{text} {count}" if row["seeds"] > 1 else text for text, count in counts.items()]
+    return "; ".join(failed + said)
+
+
+def _rows(table: Tree) -> Iterator[Tree]:
+    if table["base"]:
+        empty: Tree = {"seeds": "", "failed": {}, "verdict": {}, "front": False, "alpha": [], "difference": {}}
+        yield {"name": "base", "scores": table["base"], **empty}
+    yield from table["entries"]
+
+
+def _titles() -> list[str]:
+    return [title for title, _ in COLUMNS.values()]
+
+
+def _cells(table: Tree) -> list[list[str]]:
+    return [
+        [
+            row["name"] + (" *" if row["front"] else ""),
+            str(row["seeds"]),
+            *(_cell(row["scores"].get(name), is_rate) for name, (_, is_rate) in COLUMNS.items()),
+            verdict(row),
+        ]
+        for row in _rows(table)
+    ]
+
+
+def _changes(table: Tree) -> list[list[str]]:
+    names = [name for name, (_, is_rate) in COLUMNS.items() if is_rate]
+    return [
+        [row["name"], *(_points(row["difference"].get(name)) for name in names)]
+        for row in table["entries"][1:]
+        if row["difference"]
+    ]
+
+
+def _cell(score: Tree | None, is_rate: bool) -> str:
+    if score is None or score["mean"] is None:
+        return "–"
+    mean, low, high = (score[key] for key in ("mean", "low", "high"))
+    if is_rate:
+        return f"{mean:.1%}" + ("" if low is None else f" ({low:.0%} to {high:.0%})")
+    digits = 3 if abs(mean) < 10 else 0
+    return f"{mean:.{digits}f}" + ("" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})")
+
+
+def _points(change: Tree | None) -> str:
+    if change is None:
+        return "–"
+    value, low, high = (100 * change[key] for key in ("value", "low", "high"))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
+def _alphas(row: Tree) -> str:
+    return ", ".join(f"{alpha:g}" for alpha in row["alpha"]) or "none"
+
+
+def _timing(known: Tree) -> str:
+    if "failed" in known:
+        return f"none ({known['failed']})"
+    return " + ".join(f"{seconds:.2f}" for seconds in known["seconds_a_step"].values())
+
+
+def _marked(heads: list[str], rows: list[list[str]]) -> Iterator[str]:
+    for row in (heads, ["---"] * len(heads), *rows):
+        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+
+
+def _tex(text: str) -> str:
+    marks = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+    return "".join(marks.get(letter, "\\" + letter if letter in "%&_#{}$" else letter) for letter in text)

@@ -1,0 +1,50 @@
+"""tune.json -> one self-contained page."""
+
+from pathlib import Path
+from typing import Any
+
+from skunlearn.report.page import rendered
+from skunlearn.report.plots import pareto_figure, script
+from skunlearn.rundir import write_text
+from skunlearn.words import METRICS, shown
+
+Tree = dict[str, Any]
+OUTSIDE = "outside the gates with their margin"
+
+
+def write_tuning(found: Tree, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, page(found))
+
+
+def page(found: Tree) -> str:
+    """The Pareto front, the chosen setting, and what it does to the test prompts."""
+    generated = [(n, tried) for n, tried in enumerate(found["trials"]) if tried["generated"]]
+    points = [
+        {
+            "x": tried["scores"]["retain_kl"]["value"],
+            "y": tried["scores"]["harmful_rate_unseen"]["value"],
+            "ends": None,
+            "name": "chosen" if n == found["number"] else "",
+            "text": "<br>".join([*tried["words"], *_lines(found, tried), *([] if tried["within"] else [OUTSIDE])]),
+            "front": tried["front"],
+            "chosen": n == found["number"],
+        }
+        for n, tried in generated
+    ]
+    return rendered(
+        "tuning.html",
+        found=found,
+        left_out=len(found["trials"]) - len(generated),
+        front=[(n, tried) for n, tried in generated if tried["front"]],
+        names=found["objectives"],
+        metrics=METRICS,
+        figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
+        plotly=script(),
+    )
+
+
+def _lines(found: Tree, tried: Tree) -> list[str]:
+    """The objectives that the axes do not show."""
+    names = [name for name in found["objectives"] if name not in ("harmful_rate_unseen", "retain_kl")]
+    return [f"{METRICS[name][0]} {shown(tried['scores'].get(name))}" for name in names]

@@ -1,0 +1,52 @@
+"""Presets: what ships loads, and how settings lie over each other."""
+
+from importlib.resources import files
+
+import pytest
+
+from skunlearn.cli.options import make
+from skunlearn.config import make_run
+from skunlearn.errors import ConfigError
+from skunlearn.methods.refusal import Refusal
+from skunlearn.methods.sku import SKU
+from skunlearn.presets import merged, read_preset
+
+NAMES = sorted(file.name.removesuffix(".yaml") for file in files("skunlearn.presets").iterdir() if "yaml" in file.name)
+
+
+def test_at_most_four_and_each_is_a_run():
+    assert NAMES == ["default", "published", "refusal-only", "selective"]
+    for name in NAMES:
+        make_run(read_preset(name))
+
+
+def test_the_default_changes_nothing():
+    assert make_run(read_preset("default")) == make_run({"method": "sku"})
+
+
+def test_published_is_the_paper():
+    run = make_run(read_preset("published"))
+    assert run.make_method() == SKU(gd_weight=2.5, rd_weight=2.5, pd_weight=1.0, pd_mode="diverge", mismatched=5)
+    assert run.edit.alpha == 1 and [stage.name for stage in run.stages(run.make_method())] == ["tau"]
+
+
+def test_the_others():
+    assert isinstance(make_run(read_preset("refusal-only")).make_method(), Refusal)
+    assert make_run(read_preset("selective")).make_filters()
+
+
+def test_options_lie_over_the_preset():
+    run = make(None, None, None, None, None, ["method.rd_weight=0", "edit.alpha=0.5"], preset="published")
+    assert run.make_method() == SKU(gd_weight=2.5, rd_weight=0.0, pd_weight=1.0, pd_mode="diverge", mismatched=5)
+    assert run.edit.alpha == 0.5
+    with pytest.raises(ConfigError, match="did you mean 'published'"):
+        make(None, None, None, None, None, None, preset="publishd")
+
+
+def test_another_method_brings_no_options_along():
+    tree = {"method": {"name": "sku", "rd_weight": 1}, "train": {"steps": 3, "lr": 1}}
+    assert merged(tree, {"method": "ga", "train": {"lr": 2}}) == {
+        "method": {"name": "ga"}, "train": {"steps": 3, "lr": 2},
+    }  # fmt: skip
+    assert merged(tree, {"method": {"gd_weight": 2}})["method"] == {"name": "sku", "rd_weight": 1, "gd_weight": 2}
+    assert merged(tree, {"method": "sku"})["method"] == {"name": "sku", "rd_weight": 1}
