@@ -70,14 +70,16 @@ def test_the_saved_checkpoint_is_theta_minus_alpha_tau_plus_the_refusals(
     import torch
     from transformers import AutoModelForCausalLM
 
-    from skunlearn import TaskVector
+    from skunlearn import TaskVector, make_run
+    from skunlearn.config import read_run
 
     run = finished[0] / "runs/demo"
     base = AutoModelForCausalLM.from_pretrained(Path(os.environ["SKUNLEARN_CACHE"]) / "smollm2-135m")
     saved = AutoModelForCausalLM.from_pretrained(run / "model")
     alpha = json.loads((run / "results.json").read_text())["alpha"]
     refuse = TaskVector.load(run / "tau_refuse.safetensors")
-    (alpha * (-TaskVector.load(run / "tau.safetensors") + refuse)).apply_to(base)
+    weight = make_run(read_run(run / "run.yaml")).refuse.weight
+    (alpha * (-TaskVector.load(run / "tau.safetensors") + weight * refuse)).apply_to(base)
     pairs = zip(base.parameters(), saved.parameters(), strict=True)
     assert alpha > 0 and all(torch.equal(a, b) for a, b in pairs)
 
