@@ -215,7 +215,7 @@ def main() -> None:
             "check": auroc(check, network),
             "xstest completions, never seen": auroc(xstest(options.data, known), network),
         },
-        "limits": "English; answers of 20 to 90 words; judges tone and compliance, not whether advice would work.",
+        "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
     }
     (OUT / "offline.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(card, indent=1))

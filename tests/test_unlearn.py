@@ -15,7 +15,14 @@ from skunlearn.rundir import RunDir
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import learn
 
-SETS = ["refuse.weight=1", "train.steps=1", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2"]
+SETS = [
+    "refuse.weight=1",
+    "train.steps=1",
+    "train.batch=1",
+    "refuse.train.steps=1",
+    "refuse.train.batch=1",
+    "lora.rank=2",
+]
 
 
 def learnt(folder: Path, pairs: tuple[Path, Path], *sets: str) -> tuple[TaskVector, Run]:
