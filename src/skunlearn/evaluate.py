@@ -49,7 +49,7 @@ class EvaluateOptions:
     retain: int = 48
     lookalike: int = 52
     choices: int = 50
-    max_new_tokens: int = 40
+    max_new_tokens: int = 32
     samples: int = 0
     temperature: float = 1.0
     choice_file: str | None = None
