@@ -38,7 +38,7 @@ class Refuse:
         train: for how long.
     """
 
-    weight: float = 1.3
+    weight: float = 4.0
     losses: Refusal = Refusal()
     train: TrainOptions = TrainOptions(steps=20, batch=4, lr=4e-4)
 

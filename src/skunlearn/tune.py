@@ -30,7 +30,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (1.0, 1.3, 1.6)
+    alphas: tuple[float, ...] = (0.3, 0.4, 0.5)
     forget: int = 40
     retain: int = 48
     lookalike: int = 28
