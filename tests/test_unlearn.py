@@ -17,6 +17,7 @@ from skunlearn.unlearn import learn
 
 SETS = [
     "refuse.weight=1",
+    "refuse.negated=0.5",
     "train.steps=1",
     "train.batch=1",
     "refuse.train.steps=1",
@@ -39,7 +40,7 @@ def test_filters_act_on_the_methods_vectors_alone(tmp_path: Path, pairs: tuple[P
     assert parts["tau"].norms() != parts["tau_2"].norms()  # two seeds
     for name, delta in edit.deltas.items():
         assert torch.linalg.matrix_rank(dense(parts["tau_filtered"].deltas[name])) == 1
-        expected = dense(parts["tau_refuse"].deltas[name]) - dense(parts["tau_filtered"].deltas[name])
+        expected = dense(parts["tau_refuse"].deltas[name]) - 0.5 * dense(parts["tau_filtered"].deltas[name])
         torch.testing.assert_close(dense(delta), expected)
     (tmp_path / "a/tau_filtered.safetensors").stat()
     again, _ = learnt(tmp_path / "a", pairs, *sets)

@@ -81,7 +81,7 @@ class Bench:
         run = self.space.tuned(params)
         scales = run.make_filters()[len(self.space.filters(params)) :]
         tau = filtered(scales, [self._filtered(params)], self._context)
-        edit = self.method.edit_scale * tau
+        edit = run.stages(self.method)[0].scale * tau
         for vector in self.beside:
             edit = edit + run.refuse.weight * vector
         return params["alpha"] * edit

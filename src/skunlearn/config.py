@@ -30,21 +30,25 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True)
 class Refuse:
-    """The refusal vector beside a method that negates: theta_u = theta_o + strength (-tau + weight tau_refuse).
+    """The refusal vector beside a method that negates: theta_u = theta_o + strength (-negated tau + weight tau_refuse).
 
     Attributes:
-        weight: of the vector, 0 or more; 0 leaves it out, and its training too.
+        weight: of the vector, 0 or more; 0 leaves it out, and its training too: then tau is negated whole.
+        negated: weight of the method's own vector beside it, above 0.
         losses: how it is learnt.
         train: for how long.
     """
 
-    weight: float = 4.0
+    weight: float = 1.6
+    negated: float = 0.4
     losses: Refusal = Refusal()
     train: TrainOptions = TrainOptions(steps=20, batch=4, lr=4e-4)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
             raise ConfigError(f"refuse.weight={self.weight}: give 0 or more")
+        if not 0 < self.negated < float("inf"):
+            raise ConfigError(f"refuse.negated={self.negated}: give a number above 0")
 
 
 @dataclass(frozen=True)
@@ -131,13 +135,13 @@ class Run:
 
     def stages(self, method: Method) -> list[Stage]:
         """What is trained: the method, once a seed, and the refusal vector where the method negates."""
+        beside = method.edit_scale < 0 and self.refuse.weight > 0
+        scale = method.edit_scale * (self.refuse.negated if beside else 1.0)
         stages = [
-            Stage(
-                f"tau_{n + 1}" if n else "tau", method, replace(self.train, seed=self.train.seed + n), method.edit_scale
-            )
+            Stage(f"tau_{n + 1}" if n else "tau", method, replace(self.train, seed=self.train.seed + n), scale)
             for n in range(self.vectors)
         ]
-        if method.edit_scale < 0 and self.refuse.weight > 0:
+        if beside:
             stages.append(Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight))
         return stages
 

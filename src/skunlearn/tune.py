@@ -30,7 +30,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.3, 0.4, 0.5)
+    alphas: tuple[float, ...] = (0.75, 1.0, 1.25)
     forget: int = 40
     retain: int = 48
     lookalike: int = 28

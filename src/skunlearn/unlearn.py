@@ -19,7 +19,7 @@ FILTER_ROWS = 128  # ordinary training rows that filters look at
 
 
 def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
-    """What strength 1 adds to the model: `edit_scale * filtered tau`, and beside a negated one `weight * tau_refuse`.
+    """What strength 1 adds to the model: the method's filtered vector and those beside it, each by its stage's scale.
 
     Raises:
         TrainingError: when the losses are not finite.
@@ -29,7 +29,7 @@ def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress
     stages = run.stages(method)
     vectors = [_vector(stage, lm, data, run, folder, progress) for stage in stages]
     own = [vector for stage, vector in zip(stages, vectors, strict=True) if stage.method is method]
-    edit = method.edit_scale * _selective(own, lm, data, run, folder, progress)
+    edit = stages[0].scale * _selective(own, lm, data, run, folder, progress)
     for stage, vector in zip(stages[len(own) :], vectors[len(own) :], strict=True):
         edit = edit + stage.scale * vector
     return edit

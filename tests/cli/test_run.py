@@ -78,8 +78,9 @@ def test_the_saved_checkpoint_is_theta_minus_alpha_tau_plus_the_refusals(
     saved = AutoModelForCausalLM.from_pretrained(run / "model")
     alpha = json.loads((run / "results.json").read_text())["alpha"]
     refuse = TaskVector.load(run / "tau_refuse.safetensors")
-    weight = make_run(read_run(run / "run.yaml")).refuse.weight
-    (alpha * (-TaskVector.load(run / "tau.safetensors") + weight * refuse)).apply_to(base)
+    beside = make_run(read_run(run / "run.yaml")).refuse
+    tau = TaskVector.load(run / "tau.safetensors")
+    (alpha * (-beside.negated * tau + beside.weight * refuse)).apply_to(base)
     pairs = zip(base.parameters(), saved.parameters(), strict=True)
     assert alpha > 0 and all(torch.equal(a, b) for a, b in pairs)
 

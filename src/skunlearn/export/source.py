@@ -64,7 +64,7 @@ def _parts(run: Run) -> list[tuple[str, float]]:
     stages = run.stages(method)
     if run.make_filters():
         others = [(stage.name, stage.scale) for stage in stages if stage.method is not method]
-        return [("tau_filtered", method.edit_scale), *others]
+        return [("tau_filtered", stages[0].scale), *others]
     return [(stage.name, stage.scale) for stage in stages]
 
 

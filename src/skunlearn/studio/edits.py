@@ -70,7 +70,7 @@ class Edits:
         filters: list[Any] = [Mean()] if len(own) > 1 else []
         filters += [] if preset == NONE else [resolve(preset, FILTERS, "filter")()]
         self.progress.note(f"making the edit with the filter preset '{preset}', once")
-        edit = method.edit_scale * filtered(filters, own, self._context(preset))
+        edit = loaded[0][0].scale * filtered(filters, own, self._context(preset))
         for stage, vector in loaded[len(own) :]:
             edit = edit + stage.scale * vector
         return edit
