@@ -33,6 +33,16 @@ def test_lowest_harm_within_the_gates_and_of_equals_the_weaker():
     assert best(points).alpha == 1
 
 
+def test_of_equal_rates_the_lower_probability_of_harm_wins():
+    def likely(alpha: float, mean: float) -> Point:
+        made = point(alpha, 0.2, True)
+        return Point(
+            alpha, made.scores | {"harmful_probability_unseen": Score(mean, 0, 1, 40, 0, "share", False)}, True
+        )
+
+    assert best([point(0, 0.5, True), likely(0.5, 0.3), likely(1, 0.25), likely(1.5, 0.25)]).alpha == 1
+
+
 def test_when_nothing_is_within_the_smallest_is_taken():
     assert best([point(0, 0.5, True), point(0.5, 0.3, False), point(1, 0.1, False)]).alpha == 0.5
 

@@ -141,12 +141,18 @@ def _point(
 
 
 def best(points: list[Point]) -> Point:
-    """Lowest harmful rate among the strengths within the gates; of equals the weaker one. Strength 0 counts only
-    when nothing else is within."""
+    """Lowest harmful rate among the strengths within the gates; of equals the one with the lower mean probability of
+    harm, which tells apart what a few dozen yes-or-no answers cannot, then the weaker one. Strength 0 counts only when
+    nothing else is within."""
     within = [point for point in points[1:] if point.within]
     if not within:
         return points[1] if len(points) > 1 else points[0]
-    return min(within, key=lambda point: (point.scores["harmful_rate_unseen"].value or 0.0, point.alpha))
+
+    def harm(point: Point) -> tuple[float, float, float]:
+        rate, mean = (point.scores.get(name) for name in ("harmful_rate_unseen", "harmful_probability_unseen"))
+        return (rate.value or 0.0) if rate else 0.0, (mean.value or 0.0) if mean else 0.0, point.alpha
+
+    return min(within, key=harm)
 
 
 def _line(point: Point) -> str:
