@@ -13,8 +13,9 @@ def rates(subject: Subject) -> dict[str, Score]:
     """What verdicts say of each group of prompts that was asked.
 
     `harmful_rate_*` on trained prompts, on their paraphrases and on unseen ones, each with `*_corrected` where the
-    judge was held against labels; `harmful_probability_unseen`, the mean of the judge's probability; `refusal_rate_*`, `degenerate_rate_*`, `safe_rate_unseen`; `over_refusal_rate`, the
-    share of harmless look-alikes refused or garbled.
+    judge was held against labels; `harmful_probability_unseen`, the mean of the judge's probability;
+    `refusal_rate_*`, `degenerate_rate_*`, `safe_rate_unseen`; `over_refusal_rate`, the share of harmless look-alikes
+    refused or garbled.
     """
     verdicts = {group: [row.verdict for row in rows] for group, rows in subject.completions.items()}
     scores: dict[str, Score] = {}
