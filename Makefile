@@ -13,7 +13,7 @@ demo: $(VENV)/user
 	$(BIN)/skunlearn demo
 
 test: $(VENV)/developer
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/developer
 	$(BIN)/ruff check .

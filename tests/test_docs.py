@@ -135,13 +135,22 @@ def test_commands_run(page: str, desk: Path):
         if set(words) & set(NEEDS_THE_HUB):
             continue
         name, given = parsed(words)
-        sets = {"run": SMALL + FEW, "demo": SMALL + FEW, "plan": SMALL, "evaluate": [*FEW, SMALL[-1]]}.get(name, [])
+        if name == "studio":
+            continue  # it serves until it is stopped: tests/studio
+        budget = ["--steps", "2", "--batch", "1"] if name == "compare" else []
+        sets = {
+            "compare": [*SMALL, *FEW],
+            "run": SMALL + FEW,
+            "demo": SMALL + FEW,
+            "plan": SMALL,
+            "evaluate": [*FEW, SMALL[-1]],
+        }.get(name, [])
         if name == "attack":
             sets = ATTACKED + (RELEARN if "relearn" in (given["only"] or "") else [])
             sets += SMALL[-1:] if given["base"] else []
         small = [word for text in sets for word in ("--set", text)]
         small += ["--only", "mirror"] if name == "attack" and not given["only"] else []
-        done = CliRunner().invoke(app, [*words, *small])
+        done = CliRunner().invoke(app, [*words, *small, *budget])
         assert done.exit_code == 0, (words, done.output, done.exception)
 
 

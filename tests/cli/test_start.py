@@ -38,7 +38,7 @@ def test_every_command_has_json():
         for name, command in commands(typer.main.get_command(app)).items()
         if not any("--json" in parameter.opts for parameter in command.params)
     }
-    assert not missing
+    assert missing == {"studio"}  # it prints no result: it serves until it is stopped
 
 
 def test_json_of_a_plan_and_of_labels(pairs: tuple[Path, Path], tmp_path: Path):

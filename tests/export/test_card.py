@@ -27,7 +27,7 @@ def test_what_it_says(finished: Finished, tmp_path: Path):
     results = read_json(run / "results.json")
     for said in (
         f"**Gates: {results['verdict']}.**", results["gates"][0]["text"], "Not attacked", "licence mit",
-        "0.7 x (-1 tau + 0.5 tau_refuse)", file_sha256(run / "tau.safetensors"),
+        "0.7 x (-0.4 tau + 0.5 tau_refuse)", file_sha256(run / "tau.safetensors"),
         file_sha256(run.parent / "toy-Llama/model.safetensors"), results["judge"]["text"], "| forget |", "steps: 2",
         read_json(run / "settings.json")["data"], "float32 on cpu",
     ):  # fmt: skip
