@@ -24,7 +24,7 @@ def test_the_wheel_holds_the_data_and_runs(tmp_path: Path):
         "import skunlearn, sys; assert 'venv' in skunlearn.__file__, skunlearn.__file__;"
         "from skunlearn.data.load import Data; assert len(Data().train.forget) == 220;"
         "from skunlearn.judges.offline import OfflineJudge; OfflineJudge().judge(['a'], ['b']);"
-        "from skunlearn.report.page import _resource; assert 'verdict' in _resource('page.html')"
+        "from skunlearn.report.page import resource; assert 'verdict' in resource('page.html')"
     )
     subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
     done = subprocess.run([venv / "bin/skunlearn", "--help"], check=True, capture_output=True, text=True, cwd=tmp_path)
