@@ -123,6 +123,30 @@ def test_gradients_flow_through_the_shared_beginning(family: str, pairs: tuple[P
         assert ours is None or torch.allclose(ours, plain, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", toy.FAMILIES)
+def test_passes_of_like_length_are_the_one_pass(family: str, pairs: tuple[Path, Path], monkeypatch):
+    """However the rows are split: hidden states, layers and gradients in the order of the rows."""
+    from skunlearn.lm import forward
+
+    lm, data = toy.lm(family), Data(*pairs)
+    rows = [lm.template.encode(example, 200) for example in data.train.forget[:4]]
+    assert len({len(row) for row in rows}) > 1
+
+    def passed(groups: list[list[int]]) -> tuple[forward.States, list[torch.Tensor]]:
+        monkeypatch.setattr(forward, "length_groups", lambda *_: groups)
+        states = forward.scored_states(lm.model, rows, (1 / 3,))
+        loss = torch.nn.functional.cross_entropy(head_logits(lm.model, states.hidden_ND), states.labels_N)
+        return states, list(torch.autograd.grad(loss, list(lm.model.parameters()), allow_unused=True))
+
+    (one, plain), (split, ours) = passed([[0, 1, 2, 3]]), passed([[2], [3, 0], [1]])
+    assert torch.equal(one.labels_N, split.labels_N) and torch.equal(one.row_N, split.row_N)
+    assert torch.allclose(one.hidden_ND, split.hidden_ND, atol=1e-4)
+    assert torch.allclose(one.layers[1 / 3], split.layers[1 / 3], atol=1e-4)
+    for a, b in zip(ours, plain, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
 def test_full_training_of_half_precision_weights_moves_them(pairs: tuple[Path, Path]):
     """Steps of a small rate would vanish in bfloat16: training runs in fp32 and tau is fp32."""
     lm, data = toy.lm(), Data(*pairs)

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from skunlearn.data.batches import Sampler, collate
+from skunlearn.data.batches import Sampler
 from skunlearn.data.load import Data, builtin_rows
 from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, TrainingError
-from skunlearn.lm.forward import depth_of, reading, scored_logits
+from skunlearn.lm.forward import depth_of, head_logits, scored_states
 from skunlearn.lm.lora import Trained, Trainee, moves_head
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
@@ -183,11 +183,10 @@ def train(
 
 
 def _forward(model: Any, rows: Rows, step: int, reference: Reference | None) -> dict[str, Scored]:
-    """All roles in one pass; the scored tokens come apart again by row."""
+    """All roles together; the scored tokens come apart again by row."""
     by_role = rows.at(step)
-    batch = collate([row for role_rows in by_role.values() for row in role_rows]).to(model.device)
-    with reading(model, batch, rows.method.layers) as read:
-        logits_NV = scored_logits(model, batch)
+    states = scored_states(model, [row for role_rows in by_role.values() for row in role_rows], rows.method.layers)
+    logits_NV = head_logits(model, states.hidden_ND)
     scored: dict[str, Scored] = {}
     first_row = first_token = 0
     for role, role_rows in by_role.items():
@@ -197,10 +196,10 @@ def _forward(model: Any, rows: Rows, step: int, reference: Reference | None) -> 
         numbers = [needed.numbers[row] for row in role_rows] if needed else []
         scored[role] = Scored(
             logits_NV[tokens],
-            batch.labels_N[tokens],
-            batch.row_N[tokens] - first_row,
+            states.labels_N[tokens],
+            states.row_N[tokens] - first_row,
             needed.logits(numbers) if needed else None,
-            {layer: hidden_ND[tokens] for layer, hidden_ND in read.items()},
+            {layer: hidden_ND[tokens] for layer, hidden_ND in states.layers.items()},
             needed.layer_outputs(numbers) if needed else {},
         )
         first_row, first_token = first_row + len(role_rows), last_token

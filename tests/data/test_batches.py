@@ -2,7 +2,7 @@
 
 import pytest
 
-from skunlearn.data.batches import Sampler
+from skunlearn.data.batches import Sampler, length_groups
 from skunlearn.errors import DataError
 
 KEYS = ["a", "a", "b", "c", "c", "c", "d"]
@@ -50,3 +50,11 @@ def test_several_batches_of_a_set_in_one_step_and_none_of_an_empty_one():
     rows = [row for step in range(3) for row in sampler().rows("lookalike", 12, step, times=2)]
     assert sorted(rows) == list(range(12))  # 3 steps of 2 x 2 rows are one pass
     assert sampler().rows("lookalike", 0, 0) == []
+
+
+def test_groups_of_like_length_waste_the_least():
+    lengths = [30, 10, 100, 12, 98]
+    assert length_groups(lengths, 1000) == [[1, 3, 0, 4, 2]]  # 5 x 100 + 1000 is less than any split
+    # 3 x 30 + 2 x 100 + 2 x 50 = 390; in one 550, in three 2 x 12 + 30 + 200 + 150 = 404
+    assert length_groups(lengths, 50) == [[1, 3, 0], [4, 2]]
+    assert length_groups(lengths, 0) == [[1], [3], [0], [4], [2]]

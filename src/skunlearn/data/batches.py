@@ -50,6 +50,25 @@ def collate(rows: Sequence[Encoded]) -> Batch:
     return Batch(input_ids_BT, attention_mask_BT, *(torch.tensor(values) for values in (row_N, time_N, labels_N)))
 
 
+def length_groups(lengths: Sequence[int], another: int) -> list[list[int]]:
+    """Numbers of rows in groups of like length: the split with the least padded tokens.
+
+    Args:
+        lengths: tokens of each row.
+        another: what one more group costs, in tokens.
+    """
+    order = sorted(range(len(lengths)), key=lambda number: lengths[number])
+    best: list[tuple[int, int]] = [(0, 0)]  # of the first n rows: the cost, and where the last group begins
+    for end in range(1, len(order) + 1):
+        longest = lengths[order[end - 1]]
+        best.append(min((best[at][0] + another + longest * (end - at), at) for at in range(end)))
+    groups, end = [], len(order)
+    while end:
+        groups.append(order[best[end][1] : end])
+        end = best[end][1]
+    return groups[::-1]
+
+
 class Sampler:
     """Which rows each step takes: a pure function of (seed, step), so a resumed run sees what it would have seen.
 

@@ -1,16 +1,56 @@
 """Logits at scored tokens only: a B x T x V tensor never exists."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from skunlearn.data.batches import Batch
+from skunlearn.data.batches import Batch, collate, length_groups
+from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, ModelError
 
 LEAST_SHARED = 8  # tokens; below that a second call costs more than it saves
+ANOTHER_PASS = 64  # tokens that a further pass costs: the shared beginning again, and smaller matrices
+
+
+@dataclass(frozen=True)
+class States:
+    """What the scored tokens of some rows are to the model, in the order of the rows.
+
+    Attributes:
+        hidden_ND: what the language head is given.
+        labels_N: the scored tokens.
+        row_N: the row of each.
+        layers: share of the depth -> (N, D), what that decoder layer puts out.
+    """
+
+    hidden_ND: torch.Tensor
+    labels_N: torch.Tensor
+    row_N: torch.Tensor
+    layers: dict[float, torch.Tensor]
+
+
+def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] = ()) -> States:
+    """Rows of any length through the body, gradients included, in passes of like length so that little is padding."""
+    shares = tuple(shares)
+    hidden: list[torch.Tensor] = []
+    labels: list[torch.Tensor] = []
+    numbers: list[torch.Tensor] = []
+    layers: dict[float, list[torch.Tensor]] = {share: [] for share in shares}
+    for group in length_groups([len(row) for row in rows], ANOTHER_PASS):
+        batch = collate([rows[number] for number in group]).to(model.device)
+        with reading(model, batch, shares) as read:
+            hidden.append(scored_hidden(model, batch))
+        labels.append(batch.labels_N)
+        numbers.append(torch.tensor(group, device=batch.row_N.device)[batch.row_N])
+        for share in shares:
+            layers[share].append(read[share])
+    row_N, order_N = torch.cat(numbers).sort(stable=True)
+    in_order = {share: torch.cat(parts)[order_N] for share, parts in layers.items()}
+    return States(torch.cat(hidden)[order_N], torch.cat(labels)[order_N], row_N, in_order)
 
 
 def scored_logits(model: Any, batch: Batch) -> torch.Tensor:
