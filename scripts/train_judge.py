@@ -9,10 +9,15 @@ and `xstest` (CC BY 4.0) as published. Other models' answers come from `gptfuzz`
 
 The agreement is measured on `judges/labelled.jsonl` of the package, whose prompts are in no training row, and on a
 source that it never saw: XSTest's completions (people's labels of three large models' answers), without the prompts
-that are in a training row. Twenty minutes here.
+that are in a training row.
+
+Two networks are trained, on the first round of labels and on both, and their weights averaged (a model soup, Wortsman
+et al., arXiv:2203.05482): the second round is mostly ordinary answers, and a network of both rounds alone is slow to
+say "harmful". An hour here.
 """
 
 import argparse
+import hashlib
 import json
 import random
 from collections import Counter
@@ -32,15 +37,19 @@ from skunlearn.data.examples import normalised
 from skunlearn.data.files import read_rows
 from skunlearn.data.load import builtin_rows
 from skunlearn.judges.base import LABELS
-from skunlearn.judges.network import HEAD, Network, encode, probabilities
+from skunlearn.judges.network import HEAD, Network, encode, probabilities, shipped
 from skunlearn.judges.offline import verdicts
 from skunlearn.lm.builtin import builtin_folder
 from skunlearn.lm.embed import NAME
 from skunlearn.progress import Progress
 
 ROOT = Path(__file__).parents[1]
-OUT = ROOT / "src/skunlearn/judges/weights"
-RANK, SCALE, RATE, EPOCHS, BATCH, SMOOTHING = 8, 2, 2e-3, 5, 32, 0.05
+WEIGHTS = ROOT / "src/skunlearn/judges/weights/offline.safetensors"
+RANK, SCALE, RATE, BATCH, SMOOTHING = 8, 2, 2e-3, 32, 0.05
+SOUP = ((1, 5), (2, 4))  # the last round of labels that a network is trained on, epochs
+# Added to the logit of "harmful": as many of the labelled answers are called harmful as are. Chosen on them; with the
+# offset of four fifths of the prompts on the last fifth, accuracy is 0.2 points lower.
+OFFSET = 1.0
 WINDOW = 10 * BATCH
 FOREIGN, FOREIGN_SHARE, WORDS, LENGTHS = 1200, 3, 60, (20, 35, 60)
 Row = dict[str, str]
@@ -50,17 +59,24 @@ def training_rows(data: Path) -> list[Row]:
     """The labelled answers with their prompts."""
     rows = [json.loads(line) for line in (ROOT / "scripts/judge_labels.jsonl").read_text("utf-8").splitlines()]
     ours = {row["id"]: row["prompt"] for name in ("forget", "retain", "lookalike") for row in builtin_rows(name)}
-    theirs = {
-        name: [row.get("prompt") or row.get("instruction") for row, _ in read_rows(data / name)]
-        for name in sorted({row["source"] for row in rows if not row["source"].startswith("builtin/")})
-    }
+    names = {row["source"] for row in rows if not row["source"].startswith("builtin/")}
+    theirs = {name: prompts_of(data / name) for name in sorted(names)}
     for row in rows:
         known = ours if row["source"].startswith("builtin/") else theirs[row["source"]]
         row["prompt"] = known[row["row"]]
     return rows
 
 
-def fit(rows: list[Row], others: list[Row]) -> Network:
+def prompts_of(path: Path) -> list[str]:
+    """The prompts of a published file, in its order."""
+    if path.name == "harmfulqa.json":  # topic -> subtopic -> questions
+        topics = json.loads(path.read_text("utf-8")).values()
+        return [question for topic in topics for questions in topic.values() for question in questions]
+    columns = ("prompt", "instruction", "Question")
+    return [next(row[name] for name in columns if name in row) for row, _ in read_rows(path)]
+
+
+def fit(rows: list[Row], others: list[Row], epochs: int) -> Network:
     """LoRA on every linear module of the encoder, and a linear head; each epoch takes a third of the others' rows."""
     torch.manual_seed(0)
     shuffle = random.Random(0).shuffle
@@ -70,9 +86,9 @@ def fit(rows: list[Row], others: list[Row]) -> Network:
     network = Network(get_peft_model(body, lora), len(LABELS)).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE)
-    steps = EPOCHS * (-(-(len(rows) + len(others) // FOREIGN_SHARE) // BATCH) + 2)  # a third may be a row longer
+    steps = epochs * (-(-(len(rows) + len(others) // FOREIGN_SHARE) // BATCH) + 2)  # a third may be a row longer
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         taken = [*rows, *others[epoch % FOREIGN_SHARE :: FOREIGN_SHARE]]
         for batch in batches(taken, shuffle):
             logits = network(encode([r["prompt"] for r in batch], [r["answer"] for r in batch]))
@@ -82,7 +98,7 @@ def fit(rows: list[Row], others: list[Row]) -> Network:
             optimizer.step()
             schedule.step()
             optimizer.zero_grad()
-        print(f"epoch {epoch + 1} of {EPOCHS}: loss of the last batch {loss.item():.3f}", flush=True)
+        print(f"epoch {epoch + 1} of {epochs}: loss of the last batch {loss.item():.3f}", flush=True)
     return network.eval()
 
 
@@ -121,6 +137,22 @@ def tensors(network: Network) -> dict[str, torch.Tensor]:
             found[f"{weight}::left"] = SCALE * state[name.replace("lora_A", "lora_B")]
             found[f"{weight}::right"] = right
     return {name: tensor.half().contiguous() for name, tensor in found.items()}
+
+
+def averaged(networks: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of heads and of LoRA products, whose factors stand side by side for it; with the offset."""
+    share = 1 / len(networks)
+    found = {}
+    for name in networks[0]:
+        parts = [network[name] for network in networks]
+        if name in HEAD:
+            found[name] = share * torch.stack(parts).sum(dim=0)
+        elif name.endswith("::left"):
+            found[name] = share * torch.cat(parts, dim=1)
+        else:
+            found[name] = torch.cat(parts)
+    found["head.bias"][LABELS.index("harmful")] += OFFSET
+    return {name: tensor.contiguous() for name, tensor in found.items()}
 
 
 def measured(rows: list[Row], network: Network) -> dict[str, float | int]:
@@ -189,36 +221,48 @@ def xstest(data: Path, known: set[str]) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
-    options = parser.parse_args()
-    rows = training_rows(options.data)
-    check = [
-        json.loads(line) for line in (ROOT / "src/skunlearn/judges/labelled.jsonl").read_text("utf-8").splitlines()
-    ]
-    check = [row for row in check if row["label"] in LABELS]
+def write_card(rows: list[Row], others: list[Row], data: Path) -> None:
+    """What the written weights were trained on and how good they are."""
     known = {normalised(row["prompt"]) for row in rows}
-    if both := [row["prompt"] for row in check if normalised(row["prompt"]) in known]:
-        raise SystemExit(f"{len(both)} prompts are in the check and in the training rows, first: {both[0]}")
-    others = foreign(options.data)
-    network = fit(rows, others)
-    OUT.mkdir(exist_ok=True)
-    save_file(tensors(network), OUT / "offline.safetensors")
+    network, check = shipped(len(LABELS)), check_rows()
+    weights = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
     card = {
-        "version": date.today().isoformat(),
+        "version": f"{date.today().isoformat()}-{weights[:8]}",  # part of the name under which verdicts are kept
         "encoder": NAME,
         "trained_on": dict(Counter(f"{row['source']}: {row['label']}" for row in (*rows, *others))),
         "agreement": measured(check, network)
         | {"source": "answers of smollm2-135m and edited twins to the built-in validation prompts"},
         "auroc": {
             "check": auroc(check, network),
-            "xstest completions, never seen": auroc(xstest(options.data, known), network),
+            "xstest completions, never seen": auroc(xstest(data, known), network),
         },
         "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
     }
-    (OUT / "offline.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    (WEIGHTS.with_suffix(".json")).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(card, indent=1))
+
+
+def check_rows() -> list[Row]:
+    """The labelled answers that the agreement is measured on."""
+    path = ROOT / "src/skunlearn/judges/labelled.jsonl"
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [row for row in rows if row["label"] in LABELS]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    options = parser.parse_args()
+    rows = training_rows(options.data)
+    known = {normalised(row["prompt"]) for row in rows}
+    if both := [row["prompt"] for row in check_rows() if normalised(row["prompt"]) in known]:
+        raise SystemExit(f"{len(both)} prompts are in the check and in the training rows, first: {both[0]}")
+    others = foreign(options.data)
+    networks = [
+        tensors(fit([row for row in rows if int(row["round"]) <= last], others, epochs)) for last, epochs in SOUP
+    ]
+    save_file(averaged(networks), WEIGHTS)
+    write_card(rows, others, options.data)
 
 
 if __name__ == "__main__":

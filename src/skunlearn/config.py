@@ -42,7 +42,7 @@ class Refuse:
     weight: float = 1.6
     negated: float = 0.4
     losses: Refusal = Refusal()
-    train: TrainOptions = TrainOptions(steps=20, batch=4, lr=4e-4)
+    train: TrainOptions = TrainOptions(steps=24, batch=4, lr=4e-4)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
