@@ -34,6 +34,13 @@ def test_a_pass_takes_every_row_once_in_another_order_each_time():
     assert rows[:7] != rows[7:]
 
 
+def test_a_pass_asks_every_prompt_before_one_a_second_time():
+    for seed in range(5):
+        rows = [row for step in range(4) for row in sampler(seed=seed).forget_rows(step)][:7]
+        asked = [KEYS[row] for row in rows]
+        assert set(asked[:4]) == {"a", "b", "c", "d"} and set(asked[4:6]) == {"a", "c"} and asked[6] == "c"
+
+
 def test_any_step_can_be_asked_for_again():
     assert sampler().forget_rows(11) == sampler().forget_rows(11)
     assert sampler().mismatch_rows(11) == sampler().mismatch_rows(11)

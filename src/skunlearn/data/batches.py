@@ -1,6 +1,7 @@
 """Batches of scored rows, and which rows each step takes."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,8 +88,8 @@ class Sampler:
         self.keys, self.batch, self.mismatched, self.seed = keys, batch, mismatched, seed
 
     def forget_rows(self, step: int) -> list[int]:
-        """Rows of the forget set in this step."""
-        return self.rows("forget", len(self.keys), step)
+        """Rows of the forget set in this step; a pass asks every prompt once before it asks one a second time."""
+        return self.rows("forget", len(self.keys), step, keys=self.keys)
 
     def mismatch_rows(self, step: int) -> list[tuple[int, int]]:
         """(row whose prompt is asked, row whose answer is given): K for each forget row, of other prompts."""
@@ -112,12 +113,22 @@ class Sampler:
         draw = random.Random(f"{self.seed}/refusal/{step}")
         return [(row, draw.randrange(refusals)) for row in self.forget_rows(step)]
 
-    def rows(self, name: str, n: int, step: int, times: int = 1) -> list[int]:
+    def rows(self, name: str, n: int, step: int, times: int = 1, keys: Sequence[str] = ()) -> list[int]:
         """Rows of a set of `n` in this step, `times` batches of them; none when the set is empty."""
         rows: list[int] = []
         size = self.batch * times
         for position in range(step * size, (step + 1) * size if n else 0):
             order = list(range(n))
             random.Random(f"{self.seed}/{name}/{position // n}").shuffle(order)
-            rows.append(order[position % n])
+            rows.append((_in_turns(order, keys) if keys else order)[position % n])
         return rows
+
+
+def _in_turns(order: Sequence[int], keys: Sequence[str]) -> list[int]:
+    """The first row of every key, then every second one, and so on; in this order within a turn."""
+    seen: Counter[str] = Counter()
+    turn = {}
+    for row in order:
+        turn[row] = seen[keys[row]]
+        seen[keys[row]] += 1
+    return sorted(order, key=turn.__getitem__)
