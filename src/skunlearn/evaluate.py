@@ -15,6 +15,7 @@ from skunlearn.lm.model import LM
 from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
+from skunlearn.metrics.harness import harness, load_tasks
 from skunlearn.metrics.rates import four_rates, rates, verdict_rate
 from skunlearn.notebook import table
 from skunlearn.progress import Progress
@@ -41,6 +42,8 @@ class EvaluateOptions:
         judge: name of the judge (docs/judges.md), or "file.py:Class".
         second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
         metrics: names, or "file.py:function".
+        lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the extra `lm-eval`);
+            `choices` is the most rows of each.
     """
 
     forget: int = 60
@@ -56,11 +59,14 @@ class EvaluateOptions:
     judge: str = "offline"
     second_judge: str | None = None
     metrics: tuple[str, ...] = BASIC
+    lm_eval: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("forget", "retain", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give 1 or more")
+        least = {"forget": 1, "seen": 0, "paraphrase": 0, "retain": 1, "lookalike": 0, "choices": 0, "samples": 0}
+        least |= {"max_new_tokens": 1} | ({"choices": 1} if self.lm_eval else {})
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give {number} or more")
         if not self.temperature > 0:
             raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
 
@@ -81,14 +87,16 @@ def suite_sets(name: str) -> list[str]:
     return [*sizes, f"evaluate.metrics=[{', '.join(METRICS)}]"]
 
 
-def check_judges(options: EvaluateOptions) -> None:
-    """Make the judges once, so that a wrong name is told before hours of work.
+def check_names(options: EvaluateOptions) -> None:
+    """Make the judges and load the harness's tasks once, so that a wrong name is told before hours of work.
 
     Raises:
-        ConfigError: when there is no such judge.
+        ConfigError: when there is no such judge or task.
     """
     for name in filter(None, (options.judge, options.second_judge)):
         make_judge(name)
+    if options.lm_eval:
+        load_tasks(options.lm_eval)
 
 
 @dataclass(frozen=True)
@@ -171,6 +179,9 @@ def evaluate(
     for name, metric in zip(options.metrics, metrics, strict=True):
         progress.note(f"{who}: {name}")
         scores |= metric(subject)
+    if options.lm_eval:
+        progress.note(f"{who}: {', '.join(options.lm_eval)} by lm-eval")
+        scores |= harness(lm, options.lm_eval, options.choices)
     return Evaluation(scores, subject)
 
 
