@@ -13,7 +13,7 @@ from skunlearn.data.examples import Example
 from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, check_names, evaluate
 from skunlearn.metrics.base import Score
-from skunlearn.metrics.harness import harness, load_tasks, scores_of
+from skunlearn.metrics.harness import _manager, harness, load_tasks, scores_of
 from skunlearn.metrics.likelihood import row_likelihoods
 
 TASK = """
@@ -126,6 +126,7 @@ def test_a_task_that_runs_the_model_s_code_is_refused(task: Path):
 
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "lm_eval", None)
+    _manager.cache_clear()
+    monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(ConfigError, match=r"pip install 'skunlearn\[lm-eval\]'$"):
         check_names(EvaluateOptions(lm_eval=("arc_easy",)))
