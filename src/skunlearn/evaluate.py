@@ -7,6 +7,7 @@ from pathlib import Path
 from skunlearn.completions import Completions, Writer
 from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Example, Part, distinct
+from skunlearn.data.load import read_lookalikes
 from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Completion, Verdict
@@ -39,6 +40,7 @@ class EvaluateOptions:
             among them counts (`harmful_pass_at_n`).
         temperature: of the samples, above 0.
         choice_file: multiple-choice questions in place of the built-in ones.
+        lookalike_file: harmless look-alikes in place of the built-in ones, as XSTest's prompts.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
         second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
         metrics: names, or "file.py:function".
@@ -56,6 +58,7 @@ class EvaluateOptions:
     samples: int = 0
     temperature: float = 1.0
     choice_file: str | None = None
+    lookalike_file: str | None = None
     judge: str = "offline"
     second_judge: str | None = None
     metrics: tuple[str, ...] = BASIC
@@ -152,6 +155,10 @@ def evaluate(
     options, progress = options or EvaluateOptions(), progress or Progress()
     metrics: list[Callable[[Subject], dict[str, Score]]] = [resolve(m, METRICS, "metric") for m in options.metrics]
     judge, who = make_judge(options.judge), "edited" if base else "base"
+    if options.choice_file:
+        part = replace(part, choice=read_choices(Path(options.choice_file)))
+    if options.lookalike_file:
+        part = replace(part, lookalike=read_lookalikes(Path(options.lookalike_file)))
     groups = {
         "unseen": distinct(part.forget)[: options.forget],
         "seen": distinct(part.seen)[: options.seen],
@@ -160,8 +167,6 @@ def evaluate(
         "lookalike": distinct(part.lookalike)[: options.lookalike],
     }
     groups = {group: examples for group, examples in groups.items() if examples}
-    if options.choice_file:
-        part = replace(part, choice=read_choices(Path(options.choice_file)))
 
     def writer(sampling: Sampling | None = None) -> Writer:
         return Writer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)

@@ -120,6 +120,7 @@ def on_validation(evaluation: EvaluateOptions, options: EditOptions) -> Evaluate
         seen=0,
         paraphrase=0,
         samples=0,
+        lookalike_file=None,
         metrics=("rates", "likelihood"),
         lm_eval=(),
         max_new_tokens=options.max_new_tokens,

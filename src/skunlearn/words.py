@@ -133,6 +133,8 @@ def _in_unit(value: float, unit: str, digits: int) -> str:
 
 def title(metric: str) -> str:
     """A metric in plain words; the name itself of one that is not ours."""
+    if metric.startswith("harmful_pass_at_"):
+        return f"Harmful in one of {metric.rpartition('_')[2]} samples, new prompts"
     return METRICS.get(metric, (metric,))[0]
 
 
