@@ -10,8 +10,8 @@ import toy
 
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Example, Part
-from skunlearn.errors import ConfigError
-from skunlearn.evaluate import EvaluateOptions, evaluate, worst
+from skunlearn.errors import ConfigError, SkunlearnError
+from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, worst
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Completion, Verdict
 from skunlearn.lm.model import LM
@@ -122,6 +122,20 @@ def test_look_alikes_of_a_file_take_the_place_of_the_others(counting: type[Count
     (tmp_path / "alike.jsonl").write_text('{"prompt": "one"}\n{"prompt": "four"}\n{"prompt": "six"}\n')
     found = evaluate(toy.lm(), PART, replace(OPTIONS, lookalike_file=str(tmp_path / "alike.jsonl"), metrics=("rates",)))
     assert [row.prompt for row in found.completions["lookalike"]] == ["one", "four"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"judge": "ofline"}, "unknown judge 'ofline'"),
+        ({"metrics": ("rate",)}, "unknown metric 'rate': did you mean 'rates'"),
+        ({"choice_file": "no.jsonl"}, "no.jsonl: no such file"),
+        ({"lookalike_file": "no.csv"}, "no.csv: no such file"),
+    ],
+)
+def test_a_wrong_name_is_told_before_the_work(wrong: dict, message: str):
+    with pytest.raises(SkunlearnError, match=message):
+        check_names(EvaluateOptions(**wrong))
 
 
 @pytest.mark.parametrize("name", ["forget", "seen", "paraphrase", "retain", "lookalike", "choices", "samples"])

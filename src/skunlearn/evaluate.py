@@ -91,15 +91,27 @@ def suite_sets(name: str) -> list[str]:
 
 
 def check_names(options: EvaluateOptions) -> None:
-    """Make the judges and load the harness's tasks once, so that a wrong name is told before hours of work.
+    """Look up everything that the options name once, so that a wrong name is told before hours of work.
 
     Raises:
-        ConfigError: when there is no such judge or task.
+        SkunlearnError: when there is no such judge, metric, file or task.
     """
     for name in filter(None, (options.judge, options.second_judge)):
         make_judge(name)
+    for name in options.metrics:
+        resolve(name, METRICS, "metric")
+    _with_files(Part(), options)
     if options.lm_eval:
         load_tasks(options.lm_eval)
+
+
+def _with_files(part: Part, options: EvaluateOptions) -> Part:
+    """The part with what own files bring in place of what is built in."""
+    if options.choice_file:
+        part = replace(part, choice=read_choices(Path(options.choice_file)))
+    if options.lookalike_file:
+        part = replace(part, lookalike=read_lookalikes(Path(options.lookalike_file)))
+    return part
 
 
 @dataclass(frozen=True)
@@ -154,11 +166,7 @@ def evaluate(
     """
     options, progress = options or EvaluateOptions(), progress or Progress()
     metrics: list[Callable[[Subject], dict[str, Score]]] = [resolve(m, METRICS, "metric") for m in options.metrics]
-    judge, who = make_judge(options.judge), "edited" if base else "base"
-    if options.choice_file:
-        part = replace(part, choice=read_choices(Path(options.choice_file)))
-    if options.lookalike_file:
-        part = replace(part, lookalike=read_lookalikes(Path(options.lookalike_file)))
+    judge, who, part = make_judge(options.judge), "edited" if base else "base", _with_files(part, options)
     groups = {
         "unseen": distinct(part.forget)[: options.forget],
         "seen": distinct(part.seen)[: options.seen],

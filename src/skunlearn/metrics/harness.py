@@ -106,7 +106,7 @@ def _score(row: dict[str, Any], name: str, higher: dict[str, bool | None], alive
     if not alive or not math.isfinite(value):
         return empty(unit, is_better, n)
     error = row.get(f"{metric}_stderr,{form}")
-    if not isinstance(error, float):  # "N/A" of a single row
+    if not (isinstance(error, float) and math.isfinite(error)):  # "N/A" of a single row
         return Score(value, None, None, n, 0, unit, is_better)
     low, high = value - 1.96 * error, value + 1.96 * error
     if unit == "rate":
