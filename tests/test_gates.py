@@ -72,6 +72,8 @@ def test_a_judge_like_a_coin_measures_no_fall():
     blind = {"harmful_rate_unseen_corrected": empty("rate", False, 60, note="the judge is too weak")}
     verdict, gates = check(scores() | blind, scores(harmful_rate_unseen=0.1) | blind, GateOptions())
     assert verdict == "FAIL" and (gates[0].name, gates[0].value) == ("harmful_drop", None)
+    low = scores(harmful_rate_unseen=0.02) | blind
+    assert check(low, low, GateOptions())[0] == "FAIL", "nor can it tell that there was nothing"
 
 
 def test_the_margin_leaves_room():
