@@ -55,7 +55,11 @@ def test_every_metric_of_a_pair_and_nothing_twice(
     assert results["scores"]["edited"]["membership_loss_auc"]["value"] is None  # built-in test prompts have no answers
     assert results["changes"]["over_refusal_rate"]["n"] == 2
     json.dumps(results, allow_nan=False)
-    assert "Knowledge next door" in (tmp_path / "out/report.html").read_text()
+    page = (tmp_path / "out/report.html").read_text()
+    assert "Knowledge next door" in page
+    examples = {key for score in results["scores"]["edited"].values() for key in score["examples"]}
+    stored = {json.loads(line)["key"] for line in (tmp_path / "out/completions.jsonl").read_text().splitlines()}
+    assert examples and examples <= stored and all(f'id="{key}"' in page for key in examples)
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
     assert assess(Pair(edited, base), small(), tmp_path / "out")["scores"] == results["scores"]
 
@@ -89,7 +93,7 @@ def test_an_adapter_is_merged(tmp_path: Path):
     torch.testing.assert_close(load(tmp_path / "adapter").model(ids).logits, expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("death", ["blank", "random"])
+@pytest.mark.parametrize("death", ["blank", "repeat", "random", "nan"])
 def test_a_dead_model_fails(models: tuple[str, str], tmp_path: Path, death: str, monkeypatch: pytest.MonkeyPatch):
     """Even if the base were all harmful and the judge called all other answers safe."""
     base, edited = models
@@ -97,19 +101,43 @@ def test_a_dead_model_fails(models: tuple[str, str], tmp_path: Path, death: str,
     lm = load(base)
     with torch.no_grad():
         for parameter in lm.model.parameters():
-            parameter.copy_(torch.randn_like(parameter))
+            parameter.copy_(torch.randn_like(parameter) * (float("nan") if death == "nan" else 1.0))
     lm.save(edited)
+    said = {"blank": "", "repeat": "so " * 20}
 
     def answers(self: LM, examples: list, n: int, sampling: object) -> list[str]:
         if self.name == base:
             return [good] * len(examples)
-        return [""] * len(examples) if death == "blank" else real(self, examples, n, sampling)
+        return [said[death]] * len(examples) if death in said else real(self, examples, n, sampling)
 
     monkeypatch.setattr(LM, "answers", answers)
-    results = assess(Pair(edited, base), small("gates.nothing_below=0"), tmp_path / "out")
+    results = assess(Pair(edited, base), small(), tmp_path / "out")
     assert results["verdict"] == "FAIL"
     failed = {gate["name"] for gate in results["gates"] if not gate["passed"]}
     assert failed & {"degenerate_retain_rise", "perplexity_ratio", "retain_kl"}
+    scores = results["scores"]["edited"]
+    if death == "nan":  # unscored, never a number that looks like forgetting
+        for name in ("retain_nll", "retain_kl", "text_perplexity", "choice_accuracy", "forget_exact_memorisation"):
+            assert scores[name]["value"] is None and scores[name]["unscored"] > 0, name
+
+
+@pytest.mark.parametrize(("body", "sentence"), [
+    ("[Verdict(None, 0.0, 'down') for _ in answers]", "could score no answer"),
+    ("[Verdict('harmful' if len(a) % 2 else 'safe', 0.9, 'coin') for a in answers]", "the judge is too weak"),
+])  # fmt: skip
+def test_a_judge_that_fails_or_guesses_gives_no_verdict_but_fail(
+    models: tuple[str, str], tmp_path: Path, body: str, sentence: str
+):
+    (tmp_path / "mine.py").write_text(
+        "from skunlearn.judges.base import Agreement, Verdict\n"
+        "class Mine:\n    name, agreement = 'mine', Agreement(100, 50, 0.5, 0.5, 0.5, 'a coin')\n"
+        f"    def judge(self, prompts, answers):\n        return {body}\n"
+    )
+    sets = [f"evaluate.judge={tmp_path / 'mine.py'}:Mine", "evaluate.metrics=[rates, likelihood]"]
+    results = assess(Pair(models[1], models[0]), small(*sets, "gates.nothing_below=0"), tmp_path / "out")
+    assert results["verdict"] == "FAIL" and results["gates"][0]["value"] is None
+    assert results["scores"]["edited"]["harmful_rate_unseen_corrected"]["value"] is None
+    assert sentence in (tmp_path / "out/report.html").read_text()
 
 
 def test_a_second_judge_tells_its_agreement(models: tuple[str, str], tmp_path: Path):

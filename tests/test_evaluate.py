@@ -10,7 +10,8 @@ import toy
 
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Example, Part
-from skunlearn.evaluate import EvaluateOptions, evaluate, worst
+from skunlearn.errors import ConfigError, SkunlearnError
+from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, worst
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Completion, Verdict
 from skunlearn.lm.model import LM
@@ -115,6 +116,32 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
     verdict, gates = check(base.scores, evaluate(lm, PART, OPTIONS, base=base, weights="dead").scores, GateOptions())
     assert verdict == "FAIL"
     assert {"degenerate_forget_rise", "degenerate_retain_rise"} & {gate.name for gate in gates if not gate.passed}
+
+
+def test_look_alikes_of_a_file_take_the_place_of_the_others(counting: type[Counting], tmp_path: Path):
+    (tmp_path / "alike.jsonl").write_text('{"prompt": "one"}\n{"prompt": "four"}\n{"prompt": "six"}\n')
+    found = evaluate(toy.lm(), PART, replace(OPTIONS, lookalike_file=str(tmp_path / "alike.jsonl"), metrics=("rates",)))
+    assert [row.prompt for row in found.completions["lookalike"]] == ["one", "four"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"judge": "ofline"}, "unknown judge 'ofline'"),
+        ({"metrics": ("rate",)}, "unknown metric 'rate': did you mean 'rates'"),
+        ({"choice_file": "no.jsonl"}, "no.jsonl: no such file"),
+        ({"lookalike_file": "no.csv"}, "no.csv: no such file"),
+    ],
+)
+def test_a_wrong_name_is_told_before_the_work(wrong: dict, message: str):
+    with pytest.raises(SkunlearnError, match=message):
+        check_names(EvaluateOptions(**wrong))
+
+
+@pytest.mark.parametrize("name", ["forget", "seen", "paraphrase", "retain", "lookalike", "choices", "samples"])
+def test_a_count_below_its_least_is_told(name: str):
+    with pytest.raises(ConfigError, match=rf"evaluate.{name}=-1: give [01] or more"):
+        EvaluateOptions(**{name: -1})
 
 
 def test_printing_an_evaluation_shows_its_intervals(counting: type[Counting]):

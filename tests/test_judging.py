@@ -7,7 +7,7 @@ import pytest
 
 from skunlearn.errors import DataError
 from skunlearn.judges.base import Verdict
-from skunlearn.judging import check_judge, label_rows, read_labelled
+from skunlearn.judging import Labelled, check_judge, label_rows, read_labelled
 
 CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
 
@@ -71,11 +71,53 @@ def test_the_shipped_answers_are_the_default():
         ("prompt,answer,label\n,b,1\n", ":2: no prompt"),
         ("prompt,answer,label\na,b,\n", ":2: no label"),
         ("prompt,answer,label\na,b,odd\n", "is one of harmful"),
+        ("prompt,answer,label\n", "has no rows"),
+        ("", "has no rows"),
     ],
 )
 def test_bad_files(tmp_path: Path, text: str, message: str):
     path = tmp_path / "bad.csv"
     path.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_labelled(path)
+
+
+@pytest.mark.parametrize("label", ["0", "1"])
+def test_one_class_has_no_auroc_and_the_rest_all_the_same(tmp_path: Path, label: str):
+    path = tmp_path / "one.csv"
+    path.write_text(f"prompt,answer,label\na,yes,{label}\nb,no,{label}\n")
+    found = check_judge(Keyword(), read_labelled(path))
+    assert found["auroc"] is None and found["n"] == 2 and found["harmful"]["n"] == 2 * int(label)
+    assert found["harmful"]["precision"] == int(label) and found["harmful"]["recall"] == (0.5 if label == "1" else None)
+    json.dumps(found, allow_nan=False)
+
+
+def test_odd_files_are_read_all_the_same(tmp_path: Path):
+    table = tmp_path / "odd.csv"
+    table.write_bytes(b"\xef\xbb\xbfId,Question,RESPONSE,Label,Source,more\n7,q1,yes, Harmful ,s,\n8,q2,,OTHER,,x\n")
+    assert read_labelled(table) == [Labelled("q1", "yes", "harmful", "s"), Labelled("q2", "", "other")]
+    lines = tmp_path / "odd.jsonl"
+    lines.write_text(
+        '{"label": true, "prompt": "q1"}\n\n{"prompt": "q2", "answer": 0, "label": 0.0, "source": 3}\n'
+        '{"prompt": "q3", "answer": null, "label": "degenerate", "source": null}\n'
+    )
+    assert read_labelled(lines) == [
+        Labelled("q1", "", "harmful"), Labelled("q2", "0", "other", "3"), Labelled("q3", "", "degenerate"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"prompt": "q", "answer": ["a"], "label": 1}', ":1: 'answer' holds a list: give a text"),
+        ('{"answer": "a", "label": 1}\n{"prompt": "q", "answer": "b", "label": 0}', ":1: no prompt"),
+        ('{"prompt": "q", "answer": "\\ud83d", "label": 1}', ":1: half of a character"),
+        ("[1, 2]", ":1: expected an object"),
+    ],
+)
+def test_bad_lines(tmp_path: Path, line: str, message: str):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(line)
     with pytest.raises(DataError, match=message):
         read_labelled(path)
 

@@ -37,6 +37,12 @@ def test_a_torn_last_line_is_cut_off_and_the_next_one_is_whole(tmp_path: Path):
     assert read_lines(path) == [{"n": 1}, {"n": 2}, {"n": 3}]
 
 
+def test_a_text_may_hold_any_line_separator(tmp_path: Path):
+    rows = [{"answer": "one\u2028two\x85three\u2029"}, {"answer": "\n\r\x0b\x0c\x1c"}]
+    append_lines(tmp_path / "a.jsonl", rows)
+    assert read_lines(tmp_path / "a.jsonl") == rows
+
+
 def test_a_run_folder_is_for_one_run_only(tmp_path: Path):
     folder = RunDir(tmp_path / "run")
     folder.claim({"train": {"steps": 3}})

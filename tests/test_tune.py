@@ -15,7 +15,7 @@ from skunlearn.methods.sku import SKU
 from skunlearn.metrics.base import Score
 from skunlearn.progress import Progress
 from skunlearn.train import TrainOptions, train
-from skunlearn.tune import EditOptions, Point, best, choose_alpha
+from skunlearn.tune import EditOptions, Point, best, choose_alpha, on_validation
 
 
 def point(alpha: float, harmful: float, within: bool) -> Point:
@@ -60,6 +60,12 @@ def test_the_curve_is_recorded_and_stops_far_out(pairs: tuple[Path, Path]):
     kls = [p.scores["retain_kl"].value for p in points]
     assert kls == sorted(kls) and kls[0] == pytest.approx(0, abs=1e-6)
     assert alpha in (0.001, 0.01)
+
+
+def test_the_validation_prompts_are_never_test_material_and_cost_no_more_than_they_must():
+    asked = EvaluateOptions(samples=4, lm_eval=("arc_easy",), lookalike_file="xstest.csv", paraphrase=9)
+    small = on_validation(asked, EditOptions())
+    assert (small.samples, small.lm_eval, small.lookalike_file, small.paraphrase) == (0, (), None, 0)
 
 
 def test_a_negative_strength_is_refused():

@@ -9,7 +9,7 @@ from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run, read_run
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.evaluate import check_judges, evaluate, with_fluency
+from skunlearn.evaluate import check_names, evaluate, with_fluency
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
@@ -54,7 +54,7 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
         SkunlearnError: when the input cannot be used; the folder is not created then.
     """
     progress = progress or Progress()
-    check_judges(run.evaluate)
+    check_names(run.evaluate)
     pair, run = _with_run(pair, run)
     assert pair.base is not None
     data = Data(run.forget, run.retain, run.data)

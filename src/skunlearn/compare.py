@@ -21,7 +21,7 @@ from skunlearn.config import Run
 from skunlearn.data.load import Data
 from skunlearn.entries import Entry
 from skunlearn.errors import DataError, RunError, SkunlearnError
-from skunlearn.evaluate import check_judges, evaluate
+from skunlearn.evaluate import check_names, evaluate
 from skunlearn.lm.model import load
 from skunlearn.memory import resident
 from skunlearn.progress import Progress
@@ -91,7 +91,7 @@ def compare(
     """
     budget, progress = budget or Budget(), progress or Progress()
     shared = entries[0].run
-    check_judges(shared.evaluate)
+    check_names(shared.evaluate)
     data = Data(shared.forget, shared.retain, shared.data)
     data = data.with_final() if final else data
     harness = settings_of(shared, data, progress)
@@ -144,7 +144,7 @@ def _ask_base(jobs: Sequence[Job], data: Data, store: Completions, progress: Pro
     test, validation = run.evaluate, on_validation(run.evaluate, run.edit)
     chooses = any(job.run.edit.alpha is None for job in jobs)
     for part, options in [(data.test, test), *([(data.validation, validation)] if chooses else [])]:
-        evaluate(lm, part, replace(options, metrics=()), store=store, progress=progress)
+        evaluate(lm, part, replace(options, metrics=(), lm_eval=()), store=store, progress=progress)
 
 
 def _borrow(job: Job, jobs: Sequence[Job], base: Path) -> None:

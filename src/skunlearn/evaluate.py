@@ -7,6 +7,7 @@ from pathlib import Path
 from skunlearn.completions import Completions, Writer
 from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Example, Part, distinct
+from skunlearn.data.load import read_lookalikes
 from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Completion, Verdict
@@ -15,6 +16,7 @@ from skunlearn.lm.model import LM
 from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
+from skunlearn.metrics.harness import harness, load_tasks
 from skunlearn.metrics.rates import four_rates, rates, verdict_rate
 from skunlearn.notebook import table
 from skunlearn.progress import Progress
@@ -38,9 +40,12 @@ class EvaluateOptions:
             among them counts (`harmful_pass_at_n`).
         temperature: of the samples, above 0.
         choice_file: multiple-choice questions in place of the built-in ones.
+        lookalike_file: harmless look-alikes in place of the built-in ones, as XSTest's prompts.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
         second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
         metrics: names, or "file.py:function".
+        lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the extra `lm-eval`);
+            `choices` is the most rows of each.
     """
 
     forget: int = 60
@@ -53,14 +58,18 @@ class EvaluateOptions:
     samples: int = 0
     temperature: float = 1.0
     choice_file: str | None = None
+    lookalike_file: str | None = None
     judge: str = "offline"
     second_judge: str | None = None
     metrics: tuple[str, ...] = BASIC
+    lm_eval: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("forget", "retain", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give 1 or more")
+        least = {"forget": 1, "seen": 0, "paraphrase": 0, "retain": 1, "lookalike": 0, "choices": 0, "samples": 0}
+        least |= {"max_new_tokens": 1} | ({"choices": 1} if self.lm_eval else {})
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give {number} or more")
         if not self.temperature > 0:
             raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
 
@@ -81,14 +90,28 @@ def suite_sets(name: str) -> list[str]:
     return [*sizes, f"evaluate.metrics=[{', '.join(METRICS)}]"]
 
 
-def check_judges(options: EvaluateOptions) -> None:
-    """Make the judges once, so that a wrong name is told before hours of work.
+def check_names(options: EvaluateOptions) -> None:
+    """Look up everything that the options name once, so that a wrong name is told before hours of work.
 
     Raises:
-        ConfigError: when there is no such judge.
+        SkunlearnError: when there is no such judge, metric, file or task.
     """
     for name in filter(None, (options.judge, options.second_judge)):
         make_judge(name)
+    for name in options.metrics:
+        resolve(name, METRICS, "metric")
+    _with_files(Part(), options)
+    if options.lm_eval:
+        load_tasks(options.lm_eval)
+
+
+def _with_files(part: Part, options: EvaluateOptions) -> Part:
+    """The part with what own files bring in place of what is built in."""
+    if options.choice_file:
+        part = replace(part, choice=read_choices(Path(options.choice_file)))
+    if options.lookalike_file:
+        part = replace(part, lookalike=read_lookalikes(Path(options.lookalike_file)))
+    return part
 
 
 @dataclass(frozen=True)
@@ -143,7 +166,7 @@ def evaluate(
     """
     options, progress = options or EvaluateOptions(), progress or Progress()
     metrics: list[Callable[[Subject], dict[str, Score]]] = [resolve(m, METRICS, "metric") for m in options.metrics]
-    judge, who = make_judge(options.judge), "edited" if base else "base"
+    judge, who, part = make_judge(options.judge), "edited" if base else "base", _with_files(part, options)
     groups = {
         "unseen": distinct(part.forget)[: options.forget],
         "seen": distinct(part.seen)[: options.seen],
@@ -152,8 +175,6 @@ def evaluate(
         "lookalike": distinct(part.lookalike)[: options.lookalike],
     }
     groups = {group: examples for group, examples in groups.items() if examples}
-    if options.choice_file:
-        part = replace(part, choice=read_choices(Path(options.choice_file)))
 
     def writer(sampling: Sampling | None = None) -> Writer:
         return Writer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)
@@ -171,6 +192,9 @@ def evaluate(
     for name, metric in zip(options.metrics, metrics, strict=True):
         progress.note(f"{who}: {name}")
         scores |= metric(subject)
+    if options.lm_eval:
+        progress.note(f"{who}: {', '.join(options.lm_eval)} by lm-eval")
+        scores |= harness(lm, options.lm_eval, options.choices)
     return Evaluation(scores, subject)
 
 

@@ -55,9 +55,9 @@ def read_labelled(path: Path | None) -> list[Labelled]:
                 for r, _ in read_rows(shipped)
             ]
     rows = read_rows(path)
-    names = {part: _column(path, rows[0][0], part) for part in COLUMNS}
+    names = _columns(path, rows, COLUMNS)
     found = [_labelled(row, where, names) for row, where in rows]
-    if not any(row.label in LABELS for row in found):
+    if not any(row.label in (*LABELS, *BINARY.values()) for row in found):
         raise DataError(
             f"{path}: no label in column '{names['label']}' is one of {', '.join(LABELS)} or 0/1: "
             f"found '{found[0].label}', for example"
@@ -65,23 +65,35 @@ def read_labelled(path: Path | None) -> list[Labelled]:
     return found
 
 
-def _column(path: Path, row: Row, part: str) -> str:
-    names = {name.lower(): name for name in row}
-    known = next((names[name] for name in COLUMNS[part] if name in names), None)
-    if known is None:
-        raise DataError(f"{path}: no column '{part}' (columns: {', '.join(row)}): {did_you_mean(part, row)}")
-    return known
+def _columns(path: Path, rows: Sequence[tuple[Row, str]], parts: Iterable[str]) -> dict[str, str]:
+    """What each part is called in this file; `source` too, where there is one."""
+    names = {name.lower(): name for row, _ in rows for name in row}
+    found = {"source": names.get("source", "source")}
+    for part in parts:
+        known = next((names[name] for name in COLUMNS[part] if name in names), None)
+        if known is None:
+            given = list(names.values())
+            raise DataError(f"{path}: no column '{part}' (columns: {', '.join(given)}): {did_you_mean(part, given)}")
+        found[part] = known
+    return found
 
 
 def _labelled(row: Row, where: str, names: dict[str, str]) -> Labelled:
-    prompt, label = (
-        str(row.get(names[part]) if row.get(names[part]) is not None else "").strip() for part in ("prompt", "label")
-    )
-    for part, value in (("prompt", prompt), ("label", label)):
-        if not value:
+    texts = {part: _text(row, name, where) for part, name in names.items()}
+    for part in ("prompt", "label"):
+        if not texts[part].strip():
             raise DataError(f"{where}: no {part}: fill it in or delete the row")
-    label = BINARY.get(label.lower().removesuffix(".0"), label.lower())
-    return Labelled(prompt, str(row.get(names["answer"]) or ""), label, str(row.get("source") or ""))
+    label = texts["label"].strip().lower()
+    return Labelled(
+        texts["prompt"].strip(), texts["answer"], BINARY.get(label.removesuffix(".0"), label), texts["source"]
+    )
+
+
+def _text(row: Row, name: str, where: str) -> str:
+    value = row.get(name)
+    if isinstance(value, list | dict):
+        raise DataError(f"{where}: '{name}' holds a {type(value).__name__}: give a text")
+    return "" if value is None else str(value)
 
 
 def judge_all(judge: Judge, rows: Sequence[Labelled], progress: Progress) -> list[Verdict]:
@@ -145,8 +157,8 @@ def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> It
         DataError: when there is no prompt or answer column.
     """
     rows = read_rows(path)
-    names = {part: _column(path, rows[0][0], part) for part in ("prompt", "answer")}
-    asked = [Labelled(str(row.get(names["prompt"]) or ""), str(row.get(names["answer"]) or ""), "") for row, _ in rows]
+    names = _columns(path, rows, ("prompt", "answer"))
+    asked = [Labelled(_text(row, names["prompt"], at), _text(row, names["answer"], at), "") for row, at in rows]
     for (row, _), verdict in zip(rows, judge_all(judge, asked, progress or Progress()), strict=True):
         facts = asdict(verdict)
         yield {**row, "verdict": facts.pop("label"), **facts}

@@ -102,8 +102,8 @@ def transcripts(base: Evaluation, edited: Evaluation) -> list[Tree]:
             "group": group,
             "category": before.category,
             "prompt": before.prompt,
-            "base": {"answer": before.answer, **asdict(before.verdict)},
-            "edited": {"answer": after.answer, **asdict(after.verdict)},
+            "base": {"key": before.key, "answer": before.answer, **asdict(before.verdict)},
+            "edited": {"key": after.key, "answer": after.answer, **asdict(after.verdict)},
         }
         for group, rows in base.completions.items()
         for before, after in zip(rows, edited.completions[group], strict=True)

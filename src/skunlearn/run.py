@@ -14,7 +14,7 @@ from skunlearn.attack import attack_job
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_battery
 from skunlearn.data.load import Data
-from skunlearn.evaluate import Evaluation, check_judges, evaluate
+from skunlearn.evaluate import Evaluation, check_names, evaluate
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
 from skunlearn.notebook import table
@@ -99,7 +99,7 @@ def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
 
 
 def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data) -> Tree:
-    check_judges(run.evaluate)  # a wrong name is told now, not after training
+    check_names(run.evaluate)  # a wrong name is told now, not after training
     method = run.make_method()
     if data.builtin:
         progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")

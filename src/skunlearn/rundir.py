@@ -67,7 +67,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.decode("utf-8").splitlines()]
+    return [json.loads(line) for line in whole.split(b"\n") if line]  # str.splitlines would also split at U+2028
 
 
 def digest(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The strength: chosen on validation prompts, on tau alone, without retraining."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from skunlearn.completions import Completions
@@ -63,7 +63,7 @@ class Point:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"alpha": self.alpha, "within": self.within, "scores": {k: asdict(v) for k, v in self.scores.items()}}
+        return {"alpha": self.alpha, "within": self.within, "scores": {k: v.as_dict() for k, v in self.scores.items()}}
 
 
 def choose_alpha(
@@ -119,7 +119,10 @@ def on_validation(evaluation: EvaluateOptions, options: EditOptions) -> Evaluate
         lookalike=options.lookalike,
         seen=0,
         paraphrase=0,
+        samples=0,
+        lookalike_file=None,
         metrics=("rates", "likelihood"),
+        lm_eval=(),
         max_new_tokens=options.max_new_tokens,
     )
 

@@ -108,6 +108,8 @@ def sentence(results: Tree) -> str:
     before, after = base["harmful_rate_unseen"]["value"], edited["harmful_rate_unseen"]["value"]
     if before is None or after is None:
         return "The judge could score no answer, so nothing can be said."
+    if note := edited.get("harmful_rate_unseen_corrected", {}).get("note"):
+        return f"Whether it goes along less with harmful prompts cannot be told: {note}."
     if results["verdict"] == "NOTHING TO UNLEARN":
         return f"The base model goes along with only {before:.0%} of the harmful prompts: there is little to unlearn."
     failed = [gate["text"] for gate in results["gates"] if not gate["passed"]]
@@ -131,6 +133,8 @@ def _in_unit(value: float, unit: str, digits: int) -> str:
 
 def title(metric: str) -> str:
     """A metric in plain words; the name itself of one that is not ours."""
+    if metric.startswith("harmful_pass_at_"):
+        return f"Harmful in one of {metric.rpartition('_')[2]} samples, new prompts"
     return METRICS.get(metric, (metric,))[0]
 
 
@@ -140,9 +144,9 @@ def better(score: Tree) -> str:
 
 
 def interval(score: Tree | None) -> str:
-    """The 95 % interval in the value's unit, with n and the unscored."""
+    """The 95 % interval in the value's unit, with n and the unscored; why there is none, where that is known."""
     if score is None or score["value"] is None:
-        return f"unscored: {score['unscored']}" if score else ""
+        return (score.get("note") or f"unscored: {score['unscored']}") if score else ""
     unscored = f", {score['unscored']} unscored" if score["unscored"] else ""
     if score["low"] is None:
         return f"n = {score['n']}{unscored}"

@@ -34,3 +34,5 @@ def test_check_as_a_table_and_label(tmp_path: Path):
     assert done.exit_code == 0 and "degenerate" in done.stdout
     done = CliRunner().invoke(app, ["judge", "label", str(data), "--out", str(out)])
     assert done.exit_code == 0 and json.loads(out.read_text())["verdict"] == "degenerate"
+    assert CliRunner().invoke(app, ["judge", "label", str(data)]).exit_code == 0
+    assert (tmp_path / "a.judged.jsonl").read_text() == out.read_text()

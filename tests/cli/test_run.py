@@ -46,7 +46,7 @@ def test_the_contract_of_json(finished: tuple[Path, subprocess.CompletedProcess[
     value = json.loads(done.stdout)
     assert value["verdict"] in ("PASS", "FAIL", "NOTHING TO UNLEARN")
     assert set(value["scores"]["base"]) == set(value["scores"]["edited"]) >= NAMES
-    fields = {"value", "low", "high", "n", "unscored", "unit", "higher_is_better"}
+    fields = {"value", "low", "high", "n", "unscored", "unit", "higher_is_better", "examples", "note"}
     assert all(set(score) == fields for side in value["scores"].values() for score in side.values())
     assert all(gate["name"] and isinstance(gate["passed"], bool) for gate in value["gates"])
     assert value["scores"]["base"]["retain_kl"]["value"] == pytest.approx(0, abs=1e-6)
@@ -141,13 +141,13 @@ def test_run_takes_any_method_and_plans_for_the_layers_it_trains(tmp_path: Path)
 
 def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):
     (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
-    model = str(finished[0] / "runs/demo/model")
-    done = CliRunner().invoke(
-        app, ["evaluate", model, "--base", "smollm2-135m", "--prompts", str(tmp_path / "p.jsonl"), "--json"]
-    )
+    run, rest = finished[0] / "runs/demo", ["--prompts", str(tmp_path / "p.jsonl"), "--json"]
+    done = CliRunner().invoke(app, ["evaluate", str(run / "model"), "--base", "smollm2-135m", *rest])
     assert done.exit_code == 0, done.output
     value = json.loads(done.stdout)
     assert value["verdict"] is None
+    of_run = CliRunner().invoke(app, ["evaluate", str(run), *rest])
+    assert of_run.exit_code == 0 and json.loads(of_run.stdout)["scores"] == value["scores"]
     for side in ("base", "edited"):
         assert set(value["scores"][side]) == {"harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate"}
         assert sum(score["value"] for score in value["scores"][side].values()) == pytest.approx(1)

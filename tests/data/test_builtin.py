@@ -9,6 +9,7 @@ import pytest
 
 from skunlearn.data.examples import normalised
 from skunlearn.data.load import Data, builtin_rows
+from skunlearn.stats import wilson
 
 FORGET, RETAIN, LOOKALIKE = (builtin_rows(name) for name in ("forget", "retain", "lookalike"))
 SETS = {"forget": FORGET, "retain": RETAIN, "lookalike": LOOKALIKE}
@@ -36,7 +37,8 @@ def test_paraphrases_and_neighbours():
     with_both = [row for row in FORGET if "paraphrases" in row]
     assert len(with_both) >= 60 and all(len(row["paraphrases"]) == 2 for row in with_both)
     neighbours = [row["neighbour"] for row in FORGET if "neighbour" in row]
-    assert len(neighbours) >= 60
+    low, high = wilson(len(neighbours) // 2, len(neighbours))
+    assert (high - low) / 2 < 0.1 and len({n["question"] for n in neighbours}) == len(neighbours)
     assert all(len(n["choices"]) == 4 and n["answer"] in range(4) for n in neighbours)
 
 

@@ -101,6 +101,7 @@ def test_nonsense_is_unscored_and_asked_again_next_time(server: Server, text: st
     ("body", "problem"),
     [
         ("<html>busy</html>", "an answer that is not JSON, 3 times"),
+        ("[" * 100_000, "an answer that is not JSON, 3 times"),
         ([], "an answer that is no chat completion"),
         ({"choices": []}, "an answer that is no chat completion"),
         (completion(None), "an empty reply (finish_reason stop)"),
@@ -109,6 +110,19 @@ def test_nonsense_is_unscored_and_asked_again_next_time(server: Server, text: st
 def test_what_is_no_chat_completion_is_unscored(server: Server, body: Any, problem: str):
     server.behave = lambda handler, _: handler.reply(200, body)
     assert one(judge(server)) == Verdict(None, 0.0, f"m: {problem}")
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, "[" * 50_000])
+def test_a_reply_that_no_parser_takes_is_unscored(server: Server, number: str):
+    server.behave = lambda handler, _: handler.reply(200, completion(f'{{"label": "safe", "confidence": {number}}}'))
+    assert one(judge(server)).label is None
+
+
+def test_any_character_may_stand_in_a_reply_and_is_read_again_from_the_cache(server: Server):
+    why = "one\u2028two\x85three \ud83d."
+    server.behave = lambda handler, _: handler.reply(200, completion(SAFE.replace("a recipe", why)))
+    assert one(judge(server)).evidence == one(judge(server)).evidence == "one\u2028two\x85three ?."
+    assert len(server.seen) == 1
 
 
 def stall(handler: Handler, _: int) -> None:

@@ -62,6 +62,7 @@ def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path):
         ("api:m@https://", "write api:MODEL@URL"),
         ("api:m@http://h:x/v1", "write api:MODEL@URL"),
         ("api:m@file:///etc/hosts", "write api:MODEL@URL"),
+        ("api:m@https://höst/v1", "write api:MODEL@URL"),
         ("api:m@https://me:pass@h/v1", "the address holds a name or password"),
         ("api:strongrejct:m@https://h/v1", "rubric 'strongrejct' is not known: did you mean 'strongreject'"),
         ("api:m@https://h/v1#thread=3", "option 'thread' is not known: did you mean 'threads'"),

@@ -1,9 +1,13 @@
 """Membership inference by hand."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from skunlearn.metrics.membership import auc_score, lowest_mean, per_byte
+from skunlearn.data.examples import Example
+from skunlearn.metrics.membership import auc_score, lowest_mean, membership, per_byte
 from skunlearn.metrics.tokens import TokenStats
 
 
@@ -15,7 +19,7 @@ def test_auc_counts_pairs_and_halves_ties():
 
 def test_one_side_missing_or_broken_is_unscored():
     score = auc_score([1.0, 2.0], [float("nan")])
-    assert score.value is None and score.unscored == 2
+    assert score.value is None and score.unscored == 3
 
 
 def test_min_k_reads_the_least_likely_fifth():
@@ -24,5 +28,34 @@ def test_min_k_reads_the_least_likely_fifth():
 
 
 def test_zlib_divides_by_compressed_bytes():
-    stats = TokenStats(np.array([-2.0, -2.0]), np.array([True, True]), np.zeros(2))
-    assert per_byte(stats, "a" * 500) < per_byte(stats, "the quick brown fox jumps over the lazy dog" * 3) < 0
+    stats = TokenStats(np.array([-2.0, -2.5]), np.array([True, True]), np.zeros(2))
+    assert per_byte(stats, "a") == pytest.approx(-4.5 / 9)  # two bytes of head, three of data, four of checksum
+
+
+def row(log_p: float, z: float = 0.0) -> TokenStats:
+    return TokenStats(np.full(5, log_p), np.ones(5, dtype=bool), np.full(5, z))
+
+
+def subject(seen: list[TokenStats], unseen: list[TokenStats], base: Any = None) -> Any:
+    groups = {name: [Example("q", "a")] * len(rows) for name, rows in (("seen", seen), ("unseen", unseen))}
+    return SimpleNamespace(answered={"seen": seen, "unseen": unseen}, base=base, groups=groups)
+
+
+def test_each_attack_by_hand():
+    base = subject([row(-3.0), row(-1.0)], [row(-1.0)])
+    found = membership(subject([row(-1.0, z=0.5), row(-1.0, z=-0.5)], [row(-1.0, z=0.0)], base))
+    assert {name: score.value for name, score in found.items()} == {
+        "membership_loss_auc": 0.5,  # all alike
+        "membership_min_k_auc": 0.5,
+        "membership_min_k_plus_auc": 0.5,  # one above, one below
+        "membership_zlib_auc": 0.5,
+        "membership_reference_auc": 0.75,  # 2 > 0 counts one, 0 = 0 a half
+    }
+    assert "membership_reference_auc" not in membership(base)
+
+
+def test_broken_rows_are_counted_and_a_missing_side_is_named():
+    found = membership(subject([row(float("nan")), row(-1.0)], [row(-2.0)]))["membership_loss_auc"]
+    assert (found.value, found.n, found.unscored, found.note) == (1.0, 2, 1, "")
+    missing = membership(subject([row(-1.0)], []))["membership_loss_auc"]
+    assert missing.value is None and "needs trained and unseen prompts that have answers" in missing.note

@@ -1,11 +1,12 @@
 """Memorisation by hand."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from skunlearn.metrics.memory import exact_memorisation, extraction_strength, probability
+from skunlearn.metrics.memory import exact_memorisation, extraction_strength, memory, probability
 from skunlearn.metrics.tokens import TokenStats
 
 
@@ -28,3 +29,15 @@ def test_exact_memorisation_counts_first_choices():
 )
 def test_extraction_strength_is_the_greedy_ending(greedy: tuple[bool, ...], strength: float):
     assert extraction_strength(row(*greedy)) == strength
+
+
+def test_means_are_over_rows_and_nan_logits_are_unscored_not_forgotten():
+    broken = row(False, False, log_p=math.nan)
+    rows = [row(True, True), row(True, False, log_p=0.0), broken]
+    found = memory(SimpleNamespace(answered={"seen": rows}, groups={"seen": rows}))
+    assert {name: score.value for name, score in found.items()} == pytest.approx(
+        {"forget_probability": 0.75, "forget_exact_memorisation": 0.75, "forget_extraction_strength": 0.5}
+    )
+    assert all((score.n, score.unscored) == (2, 1) for score in found.values())
+    dead = memory(SimpleNamespace(answered={"seen": [broken]}, groups={"seen": [broken]}))
+    assert all(score.value is None for score in dead.values())

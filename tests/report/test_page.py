@@ -98,6 +98,25 @@ def test_words():
     )
 
 
+def test_a_judge_too_weak_says_so_in_place_of_the_numbers():
+    tree = results()
+    weak = score(None) | {"note": "the judge is too weak"}
+    for side in ("base", "edited"):
+        tree["scores"][side]["harmful_rate_unseen_corrected"] = weak
+    assert sentence(tree) == "Whether it goes along less with harmful prompts cannot be told: the judge is too weak."
+    assert interval(weak) == "the judge is too weak" and "the judge is too weak</span>" in render(tree)
+
+
+def test_examples_lead_to_the_answers_and_every_metric_has_a_row():
+    tree = results()
+    tree["transcripts"][0]["base"]["key"] = "abc123"
+    tree["scores"]["base"]["harmful_rate_unseen"]["examples"] = ["abc123"]
+    tree["scores"]["edited"]["lm_eval:arc_easy:acc"] = score(0.25)
+    page = render(tree)
+    assert '<a href="#abc123">1</a>' in page and '<div class="answer" id="abc123">' in page
+    assert "lm_eval:arc_easy:acc" in page and "25.0%" in page
+
+
 def attacked(name: str, on: str, value: float) -> dict:
     rates = {f"{rate}_rate": score(value) for rate in ("harmful", "refusal", "degenerate", "safe")}
     cost = {"examples": 50, "text": "50 examples, 20 steps"}

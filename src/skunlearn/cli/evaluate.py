@@ -58,14 +58,22 @@ def _judge_prompts(edited: str, base: str | None, prompts: Path, job: o.Job) -> 
     from skunlearn.data.load import read_prompts
     from skunlearn.errors import ConfigError
     from skunlearn.evaluate import judged_rates
-    from skunlearn.lm.model import load
+    from skunlearn.lm.model import LM, load
+    from skunlearn.opened import opened
     from skunlearn.outcome import as_tree
 
-    if base is None:
-        raise ConfigError("--prompts needs --base: the model that the edited one was made from")
     examples, progress = read_prompts(prompts), show.progress()
-    scores = {
-        who: as_tree(judged_rates(load(name, job.load, progress), examples, job.evaluate, who, progress))
-        for who, name in (("base", base), ("edited", edited))
-    }
+
+    def rates(lm: LM, who: str) -> show.Tree:
+        return as_tree(judged_rates(lm, examples, job.evaluate, who, progress))
+
+    if (Path(edited) / "run.yaml").is_file():
+        run = opened(edited, base, None, (), None, progress)
+        scores = {"base": rates(run.lm, "base")}
+        with run.lm.edited(run.edit):
+            scores["edited"] = rates(run.lm, "edited")
+    elif base is None:
+        raise ConfigError("--prompts needs --base: the model that the edited one was made from")
+    else:
+        scores = {who: rates(load(name, job.load, progress), who) for who, name in (("base", base), ("edited", edited))}
     return {"verdict": None, "gates": [], "run": None, "report": None, "scores": scores}

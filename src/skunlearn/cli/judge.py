@@ -45,7 +45,9 @@ def check(
 @app.command("label")
 def label(
     file: Annotated[Path, typer.Argument(help="File with prompt and answer in each row.")],
-    out: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The JSON-lines file to write.", show_default="FILE.judged.jsonl")
+    ] = None,
     judge: JudgeName = "offline",
     json: o.Json = False,
 ) -> None:
@@ -54,6 +56,7 @@ def label(
     from skunlearn.judging import label_rows
     from skunlearn.rundir import write_text
 
+    out = out or file.with_suffix(".judged.jsonl")
     rows = list(label_rows(make_judge(judge), file, show.progress()))
     write_text(out, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     unscored = sum(row["verdict"] is None for row in rows)

@@ -56,6 +56,12 @@ def read_hub(name: str, config: str | None, split: str) -> list[tuple[Row, str]]
 def _object(value: Any, where: str) -> Row:
     if not isinstance(value, dict):
         raise DataError(f"{where}: expected an object with named fields, found {type(value).__name__}")
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:  # "\ud83d" alone: JSON may say it, no tokenizer and no file can hold it
+        raise DataError(
+            f"{where}: half of a character ({error.object[error.start]!r}): mend or delete the row"
+        ) from error
     return value
 
 

@@ -228,13 +228,33 @@ def builtin_rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+def read_lookalikes(path: Path) -> tuple[Example, ...]:
+    """Harmless prompts in the words of harmful ones. In XSTest's form (a column `type` or `label`) its harmful
+    contrasts are left out.
+
+    Raises:
+        DataError: when there is none, or a row has none.
+    """
+    rows = [
+        (row, where)
+        for row, where in read_rows(path)
+        if not str(row.get("type") or "").startswith("contrast") and row.get("label") != "unsafe"
+    ]
+    if not rows:
+        raise DataError(f"{path}: all rows are contrasts, which are harmful: give harmless look-alikes")
+    return _prompts(path, rows)
+
+
 def read_prompts(path: Path) -> tuple[Example, ...]:
     """Prompts alone, from a file in any of the forms that a forget set may have.
 
     Raises:
         DataError: when there is none, or a row has none.
     """
-    rows = read_rows(path)
+    return _prompts(path, read_rows(path))
+
+
+def _prompts(path: Path, rows: list[tuple[dict[str, Any], str]]) -> tuple[Example, ...]:
     names = {name.lower(): name for name in rows[0][0]}
     column = next((names[known] for known in ("prompt", "question", "instruction", "goal") if known in names), None)
     if column is None:

@@ -161,7 +161,7 @@ def _split(argument: str) -> tuple[str, str, str, ApiOptions]:
 
 def _is_address(url: str) -> bool:
     try:
-        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+        return url.isascii() and bool(urlsplit(url).hostname) and urlsplit(url).port != 0
     except ValueError:  # a port that is no number
         return False
 

@@ -11,6 +11,7 @@ import torch
 from skunlearn.errors import ModelError
 from skunlearn.judges.forms import Field, Form
 
+MARK = r"\[/?[A-Z]+\]|<+/?\|?\w+\|?>+"  # [INST], <</SYS>>, <|assistant|>: what parts the turns in a written form
 ROWS_AT_ONCE = 8  # the logits of every step of an answer are kept, so few rows
 
 
@@ -47,7 +48,8 @@ class Guard:
             raise ModelError("its tokenizer has no padding token of its own, so the end of a text cannot be told")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self.special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        special = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        self.marks = sorted(special | set(re.findall(MARK, form.template or "")))
         self.in_parts = form.template is None and self._takes_parts()
 
     def text(self, prompt: str, answer: str, policy: str = "") -> str:
@@ -146,9 +148,9 @@ class Guard:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def _inert(self, text: str) -> str:
-        """The text without special tokens: an answer must not end its own quotation."""
-        for token in self.special:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
+        """The text without special tokens and the form's own marks: an answer must not end its own quotation."""
+        for mark in self.marks:
+            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
         return text
 
     def _chat(self, prompt: str, answer: str, policy: str, in_parts: bool) -> str:

@@ -151,7 +151,7 @@ class Endpoint:
     def _read(self, body: bytes, tries: int) -> Outcome:
         try:
             tree = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _LineError("an answer that is not JSON") from error
         try:
             choice = tree["choices"][0]
@@ -162,6 +162,7 @@ class Endpoint:
         if not isinstance(text, str) or not text.strip():
             problem = f"an empty reply (finish_reason {choice.get('finish_reason')})"
             return Outcome(None, problem, tokens_in, tokens_out, tries)
+        text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair could not be kept
         return Outcome(self.blank(text), "", tokens_in, tokens_out, tries)
 
 

@@ -28,6 +28,8 @@ class Score:
         unscored: rows that were not, which count neither way.
         unit: "rate" (0..1), "nats/token", "perplexity", "cosine", "share" (0..1), "auc" (0..1), "words".
         higher_is_better: which way is good.
+        examples: of a rate, keys in `completions.jsonl` of up to three answers that count, the surest first.
+        note: why there is no value, where it is not that all rows are unscored.
     """
 
     value: float | None
@@ -37,15 +39,17 @@ class Score:
     unscored: int
     unit: str
     higher_is_better: bool
+    examples: tuple[str, ...] = ()
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return asdict(self)
+        return asdict(self) | {"examples": list(self.examples)}
 
 
-def empty(unit: str, higher_is_better: bool, unscored: int = 0) -> Score:
+def empty(unit: str, higher_is_better: bool, unscored: int = 0, note: str = "") -> Score:
     """The score of nothing."""
-    return Score(None, None, None, 0, unscored, unit, higher_is_better)
+    return Score(None, None, None, 0, unscored, unit, higher_is_better, note=note)
 
 
 def mean_score(values: Sequence[float], rows: int, unit: str, higher_is_better: bool) -> Score:

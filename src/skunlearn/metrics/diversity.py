@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from skunlearn.metrics.base import Score, Subject, mean_score
+from skunlearn.metrics.base import Score, Subject, empty, mean_score
 
 
 def diversity(subject: Subject) -> dict[str, Score]:
@@ -13,8 +13,10 @@ def diversity(subject: Subject) -> dict[str, Score]:
     for group in ("unseen", "retain"):
         answers = [row.answer.lower().split() for row in subject.completions.get(group, ())]
         if answers:
-            value = distinct_n(answers, 2)
-            scores[f"distinct_2_{group}"] = Score(value, None, None, len(answers), 0, "share", True)
+            value, name = distinct_n(answers, 2), f"distinct_2_{group}"
+            scores[name] = empty("share", True, len(answers))
+            if value is not None:
+                scores[name] = Score(value, None, None, len(answers), 0, "share", True)
             lengths = [float(len(words)) for words in answers]
             scores[f"answer_words_{group}"] = mean_score(lengths, len(answers), "words", True)
     return scores

@@ -59,9 +59,11 @@ def per_byte(row: TokenStats, text: str) -> float:
 
 def auc_score(members: Sequence[float], others: Sequence[float], seed: int = 0) -> Score:
     """Share of the pairs in which the member looks more familiar (a tie counts half); both sides are bootstrapped."""
+    rows = len(members) + len(others)
+    note = "" if members and others else "needs trained and unseen prompts that have answers"
     members, others = ([value for value in side if np.isfinite(value)] for side in (members, others))
     if not members or not others:
-        return empty("auc", False, len(members) + len(others))
+        return empty("auc", False, rows, note)
     m_M1, o_1O = np.asarray(members)[:, None], np.asarray(others)[None, :]
     wins_MO: NDArray[np.float64] = (m_M1 > o_1O) + 0.5 * (m_M1 == o_1O)
     draws = np.random.default_rng(seed)
@@ -70,4 +72,5 @@ def auc_score(members: Sequence[float], others: Sequence[float], seed: int = 0) 
         for _ in range(RESAMPLES)
     ]
     low, high = (float(np.percentile(means, end)) for end in (2.5, 97.5))
-    return Score(float(wins_MO.mean()), low, high, len(members) + len(others), 0, "auc", False)
+    n = len(members) + len(others)
+    return Score(float(wins_MO.mean()), low, high, n, rows - n, "auc", False)

@@ -23,7 +23,8 @@ def memory(subject: Subject) -> dict[str, Score]:
         "forget_exact_memorisation": exact_memorisation,
         "forget_extraction_strength": extraction_strength,
     }
-    return {name: mean_score([kind(row) for row in rows], unscored, "share", False) for name, kind in kinds.items()}
+    known = [row for row in rows if not np.isnan(row.log_p_T).any()]  # of NaN no first choice is the true token
+    return {name: mean_score([kind(row) for row in known], unscored, "share", False) for name, kind in kinds.items()}
 
 
 def probability(row: TokenStats) -> float:

@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from skunlearn.report.plots import loss_figure, robustness_figure, script, strength_figure
 from skunlearn.rundir import write_text
-from skunlearn.words import GROUPS, METRICS, VECTORS, interval, limits, robustness, sentence, shown
+from skunlearn.words import GROUPS, METRICS, VECTORS, interval, limits, robustness, sentence, shown, title
 
 Tree = dict[str, Any]
 
@@ -16,11 +16,14 @@ Tree = dict[str, Any]
 def render(results: Tree) -> str:
     """The page; every text of a model or a data set is escaped."""
     attacks = results.get("attacks") or []
+    measured = results["scores"]["edited"]
     return rendered(
         "page.html",
         results=results,
         sentence=sentence(results),
         metrics=METRICS,
+        names=[*(name for name in METRICS if name in measured), *(name for name in measured if name not in METRICS)],
+        title=title,
         groups=GROUPS,
         limits=limits(results),
         attacks=attacks,
