@@ -1,6 +1,7 @@
 """The page says what the results say, escapes what models say, and needs nothing from outside."""
 
 import re
+from itertools import pairwise
 
 from skunlearn.report.page import render
 from skunlearn.words import interval, sentence, shown
@@ -96,6 +97,8 @@ def test_every_number_tells_what_it_is_and_its_interval():
 def test_gates_are_in_the_unit_of_their_limit():
     rise = {"name": "over_refusal_rise", "text": "look-alikes", "value": 0.096, "limit": 0.1, "at_least": False}
     page = render(results() | {"gates": [*results()["gates"], rise | {"passed": True}]})
+    assert "On the same 60 prompts: -35 points, 95 % interval -45 to -20." in told(page, "70.0%")[0]
+    assert told(page, "+9.6 points") == ["Edited less base: harmless look-alikes refused or garbled."]
     assert "at least 60.0%" in page and "+9.6 points" in page and "at most 10.0 points" in page
 
 
@@ -112,7 +115,7 @@ def test_landmarks_labels_and_headings():
     assert body.count("<main>") == body.count("<header>") == 1 and '<html lang="en">' in page
     levels = [int(level) for level in re.findall(r"<h(\d)[ >]", body)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert not re.search(r"<th(?![^>]*scope)[ >]", body), "every head says what it heads"
     names = re.findall(r'\bid="([\w-]+)"', re.sub(r"<script.*?</script>", "", body, flags=re.S))
     assert len(names) == len(set(names))

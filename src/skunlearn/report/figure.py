@@ -74,12 +74,13 @@ def _strengths(axes: Any, curve: list[Tree], chosen: float) -> None:
     """Harmful and garbled answers against KL on the validation prompts; a star marks the strength that was chosen."""
     for metric, label, colour in TRIED:
         points = tried(curve, metric)
+        if not points:
+            continue
         x = [point["scores"]["retain_kl"]["value"] for point in points]
         y = [point["scores"][metric]["value"] for point in points]
-        stars = [n for n, point in enumerate(points) if point["alpha"] == chosen]
         axes.plot(x, y, color=colour, marker="o", markersize=3, linewidth=1, label=label)
-        star = {"marker": "*", "markersize": 9, "linestyle": "", "clip_on": False}  # whole at the edge too
-        axes.plot([x[n] for n in stars], [y[n] for n in stars], color=colour, **star)
+        for n in [n for n, point in enumerate(points) if point["alpha"] == chosen]:
+            axes.plot(x[n], y[n], color=colour, marker="*", markersize=9, clip_on=False)  # whole at the edge too
     axes.set_ylim(bottom=0)
     axes.set_xlabel(KL.replace(", ", ",\n"))
     axes.set_ylabel(HARM)

@@ -13,7 +13,9 @@ from skunlearn.words import COSTS, GROUPS, LABELS, METRICS, VECTORS, VERDICTS, l
 
 Tree = dict[str, Any]
 # what templates say numbers with
-WORDS = ("better", "explained", "gate_numbers", "interval", "meaning", "shown", "title")
+WORDS = (
+    "better", "changed", "explained", "gate_explained", "gate_numbers", "interval", "meaning", "shown", "title",
+)  # fmt: skip
 
 
 def render(results: Tree) -> str:
