@@ -34,11 +34,12 @@ def test_the_wheel_holds_the_data_and_runs(tmp_path: Path):
         "from skunlearn.judges.offline import OfflineJudge; OfflineJudge().judge(['a'], ['b']);"
         "from skunlearn.report.page import resource; assert 'verdict' in resource('page.html')"
     )
-    subprocess.run([python, "-c", code], check=True, cwd=tmp_path)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([python, "-c", code], check=True, cwd=tmp_path, env=clean)
     toy.saved(tmp_path / "cache/smollm2-135m")  # the real ones need minutes
     toy.encoder(tmp_path / "cache/all-minilm-l6-v2")
     demo = [venv / "bin/skunlearn", "demo", "--json", *(word for text in SMALL for word in ("--set", text))]
-    offline = os.environ | {"SKUNLEARN_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    offline = clean | {"SKUNLEARN_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(demo, check=True, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=offline)
     results = json.loads(done.stdout)
     assert results["gates"] and (tmp_path / results["report"]).is_file()
