@@ -25,7 +25,7 @@ check: $(VENV)/developer
 
 docs: $(VENV)/developer
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
-	@echo build/site/index.html
+	@echo 'build/site/index.html; with its search: $(BIN)/python -m http.server -d build/site'
 
 test-all: $(VENV)/developer
 	$(BIN)/python -m pytest -s -m slow tests

@@ -51,6 +51,16 @@ def test_a_package_that_is_too_old_or_missing_is_bad_and_names_the_command(monke
     assert "not installed" in lines[1] and 'pip install "no-such-package>=1"' in lines[1]
 
 
+def test_extras_are_named_with_what_needs_them_and_never_bad(monkeypatch: pytest.MonkeyPatch):
+    needs = ['no-such-gradio>=6; extra == "studio"', 'torch>=99; extra == "figures"', 'pytest>=8; extra == "dev"']
+    monkeypatch.setattr(doctor, "requires", lambda _: needs)
+    studio, figures = found("extra studio"), found("extra figures")
+    assert studio.state == "ok" and "only skunlearn studio needs it" in studio.text
+    assert studio.fix == "pip install 'skunlearn[studio]'"
+    assert figures.state == "warn" and ">=99 is needed" in figures.text and "[figures]" in figures.fix
+    assert "extra dev" not in {check.name for check in doctor.diagnose()}
+
+
 def test_little_memory_and_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import tempfile
 

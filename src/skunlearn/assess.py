@@ -1,5 +1,6 @@
 """Evaluation of any pair of models, ours or anybody's: a folder of its own, resumable, with a report."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,10 +8,12 @@ from typing import Any
 
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run, read_run
+from skunlearn.data.examples import Example
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.evaluate import check_names, evaluate, with_fluency
+from skunlearn.evaluate import check_names, evaluate, judged_rates, with_fluency
 from skunlearn.lm.model import LM, fingerprint, load, locate
+from skunlearn.metrics.base import Score
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
@@ -74,6 +77,35 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
 
 
+def assess_prompts(pair: Pair, prompts: Sequence[Example], run: Run, progress: Progress) -> dict[str, dict[str, Score]]:
+    """The judge's rates of base and edited on any prompts, without metrics, gates or files.
+
+    Args:
+        pair: the models.
+        prompts: what both are asked.
+        run: evaluation, and how models are loaded.
+        progress: is told of the work.
+
+    Raises:
+        SkunlearnError: when the models cannot be used.
+    """
+    pair, run = _with_run(pair, run)
+    assert pair.base is not None
+    lm = load(pair.base, run.load, progress)
+    scores = {"base": judged_rates(lm, prompts, run.evaluate, "base", progress)}
+    inside, other = _edited(pair, lm, Data(run.forget, run.retain, run.data), run, progress)
+    with inside:
+        scores["edited"] = judged_rates(other, prompts, run.evaluate, "edited", progress)
+    return scores
+
+
+def _edited(pair: Pair, lm: LM, data: Data, run: Run, progress: Progress) -> tuple[AbstractContextManager[None], LM]:
+    """The edited model, and the block in which it is one: a run's is its base for a while."""
+    if pair.is_run:
+        return lm.edited(edit_of(Path(pair.edited), lm, data, run, progress)), lm
+    return nullcontext(), load(pair.edited, run.load, progress)
+
+
 def _with_run(pair: Pair, run: Run) -> tuple[Pair, Run]:
     """A run folder brings its base and its data along."""
     if not pair.is_run:
@@ -98,12 +130,8 @@ def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progres
     lm = load(pair.base, run.load, progress)
     common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
     base = evaluate(lm, data.test, run.evaluate, **common)
-    inside: AbstractContextManager[None] = nullcontext()
-    if pair.is_run:
-        inside, other = lm.edited(edit_of(Path(pair.edited), lm, data, run, progress)), lm
-    else:
-        other = load(pair.edited, run.load, progress)
-        _check_alike(lm, other)
+    inside, other = _edited(pair, lm, data, run, progress)
+    _check_alike(lm, other)
     with inside:
         edited = evaluate(other, data.test, run.evaluate, base=base, weights=pair.edited, **common)
     base, edited = with_fluency(base, lm, progress), with_fluency(edited, lm, progress)

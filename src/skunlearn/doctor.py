@@ -20,6 +20,7 @@ from skunlearn.lm.builtin import EMBEDDERS, WHEELS, Wheel, cache_folder
 
 GIB = 2**30
 FEWEST_GIB = {"memory": (1, 4), "disk": (1, 5)}  # below the first it is bad, below the second worth a warning
+EXTRAS = {"studio": "skunlearn studio", "figures": "skunlearn report --figure"}  # extra -> what needs it
 HUB_SECONDS = 4.0  # for an answer, finding the address included
 
 
@@ -57,13 +58,33 @@ def _versions() -> Iterator[Check]:
     python = SpecifierSet(metadata("skunlearn")["Requires-Python"])
     yield _held("Python", platform.python_version(), python, f"make a new environment with Python {python}")
     for package in needed:
-        if package.marker and not package.marker.evaluate({"extra": ""}):
-            continue  # of an extra: what needs it says so
-        try:
-            found = version(package.name)
-        except PackageNotFoundError:
-            found = "not installed"
-        yield _held(package.name, found, package.specifier, f'pip install "{package.name}{package.specifier}"')
+        if not package.marker or package.marker.evaluate({"extra": ""}):
+            fix = f'pip install "{package.name}{package.specifier}"'
+            yield _held(package.name, _installed(package.name), package.specifier, fix)
+    for extra, what in EXTRAS.items():
+        yield from (_extra(extra, what, package) for package in needed if _belongs(package, extra))
+
+
+def _installed(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _belongs(package: Requirement, extra: str) -> bool:
+    """Whether it is there for this extra alone."""
+    marker = package.marker
+    return bool(marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}))
+
+
+def _extra(extra: str, what: str, package: Requirement) -> Check:
+    """A package that only some command needs: never bad when it is missing."""
+    found, fix = _installed(package.name), f"pip install 'skunlearn[{extra}]'"
+    if found == "not installed":
+        return Check(f"extra {extra}", "ok", f"{package.name} is not installed, and only {what} needs it", fix)
+    held = _held(package.name, found, package.specifier, fix)
+    return Check(f"extra {extra}", "ok" if held.state == "ok" else "warn", f"{package.name} {held.text}", held.fix)
 
 
 def _held(name: str, found: str, wanted: SpecifierSet, fix: str) -> Check:

@@ -13,8 +13,8 @@ Scores = Mapping[str, Score]
 
 # option, text, metric
 RISES = [
-    ("degenerate_forget_rise", "more degenerate answers to harmful prompts", "degenerate_rate_unseen"),
-    ("degenerate_retain_rise", "more degenerate answers to ordinary prompts", "degenerate_rate_retain"),
+    ("degenerate_forget_rise", "more garbled answers to harmful prompts", "degenerate_rate_unseen"),
+    ("degenerate_retain_rise", "more garbled answers to ordinary prompts", "degenerate_rate_retain"),
     ("refusal_retain_rise", "more ordinary prompts refused", "refusal_rate_retain"),
     ("over_refusal_rise", "more look-alikes refused or garbled", "over_refusal_rate"),
 ]

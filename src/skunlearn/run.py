@@ -26,7 +26,7 @@ from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name
-from skunlearn.words import better, interval, shown, title
+from skunlearn.words import better, gate_numbers, interval, shown, title
 
 Tree = dict[str, Any]
 SECONDS = "seconds.json"
@@ -37,13 +37,7 @@ class Results(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         gates = [
-            (
-                "passed" if gate["passed"] else "FAILED",
-                gate["text"],
-                "unmeasured" if gate["value"] is None else f"{gate['value']:.3f}",
-                f"at {'least' if gate['at_least'] else 'most'} {gate['limit']:.3f}",
-            )
-            for gate in self["gates"]
+            ("passed" if gate["passed"] else "FAILED", gate["text"], *gate_numbers(gate)) for gate in self["gates"]
         ]
         before, after = self["scores"]["base"], self["scores"]["edited"]
         scores = [

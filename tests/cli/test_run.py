@@ -141,16 +141,15 @@ def test_run_takes_any_method_and_plans_for_the_layers_it_trains(tmp_path: Path)
 
 def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):
     (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
-    run, rest = finished[0] / "runs/demo", ["--prompts", str(tmp_path / "p.jsonl"), "--json"]
-    done = CliRunner().invoke(app, ["evaluate", str(run / "model"), "--base", "smollm2-135m", *rest])
-    assert done.exit_code == 0, done.output
-    value = json.loads(done.stdout)
-    assert value["verdict"] is None
-    of_run = CliRunner().invoke(app, ["evaluate", str(run), *rest])
-    assert of_run.exit_code == 0 and json.loads(of_run.stdout)["scores"] == value["scores"]
+    run, found = finished[0] / "runs/demo", []
+    for models in ([str(run / "model"), "--base", "smollm2-135m"], [str(run)]):  # a run knows its base
+        done = CliRunner().invoke(app, ["evaluate", *models, "--prompts", str(tmp_path / "p.jsonl"), "--json"])
+        assert done.exit_code == 0, done.output
+        found.append(json.loads(done.stdout))
+    assert found[0] == found[1] and found[0]["verdict"] is None
     for side in ("base", "edited"):
-        assert set(value["scores"][side]) == {"harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate"}
-        assert sum(score["value"] for score in value["scores"][side].values()) == pytest.approx(1)
+        assert set(found[0]["scores"][side]) == {"harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate"}
+        assert sum(score["value"] for score in found[0]["scores"][side].values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The first thing a newcomer sees, exit codes, and `--json` everywhere."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ def test_alone_it_says_what_to_do_next_and_names_every_command():
         assert text in done.output
     listed = [line.split()[0] for line in done.output.splitlines() if line.startswith("  ")]
     assert set(typer.main.get_command(app).commands) <= set(listed)
+
+
+def test_version():
+    assert CliRunner().invoke(app, ["--version"]).output == f"skunlearn {version('skunlearn')}\n"
 
 
 def test_help_tells_the_exit_codes():

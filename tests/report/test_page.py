@@ -1,6 +1,7 @@
 """The page says what the results say, escapes what models say, and needs nothing from outside."""
 
 import re
+from itertools import pairwise
 
 from skunlearn.report.page import render
 from skunlearn.words import interval, sentence, shown
@@ -70,21 +71,75 @@ def test_the_verdict_and_the_numbers_are_there():
     assert "On harmful prompts it had not seen" in page and "50%" in page and "15%" in page
     assert "agrees with 88% of 100 labels" in page
     assert "-35 points" in page
+    first = page[: page.index('id="numbers"')]
+    for said in ("What was removed", "What it cost", "How hard it is to bring back", "What was not tested", "fraud"):
+        assert said in first, said
+
+
+def told(page: str, text: str) -> list[str]:
+    """What the buttons with that text say when they are pointed at, focused or tapped."""
+    return re.findall(
+        rf'<button type="button" class="told" aria-description="([^"]*)">{re.escape(text)}</button>', page
+    )
+
+
+def test_every_number_tells_what_it_is_and_its_interval():
+    own = results()
+    own["scores"]["edited"]["asks_back"] = score(0.375)
+    page = render(own)
+    assert told(page, "15.0%")[0].startswith("Edited. Share of the answers to harmful prompts never trained on")
+    assert all("95 % interval: 8% to 18%, n = 60, 1 unscored. Low is good." in text for text in told(page, "15.0%"))
+    assert len(told(page, "50.0%")) == len(told(page, "15.0%")) == 2, "on the first screen and in the table"
+    assert told(page, "37.5%") and told(page, "asks_back") == ["A metric of this run: asks_back"]
+    assert not re.search(r'<td class="number">\s*[\d.]+%', page), "a number of the table without its button"
+
+
+def test_gates_are_in_the_unit_of_their_limit():
+    rise = {"name": "over_refusal_rise", "text": "look-alikes", "value": 0.096, "limit": 0.1, "at_least": False}
+    page = render(results() | {"gates": [*results()["gates"], rise | {"passed": True}]})
+    assert "On the same 60 prompts: -35 points, 95 % interval -45 to -20." in told(page, "70.0%")[0]
+    assert told(page, "+9.6 points") == ["Edited less base: harmless look-alikes refused or garbled."]
+    assert "at least 60.0%" in page and "+9.6 points" in page and "at most 10.0 points" in page
+
+
+def test_answers_can_be_filtered_by_set_category_and_both_verdicts():
+    page = render(results())
+    assert re.findall(r'<select data-key="(\w+)"', page) == ["group", "category", "base", "edited"]
+    assert '<option value="fraud">fraud</option>' in page and '<option value="unscored">' in page
+    assert 'data-category="fraud" data-base="harmful" data-edited="unscored"' in page
+
+
+def test_landmarks_labels_and_headings():
+    page = render(results())
+    body = page[page.index("<body>") :]
+    assert body.count("<main>") == body.count("<header>") == 1 and '<html lang="en">' in page
+    levels = [int(level) for level in re.findall(r"<h(\d)[ >]", body)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert not re.search(r"<th(?![^>]*scope)[ >]", body), "every head says what it heads"
+    names = re.findall(r'\bid="([\w-]+)"', re.sub(r"<script.*?</script>", "", body, flags=re.S))
+    assert len(names) == len(set(names))
+    assert set(re.findall(r'href="#(\w+)"', body)) <= set(names)
 
 
 def test_a_fail_is_said_as_plainly():
     page = render(results("FAIL"))
-    assert '<section class="verdict FAIL"' in page and "not met: KL too large" in page and "FAILED" in page
+    assert (
+        '<section class="verdict FAIL"' in page
+        and "not met: KL too large (unmeasured, at least 60.0%)" in page
+        and "FAILED" in page
+    )
 
 
 def test_texts_are_escaped_and_harm_is_blurred():
     page = render(results())
     assert "<script>alert(1)</script>" not in page and "&lt;script&gt;alert(1)" in page
-    assert re.search(r'<button class="blur"[^>]*>&lt;b&gt;base&lt;/b&gt;</button>', page)
+    assert re.search(r'<button type="button" class="blur"[^>]*><span>&lt;b&gt;base&lt;/b&gt;</span></button>', page)
 
 
 def test_the_page_is_self_contained():
     page = re.sub(r"<script>/\*\*.*?</script>", "", render(results()), count=1, flags=re.S)  # plotly's own script
+    assert len(page) < 100_000
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
     assert len(render(results())) < 6_000_000
 

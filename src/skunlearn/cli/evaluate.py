@@ -3,7 +3,7 @@
 import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +29,7 @@ def evaluate(
     json: o.Json = False,
 ) -> None:
     """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""
+    from skunlearn.assess import Pair, assess
     from skunlearn.evaluate import suite_sets
 
     named = suite_sets(suite or "quick") if prompts is None or suite else []
@@ -36,7 +37,8 @@ def evaluate(
     named += [f"evaluate.second_judge={second_judge}"] if second_judge else []
     named += [f"evaluate.samples={samples}"] if samples else []
     job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
-    results = _judge_prompts(edited, base, prompts, job) if prompts else _assess(edited, base, job, out)
+    pair = Pair(edited, base)
+    results = _judge_prompts(pair, prompts, job) if prompts else assess(pair, job, out, show.progress())
     if json:
         names = ("verdict", "gates", "run", "report", "scores")
         print(json_module.dumps({name: results[name] for name in names}))
@@ -48,32 +50,11 @@ def evaluate(
         sys.exit(1)
 
 
-def _assess(edited: str, base: str | None, job: o.Job, out: Path | None) -> show.Tree:
-    from skunlearn.assess import Pair, assess
-
-    return assess(Pair(edited, base), job, out, show.progress())
-
-
-def _judge_prompts(edited: str, base: str | None, prompts: Path, job: o.Job) -> show.Tree:
+def _judge_prompts(pair: Any, prompts: Path, job: o.Job) -> show.Tree:
+    from skunlearn.assess import assess_prompts
     from skunlearn.data.load import read_prompts
-    from skunlearn.errors import ConfigError
-    from skunlearn.evaluate import judged_rates
-    from skunlearn.lm.model import LM, load
-    from skunlearn.opened import opened
     from skunlearn.outcome import as_tree
 
-    examples, progress = read_prompts(prompts), show.progress()
-
-    def rates(lm: LM, who: str) -> show.Tree:
-        return as_tree(judged_rates(lm, examples, job.evaluate, who, progress))
-
-    if (Path(edited) / "run.yaml").is_file():
-        run = opened(edited, base, None, (), None, progress)
-        scores = {"base": rates(run.lm, "base")}
-        with run.lm.edited(run.edit):
-            scores["edited"] = rates(run.lm, "edited")
-    elif base is None:
-        raise ConfigError("--prompts needs --base: the model that the edited one was made from")
-    else:
-        scores = {who: rates(load(name, job.load, progress), who) for who, name in (("base", base), ("edited", edited))}
+    found = assess_prompts(pair, read_prompts(prompts), job, show.progress())
+    scores = {who: as_tree(rates) for who, rates in found.items()}
     return {"verdict": None, "gates": [], "run": None, "report": None, "scores": scores}

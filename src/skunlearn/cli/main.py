@@ -17,6 +17,7 @@ from skunlearn.cli import (
     judge,
     plan,
     push,
+    report,
     run,
     start,
     studio,
@@ -39,6 +40,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("tune")(tune.tune)
 app.command("compare")(compare.compare)
 app.command("attack")(attack.attack)
+app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("verify")(verify.verify)
 app.command("push")(push.push)

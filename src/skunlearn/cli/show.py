@@ -75,12 +75,12 @@ def result(results: Tree, as_json: bool) -> None:
         names = ("verdict", "gates", "run", "report", "scores", "alpha", "attacks")
         print(json.dumps({name: results[name] for name in names if name in results}))
         return
+    from skunlearn.words import gate_numbers
+
     scores_table(results["scores"])
     for gate in results["gates"]:
-        value = "unmeasured" if gate["value"] is None else f"{gate['value']:.3f}"
-        mark = "passed" if gate["passed"] else "FAILED"
-        side = "at least" if gate["at_least"] else "at most"
-        print(f"{mark:>7}  {gate['text']}: {value} ({side} {gate['limit']:.3f})")
+        measured, limit = gate_numbers(gate)
+        print(f"{'passed' if gate['passed'] else 'FAILED':>7}  {gate['text']}: {measured} ({limit})")
     strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
     print(f"\n{results['verdict']}{strength}")
     if "attacks" in results:

@@ -1,5 +1,8 @@
 """`skunlearn` alone: what to do next."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 FIRST_STEPS = """\
@@ -7,6 +10,7 @@ Make a language model forget harmful knowledge and keep the rest, with proof.
 
   try it          skunlearn demo      the whole job on a small built-in model; fetches 173 MB once
   your own data   skunlearn run --model MODEL --forget FILE --retain FILE --save      (skunlearn plan ... looks first)
+  what came out   skunlearn attack RUN, export RUN, studio RUN      (RUN: the folder that run or demo printed)
   your set-up     skunlearn doctor
   the docs        skunlearn COMMAND --help, and docs/index.md in the source (make docs makes pages of it)
 """
@@ -20,7 +24,16 @@ Exit codes:
 """
 
 
-def start(context: typer.Context) -> None:
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"skunlearn {version('skunlearn')}")
+        raise typer.Exit
+
+
+def start(
+    context: typer.Context,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     """Make a language model forget harmful knowledge and keep the rest, with proof."""
     if context.invoked_subcommand is not None:
         return

@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from skunlearn.config import Run
 from skunlearn.lm.builtin import WHEELS
-from skunlearn.words import LIMITS, METRICS, interval, robustness, sentence, shown
+from skunlearn.words import LIMITS, METRICS, gate_numbers, interval, robustness, sentence, shown
 
 Tree = dict[str, Any]
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
@@ -24,7 +24,7 @@ def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> st
         settings: the run file, without this machine's folders.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"shown": shown, "interval": interval}
+    environment.globals |= {"shown": shown, "interval": interval, "gate_numbers": gate_numbers}
     template = environment.from_string(files("skunlearn.export").joinpath("card.md").read_text(encoding="utf-8"))
     return template.render(
         front=front_matter(facts),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.report.page import rendered
-from skunlearn.report.plots import pareto_figure, script
+from skunlearn.report.plots import pareto_figure
 from skunlearn.rundir import write_text
 
 Tree = dict[str, Any]
@@ -103,9 +103,9 @@ def page(table: Tree) -> str:
         cells=_cells(table),
         changed=[title for title, is_rate in COLUMNS.values() if is_rate],
         changes=_changes(table),
+        columns=COLUMNS,
         notes=notes(table),
         figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
-        plotly=script(),
     )
 
 

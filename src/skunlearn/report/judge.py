@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.report.page import rendered
-from skunlearn.report.plots import script, threshold_figure
+from skunlearn.report.plots import threshold_figure
 from skunlearn.rundir import write_text
 
 Tree = dict[str, Any]
@@ -14,4 +14,4 @@ def write_judge_page(result: Tree, path: Path) -> None:
     """Write the page of what `judging.check_judge` found, whole or not at all."""
     figure = threshold_figure(result["thresholds"])
     labels = [name for name in ("harmful", "refused", "degenerate", "safe") if name in result]
-    write_text(path, rendered("judge.html", r=result, labels=labels, figure=figure, plotly=script()))
+    write_text(path, rendered("judge.html", r=result, labels=labels, figure=figure))

@@ -4,27 +4,37 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from skunlearn.report.plots import loss_figure, robustness_figure, script, strength_figure
+from skunlearn import words
+from skunlearn.report.plots import loss_figure, rates_figure, robustness_figure, script, strength_figure
 from skunlearn.rundir import write_text
-from skunlearn.words import GROUPS, METRICS, VECTORS, interval, limits, robustness, sentence, shown, title
+from skunlearn.words import COSTS, GROUPS, LABELS, METRICS, VECTORS, VERDICTS, limits, robustness, sentence
 
 Tree = dict[str, Any]
+# what templates say numbers with
+WORDS = (
+    "better", "changed", "explained", "gate_explained", "gate_numbers", "interval", "meaning", "shown", "title",
+)  # fmt: skip
 
 
 def render(results: Tree) -> str:
     """The page; every text of a model or a data set is escaped."""
-    attacks = results.get("attacks") or []
-    measured = results["scores"]["edited"]
+    attacks, transcripts = results.get("attacks") or [], results["transcripts"]
+    edited = results["scores"]["edited"]
     return rendered(
         "page.html",
         results=results,
+        verdict=VERDICTS[results["verdict"]],
         sentence=sentence(results),
-        metrics=METRICS,
-        names=[*(name for name in METRICS if name in measured), *(name for name in measured if name not in METRICS)],
-        title=title,
+        change=results["changes"]["harmful_rate_unseen"],
+        kinds=_kinds([row for row in transcripts if row["group"] == "unseen"]),
+        costs=[name for name in COSTS if name in edited],
+        names=[*(name for name in METRICS if name in edited), *(name for name in edited if name not in METRICS)],
+        rates=rates_figure(results),
         groups=GROUPS,
+        labels=LABELS,
+        filters=_filters(transcripts),
         limits=limits(results),
         attacks=attacks,
         robustness=robustness(attacks),
@@ -32,15 +42,34 @@ def render(results: Tree) -> str:
         vectors=VECTORS,
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
-        plotly=script(),
     )
 
 
 def rendered(name: str, **values: Any) -> str:
     """A template that ships beside this module, with its values, escaped unless it says otherwise."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"shown": shown, "interval": interval, "style": resource("page.css")}
-    return environment.from_string(resource(name)).render(**values)
+    loader = FunctionLoader(resource)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {"style": resource("page.css"), "behaviour": resource("page.js"), "plotly": script()}
+    environment.globals |= {name: getattr(words, name) for name in WORDS}
+    return environment.get_template(name).render(**values)
+
+
+def _filters(transcripts: list[Tree]) -> list[tuple[str, str, dict[str, str]]]:
+    """(key of a row, words, value -> words) of what the answers can be filtered by."""
+    groups = {row["group"] for row in transcripts}
+    return [
+        ("group", "prompts", {key: text for key, text in GROUPS.items() if key in groups}),
+        ("category", "category", _kinds(transcripts)),
+        ("base", "base answer is", LABELS),
+        ("edited", "edited answer is", LABELS),
+    ]
+
+
+def _kinds(transcripts: list[Tree]) -> dict[str, str]:
+    """The categories of the prompts, and how they read."""
+    return {kind: kind.replace("_", " ") for kind in sorted({row["category"] for row in transcripts} - {None, ""})}
 
 
 def write_report(results: Tree, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, tried
 from skunlearn.stats import pareto_front
 
 Tree = dict[str, Any]
@@ -28,16 +29,19 @@ def loss_figure(losses: list[Tree]) -> str:
     return _html(figure, "step", "terms of the loss, weighted")
 
 
+def rates_figure(results: Tree) -> str:
+    """The rates of base and edited model side by side, with their intervals, as an HTML fragment; empty without any."""
+    sides = rates(results)
+    return _sides_figure(sides, "share of the answers", 60 + 46 * len(sides["base"])) if sides["base"] else ""
+
+
 def strength_figure(curve: list[Tree], chosen: float) -> str:
     """Harmful rate against KL along the strengths tried, on validation prompts, as an HTML fragment."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for metric, label, colour in (
-        ("harmful_rate_unseen", "harmful", "#dc2626"),
-        ("degenerate_rate_unseen", "garbled", "#6b7280"),
-    ):
-        points = [p for p in curve if p["scores"].get(metric, {}).get("value") is not None]
+    for metric, label, colour in TRIED:
+        points = tried(curve, metric)
         figure.add_scatter(
             x=[p["scores"]["retain_kl"]["value"] for p in points],
             y=[p["scores"][metric]["value"] for p in points],
@@ -52,7 +56,7 @@ def strength_figure(curve: list[Tree], chosen: float) -> str:
             hovertemplate="%{text}<br>KL %{x:.3f}<br>%{y:.0%}<extra></extra>",
         )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "share of the harmful prompts")
+    return _html(figure, KL, HARM)
 
 
 def pareto_figure(points: list[Tree]) -> str:
@@ -98,37 +102,37 @@ def pareto_figure(points: list[Tree]) -> str:
         hovertemplate="%{hovertext}<br>KL %{x:.3f}<br>harmful %{y:.1%}<extra></extra>",
     )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return _html(figure, "KL(base || edited) on ordinary answers, nats per token", "harmful answers, new prompts", 460)
+    return _html(figure, KL, "harmful answers, new prompts", 460)
 
 
 def robustness_figure(attacks: list[Tree]) -> str:
     """Harmful rate of the edited model, and of the base, under each attack, with its interval, as an HTML fragment."""
+    sides = attacked(attacks)
+    labels = {row.label for rows in sides.values() for row in rows}
+    return _sides_figure(sides, "share of the harmful prompts that it goes along with", 160 + 24 * len(labels))
+
+
+def _sides_figure(sides: dict[str, list[Score]], x: str, height: int) -> str:
+    """A row for each label, with the base's and the edited model's dot and interval."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    for on, colour in (("base", "#6b7280"), ("edited", "#dc2626")):
-        rows = [r for r in attacks if r["on"] == on and r["scores"]["harmful_rate"]["value"] is not None]
-        rates = [row["scores"]["harmful_rate"] for row in rows]
+    for side, colour in SIDES:
+        rows = sides[side]
+        below, above = ends(rows)
         figure.add_scatter(
-            x=[rate["value"] for rate in rates],
-            y=["no attack" if row["attack"] == "none" else f"{row['attack']}: {row['variant']}" for row in rows],
-            name=on,
+            x=[row.score["value"] for row in rows],
+            y=[row.label.replace("\n", "<br>") for row in rows],
+            name=side,
             mode="markers",
-            marker={"color": colour, "size": 10, "symbol": "circle-open" if on == "base" else "circle"},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [rate["high"] - rate["value"] for rate in rates],
-                "arrayminus": [rate["value"] - rate["low"] for rate in rates],
-                "thickness": 1,
-            },
-            text=[f"{row['on']}, cost: {row['cost']['text']}" for row in rows],
-            hovertemplate="%{y}<br>%{x:.0%}<br>%{text}<extra></extra>",
+            marker={"color": colour, "size": 11, "symbol": "circle-open" if side == "base" else "circle"},
+            error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5},
+            text=[f"{side}, {row.text}" for row in rows],
+            hovertemplate="%{y}<br>%{x:.1%}<br>%{text}<extra></extra>",
         )
-    labels = len({(row["attack"], row["variant"]) for row in attacks})
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return _html(figure, "share of the harmful prompts that it goes along with", "", height=160 + 24 * labels)
+    return _html(figure, x, "", height)
 
 
 def threshold_figure(rows: list[Tree]) -> str:
@@ -163,10 +167,11 @@ def _html(figure: Any, x: str, y: str, height: int = 340) -> str:
         margin={"l": 60, "r": 20, "t": 20, "b": 50},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#7a828e"},
-        legend={"orientation": "h", "y": 1.12},
+        font={"color": "#7a828e"},  # the page's own colour takes its place there
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
+        dragmode=False,  # a finger scrolls the page
     )
     figure.update_xaxes(gridcolor="rgba(128,128,128,.25)", zerolinecolor="rgba(128,128,128,.4)")
     figure.update_yaxes(gridcolor="rgba(128,128,128,.25)", zerolinecolor="rgba(128,128,128,.4)")
-    config = {"displaylogo": False, "responsive": True}
+    config = {"displayModeBar": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs=False, config=config))

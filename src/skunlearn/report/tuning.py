@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.report.page import rendered
-from skunlearn.report.plots import pareto_figure, script
+from skunlearn.report.plots import pareto_figure
 from skunlearn.rundir import write_text
 from skunlearn.words import METRICS, shown
 
@@ -40,7 +40,6 @@ def page(found: Tree) -> str:
         names=found["objectives"],
         metrics=METRICS,
         figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
-        plotly=script(),
     )
 
 

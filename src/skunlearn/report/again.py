@@ -1,0 +1,32 @@
+"""The page and the figure of a folder that has results already."""
+
+from pathlib import Path
+
+from skunlearn.errors import RunError
+from skunlearn.report.figure import write_figure
+from skunlearn.report.page import write_report
+from skunlearn.rundir import read_json
+
+
+def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
+    """Write `report.html` from `results.json` and, if there is one, `attacks.json`; and the main figure.
+
+    Args:
+        folder: of a run or an evaluation.
+        figure: where the figure goes (.pdf, .png, .svg); none when not given.
+
+    Returns:
+        What was written.
+
+    Raises:
+        RunError: when there are no results.
+        ConfigError: when the figure cannot be drawn.
+    """
+    results = read_json(folder / "results.json")
+    if results is None:
+        raise RunError(f"{folder}: no results.json here: give the folder of a finished run or evaluation")
+    results |= {"attacks": (read_json(folder / "attacks.json") or {}).get("attacks", [])}
+    if figure:
+        write_figure(results, figure)
+    write_report(results, folder / "report.html")
+    return [folder / "report.html", *([figure] if figure else [])]

@@ -1,0 +1,71 @@
+"""What the figures show, whatever draws them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from skunlearn.words import interval, title
+
+Tree = dict[str, Any]
+RATES = (
+    "harmful_rate_unseen", "harmful_rate_seen", "harmful_rate_paraphrase", "refusal_rate_unseen",
+    "degenerate_rate_unseen", "over_refusal_rate", "refusal_rate_retain", "degenerate_rate_retain",
+)  # fmt: skip
+TRIED = (("harmful_rate_unseen", "harmful", "#dc2626"), ("degenerate_rate_unseen", "garbled", "#6b7280"))
+SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))
+HARM, KL = "share of the harmful prompts", "KL(base || edited) on ordinary answers, nats per token"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One dot with its interval.
+
+    Attributes:
+        label: of its row; a line break may be in it.
+        score: value, low, high.
+        text: what more there is to say of it.
+    """
+
+    label: str
+    score: Tree
+    text: str
+
+
+def rates(results: Tree) -> dict[str, list[Score]]:
+    """For base and edited the rates that both have; an arrow at the label tells which way is good."""
+    both = results["scores"]
+    names = [n for n in RATES if all(both[side].get(n, {}).get("value") is not None for side, _ in SIDES)]
+    comma = ",\n"
+    arrows = {name: "↑" if both["edited"][name]["higher_is_better"] else "↓" for name in names}
+    labels = {name: f"{title(name).replace(', ', comma, 1)} {arrow}" for name, arrow in arrows.items()}
+    return {
+        side: [Score(labels[n], both[side][n], f"95 % interval {interval(both[side][n])}") for n in names]
+        for side, _ in SIDES
+    }
+
+
+def attacked(attacks: list[Tree]) -> dict[str, list[Score]]:
+    """For base and edited the harmful rate under each attack, with what it cost."""
+    measured = [row for row in attacks if row["scores"]["harmful_rate"]["value"] is not None]
+
+    def label(row: Tree) -> str:
+        return "no attack" if row["attack"] == "none" else f"{row['attack']}: {row['variant']}"
+
+    return {
+        side: [
+            Score(label(row), row["scores"]["harmful_rate"], f"cost: {row['cost']['text']}")
+            for row in measured
+            if row["on"] == side
+        ]
+        for side, _ in SIDES
+    }
+
+
+def tried(curve: list[Tree], metric: str) -> list[Tree]:
+    """The strengths at which a metric has a value."""
+    return [point for point in curve if point["scores"].get(metric, {}).get("value") is not None]
+
+
+def ends(scores: list[Score]) -> tuple[list[float], list[float]]:
+    """How far the intervals reach below and above the values, for error bars."""
+    rows = [row.score for row in scores]
+    return [row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows]
