@@ -39,3 +39,15 @@ def make(
     named = [f"method.name={method}"] if method else []
     named += [] if refuse is None else [f"refuse.weight={float(refuse)}"]
     return make_run(with_sets(tree, [*named, *(sets or [])]))
+
+
+def words(
+    file: Path | None, model: str | None, forget: str | None, retain: str | None, method: str | None,
+    sets: list[str] | None, refuse: bool | None = None, preset: str | None = None,
+) -> list[str]:  # fmt: skip
+    """The words that these options were."""
+    named = {"model": model, "forget": forget, "retain": retain, "method": method, "preset": preset}
+    found = [str(file)] if file else []
+    found += [word for name, value in named.items() if value is not None for word in (f"--{name}", value)]
+    found += [] if refuse is None else ["--refuse" if refuse else "--no-refuse"]
+    return found + [word for text in sets or [] for word in ("--set", text)]

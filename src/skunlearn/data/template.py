@@ -44,6 +44,7 @@ class Template:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self._encoded: dict[tuple[Example, int], Encoded] = {}
         self.is_chat = bool(tokenizer.chat_template)
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end-of-sequence token: set one in its tokenizer_config.json")
@@ -79,11 +80,16 @@ class Template:
         return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id)
 
     def encode(self, example: Example, max_length: int) -> Encoded:
-        """Prompt and scored answer.
+        """Prompt and scored answer; of what was asked before, the same one again.
 
         Raises:
             DataError: when the prompt alone fills `max_length`, so that nothing would be scored.
         """
+        if (example, max_length) not in self._encoded:  # plan, training and evaluation ask for the same rows
+            self._encoded[example, max_length] = self._encode(example, max_length)
+        return self._encoded[example, max_length]
+
+    def _encode(self, example: Example, max_length: int) -> Encoded:
         prompt_ids = self.prompt_ids(example)
         answer_ids = self.answer_ids(example.answer)
         room = max_length - len(prompt_ids)

@@ -160,6 +160,28 @@ def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
         return dict(config)
 
 
+def skeleton(name: str, options: LoadOptions, progress: Progress | None = None) -> Any:
+    """A model without its weights, on torch's meta device, from its config alone; in the type that the config names.
+
+    Args:
+        name: as for `load`; also the path of a config.json.
+        options: revision, trust.
+        progress: is told of downloads.
+
+    Raises:
+        ModelError: when there is no such config, or transformers knows no causal model of its kind.
+    """
+    import transformers
+
+    where = locate(str(Path(name).parent) if Path(name).name == "config.json" else name, progress or Progress())
+    common: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
+    with _explained(name), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(
+            _adapted(where) or where, revision=options.revision, token=_token(options), **common
+        )
+        return transformers.AutoModelForCausalLM.from_config(config, **common)
+
+
 def _adapted(where: str) -> str | None:
     """The model that an adapter folder belongs to; None for a folder with a model of its own."""
     path = Path(where)

@@ -1,0 +1,186 @@
+"""What training needs: memory and time, from a model's shapes and the rows of its steps. Nothing is run."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from skunlearn.config import Run, Stage
+from skunlearn.data.batches import length_groups
+from skunlearn.data.load import Data
+from skunlearn.lm.forward import ANOTHER_PASS, depth_of
+from skunlearn.lm.lora import linear_modules, trained_layers, trained_parameters
+from skunlearn.methods.base import Method
+from skunlearn.task_vector import layer_of
+from skunlearn.train import Rows, scored_tokens
+
+PROBE_SECONDS = 0.15
+TRAIN_SHARE, DECODE_SHARE = 0.55, 0.3  # of the matrix-multiply peak that training and decoding reach
+FRAGMENTS = 1.5  # what activations take of the allocator, in what they hold
+PER_SCORE = 5  # numbers held at once for each scored token and word: logits, log-softmaxes, the base's, gradients
+ROOM_CPU, ROOM_GPU = 70 * 2**20, 2**30  # libraries' own: threads and kernels; a GPU's context
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step.
+
+    Attributes:
+        rows: prompts with an answer.
+        tokens: that go through the body, padding included.
+        scored: tokens that are scored.
+    """
+
+    rows: int
+    tokens: int
+    scored: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How training is laid out.
+
+    Attributes:
+        on_cpu: the device is a CPU, so that what is kept beside it counts too.
+        checkpointing: only what goes into each layer is held; the layer is computed again for its gradients.
+        devices: that weights, gradients and optimiser state are divided among, 1 or more.
+    """
+
+    on_cpu: bool
+    checkpointing: bool = False
+    devices: int = 1
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes on each device at the peak of training.
+
+    Attributes:
+        whole: all weights as training wants them, before they are divided.
+        weights: this device's share of them, and what it gathers of the others.
+        state: what is trained, its gradient, two moments, and the weights as they were; vectors trained before.
+        activations: of the largest step.
+        logits: of its scored tokens, with their losses and gradients.
+        room: what libraries take.
+    """
+
+    whole: float
+    weights: float
+    state: float
+    activations: float
+    logits: float
+    room: float
+
+    @property
+    def total(self) -> float:
+        """The peak; each device holds all weights once, before they are divided."""
+        return max(self.whole, self.weights + self.state + self.activations + self.logits) + self.room
+
+
+def steps_of(stage: Stage, lm: Any, data: Data) -> list[Step]:
+    """The steps of a vector.
+
+    Args:
+        stage: its method and options.
+        lm: its `template` makes tokens of the examples; nothing else is asked of it.
+        data: whose training part is used.
+    """
+    rows = Rows(lm, data, stage.method, stage.options)
+    found = []
+    for number in range(stage.options.steps):
+        taken = [row for role in rows.at(number).values() for row in role]
+        lengths = [len(row) for row in taken]
+        groups = length_groups(lengths, ANOTHER_PASS)
+        padded = sum(max(lengths[one] for one in group) * len(group) for group in groups)
+        found.append(Step(len(taken), padded, scored_tokens(taken)))
+    return found
+
+
+def weights_of(model: Any) -> int:
+    """Parameters of a model, tied ones once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def trainable_of(model: Any, run: Run, method: Method) -> int:
+    """Parameters that are trained."""
+    depth = depth_of(model, method.layers)
+    if run.lora.mode == "full":
+        return sum(parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values())
+    shapes = [model.get_submodule(name).weight.shape for name in linear_modules(model, run.lora, depth)]
+    return sum(run.lora.rank * (shape[0] + shape[1]) for shape in shapes)
+
+
+def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: Layout) -> Needs:
+    """Memory of training.
+
+    Args:
+        model: with its weights or without, in the type that they are loaded in.
+        run: what is trained.
+        method: the losses.
+        steps: all steps of all vectors.
+        layout: on what, and how.
+    """
+    config, full = model.config.get_text_config(), run.lora.mode == "full"
+    size = 4 if full else model.dtype.itemsize
+    trainable, weights = trainable_of(model, run, method), weights_of(model)
+    layers = len(trained_layers(model, run.lora, depth_of(model, method.layers)))
+    kept_here = layout.on_cpu or layout.devices > 1
+    before = 4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0  # vectors wait on the CPU
+    hidden, inner = config.hidden_size, _inner(config)
+    wide = 8 * hidden + 4 * inner
+    number = 4 if layout.on_cpu else 2
+    a_token = layers * hidden + wide if layout.checkpointing else layers * wide
+    return Needs(
+        whole=size * weights,
+        weights=size * (weights / layout.devices + (_gathered(model) if layout.devices > 1 else 0)),
+        state=(16 if kept_here or not full else 12) * trainable / layout.devices + before,
+        activations=FRAGMENTS * number * a_token * max(step.tokens for step in steps),
+        logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
+        room=ROOM_CPU if layout.on_cpu else ROOM_GPU,
+    )
+
+
+def train_seconds(model: Any, run: Run, steps: Sequence[Step], flops: float, checkpointing: bool = False) -> float:
+    """Seconds of training on devices that multiply matrices with so many operations a second, together."""
+    trained = 1 - run.lora.frozen
+    passes = 2 + 2 * trained + (2 * trained if run.lora.mode == "full" else 0)  # 2 operations a weight and pass:
+    passes += 2 * trained if checkpointing else 0  # forward, activations' gradients, weights' gradients, again
+    return sum(step.tokens for step in steps) * weights_of(model) * passes / flops / TRAIN_SHARE
+
+
+def evaluate_seconds(model: Any, run: Run, flops: float) -> float:
+    """Seconds of choosing the strength and evaluating, at most: when no answer ends early."""
+    edit, test = run.edit, run.evaluate
+    tried = 1 + len(edit.alphas) if edit.alpha is None else 0
+    chosen = tried * (edit.forget + edit.retain + edit.lookalike) * edit.max_new_tokens
+    tokens = chosen + 2 * (test.forget + test.seen + test.retain + test.lookalike) * test.max_new_tokens
+    return tokens * 2 * weights_of(model) / flops / DECODE_SHARE
+
+
+@torch.no_grad()
+def matmul_flops(width: int, dtype: torch.dtype, device: torch.device) -> float:
+    """Operations of matrix products a second (a multiply and an add are two) of this device, at a model's width."""
+    a = torch.randn(256, width, dtype=dtype, device=device)
+    b = torch.randn(width, 4 * width, dtype=dtype, device=device)
+    a @ b
+    start, times = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < PROBE_SECONDS:
+        (a @ b)[0, 0].item()
+        times += 1
+    return times * 2.0 * 256 * width * 4 * width / spent
+
+
+def _inner(config: Any) -> int:
+    """Width of the feed-forward part that a token goes through."""
+    inner = getattr(config, "intermediate_size", None) or getattr(config, "ffn_dim", None) or 4 * config.hidden_size
+    return int(inner) * int(getattr(config, "num_experts_per_tok", None) or 1)
+
+
+def _gathered(model: Any) -> int:
+    """Parameters that a device gathers of the others: one layer, and all that lies outside the layers."""
+    layers: dict[int | None, int] = {}
+    for name, parameter in model.named_parameters():
+        layers[layer_of(name)] = layers.get(layer_of(name), 0) + parameter.numel()
+    return layers.pop(None, 0) + max(layers.values())

@@ -1,0 +1,49 @@
+"""`plan` says how much memory training takes: held against the peak of a process that trains."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy
+import transformers
+
+from skunlearn.lm.model import LM
+
+pytestmark = pytest.mark.slow
+MEASURED = """
+import json, resource, sys
+import accelerate, datasets, peft, transformers
+from transformers import get_linear_schedule_with_warmup
+from skunlearn.config import make_run, with_sets
+from skunlearn.data.load import Data
+from skunlearn.lm.model import load
+from skunlearn.plan import make_plan
+from skunlearn.train import train
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+imports = peak()
+tree, sets = json.loads(sys.argv[1])
+run = make_run(with_sets(tree, sets))
+lm, data, method = load(run.model), Data(run.forget, run.retain, run.data), run.make_method()
+plan = make_plan(lm, data, method, run)
+train(lm, method, data, run.train, run.lora)
+print(json.dumps([plan.memory_bytes, peak() - imports]))
+"""
+
+
+@pytest.mark.parametrize("sets", [(), ("lora.mode=full",), ("lora.mode=full", "lora.frozen=0")], ids=str)
+def test_the_estimate_is_within_a_fifth_of_the_peak(sets: tuple[str, ...], tmp_path: Path, pairs: tuple[Path, Path]):
+    config = transformers.LlamaConfig(
+        hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=4,
+        vocab_size=49152, tie_word_embeddings=True, bos_token_id=1, eos_token_id=1, pad_token_id=0,
+    )  # fmt: skip
+    LM(transformers.AutoModelForCausalLM.from_config(config), toy.tokenizer()).save(tmp_path / "base")
+    tree = {"model": str(tmp_path / "base"), "forget": str(pairs[0]), "retain": str(pairs[1])}
+    common = ["train.steps=2", "train.batch=10", "refuse.weight=0", "data.lookalike=false"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, json.dumps([tree, [*common, *sets]])], stdout=subprocess.PIPE, check=True
+    )
+    estimate, peak = json.loads(done.stdout)
+    print(f"{sets}: estimate {estimate / 2**20:.0f} MiB, measured {peak / 2**20:.0f} MiB, {estimate / peak:.2f}")
+    assert 0.8 < estimate / peak < 1.2

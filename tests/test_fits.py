@@ -1,0 +1,162 @@
+"""What fits: numbers worked out by hand, from a config alone."""
+
+import json
+from pathlib import Path
+
+import pytest
+import toy
+from typer.testing import CliRunner
+
+from skunlearn.cli.main import app
+from skunlearn.config import Run, make_run, with_sets
+from skunlearn.data.load import Data
+from skunlearn.errors import ConfigError, ModelError
+from skunlearn.fits import Device, bytes_of, fits
+from skunlearn.lm.lora import Trained
+from skunlearn.lm.model import LoadOptions, skeleton
+from skunlearn.needs import Layout, Step, needs, trainable_of, weights_of
+
+SHAPES = {  # hidden, inner, layers, heads, key-value heads: Llama 2
+    "7b": (4096, 11008, 32, 32, 32),
+    "13b": (5120, 13824, 40, 40, 40),
+    "70b": (8192, 28672, 80, 64, 8),
+}
+GB = 1e9
+
+
+def shape(folder: Path, name: str, dtype: str = "bfloat16") -> str:
+    """A folder with a config.json and nothing else."""
+    hidden, inner, layers, heads, kv = SHAPES[name]
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden,
+        "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": heads,
+        "num_key_value_heads": kv, "vocab_size": 32000, "tie_word_embeddings": False, "dtype": dtype,
+    }  # fmt: skip
+    folder = folder / name
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+@pytest.mark.parametrize(("name", "weights"), [("7b", 6_738_415_616), ("13b", 13_015_864_320), ("70b", 68_976_648_192)])
+def test_parameters_are_counted_from_the_config(name: str, weights: int, tmp_path: Path):
+    """2 V H + L (2 H^2 + 2 H K + 3 H I + 2 H) + H, K the width of keys: the published sizes of Llama 2."""
+    hidden, inner, layers, heads, kv = SHAPES[name]
+    keys = hidden // heads * kv
+    layer = 2 * hidden * hidden + 2 * hidden * keys + 3 * hidden * inner + 2 * hidden
+    assert 2 * 32000 * hidden + layers * layer + hidden == weights
+    model = skeleton(shape(tmp_path, name), LoadOptions())
+    assert weights_of(model) == weights and model.device.type == "meta" and str(model.dtype) == "torch.bfloat16"
+    assert weights_of(skeleton(f"{shape(tmp_path, name)}/config.json", LoadOptions())) == weights
+    # LoRA of rank 16 on the upper two thirds: (in + out) of q, o; k, v; gate, up, down
+    moving = layers - layers // 3
+    run = Run(lora=Trained())
+    factors = 2 * 2 * hidden + 2 * (hidden + keys) + 3 * (hidden + inner)
+    assert trainable_of(model, run, run.make_method()) == 16 * moving * factors
+
+
+def test_tied_weights_count_once(tmp_path: Path):
+    folder = toy.saved(tmp_path / "toy")
+    assert weights_of(skeleton(str(folder), LoadOptions())) == sum(p.numel() for p in toy.model().parameters())
+
+
+def test_memory_by_hand(tmp_path: Path):
+    """7B in bfloat16, LoRA on 22 of 32 layers, a step of 1000 tokens of which 400 are scored."""
+    model = skeleton(shape(tmp_path, "7b"), LoadOptions())
+    run, steps = Run(), [Step(6, 1000, 400), Step(6, 900, 350)]
+    gpu = needs(model, run, run.make_method(), steps, Layout(on_cpu=False))
+    assert gpu.weights == gpu.whole == 2 * 6_738_415_616
+    trained = 16 * 22 * (4 * 4096 * 2 + 3 * (4096 + 11008))
+    assert trained == 27_484_160 and gpu.state == 16 * trained
+    assert gpu.activations == 1.5 * 2 * 1000 * 22 * (8 * 4096 + 4 * 11008)
+    assert gpu.logits == 4 * 5 * 400 * 32000
+    assert gpu.total == gpu.weights + gpu.state + gpu.activations + gpu.logits + 2**30
+    again = needs(model, run, run.make_method(), steps, Layout(on_cpu=False, checkpointing=True))
+    assert again.activations == 1.5 * 2 * 1000 * (22 * 4096 + 8 * 4096 + 4 * 11008)
+    full = Run(lora=Trained(mode="full", frozen=0.0))
+    alone, four = (
+        needs(model, full, full.make_method(), steps, Layout(on_cpu=False, devices=devices)) for devices in (1, 4)
+    )
+    assert alone.weights == 4 * 6_738_415_616 and alone.state == 12 * 6_738_415_616  # the weights as they were: CPU
+    outside, layer = 2 * 32000 * 4096 + 4096, 4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096
+    assert four.weights == 6_738_415_616 + 4 * (outside + layer) and four.state == 16 * 6_738_415_616 / 4
+    cpu = needs(model, full, full.make_method(), steps, Layout(on_cpu=True))
+    assert cpu.state == (16 + 4) * 6_738_415_616  # and the vector trained before the refusal vector
+
+
+@pytest.mark.parametrize(
+    ("name", "memory", "chosen"),
+    [("7b", "24GB", 0), ("7b", "12GB", None), ("13b", "80GB", 0), ("70b", "80GB", None)],
+)
+def test_what_fits_and_the_command(name: str, memory: str, chosen: int | None, tmp_path: Path):
+    folder = shape(tmp_path, name)
+    run = make_run({"model": folder})
+    found = fits(run, Data(), Device(bytes_of(memory), flops=1e14), ["--model", folder])
+    assert found.chosen == chosen
+    assert [(way.mode, way.dtype) for way in found.ways] == [
+        ("lora", "bfloat16"), ("lora", "float32"), ("full", "bfloat16"),
+    ]  # fmt: skip
+    assert all((way.memory_bytes <= bytes_of(memory)) == bool(way.devices) == bool(way.command) for way in found.ways)
+    if chosen is None:
+        assert f"nothing fits in {bytes_of(memory) / 1e9:g} GB" in str(found)
+    else:
+        assert found.ways[chosen].command == f"skunlearn run --model {folder} --set load.dtype=bfloat16"
+        assert str(found).endswith(found.ways[chosen].command)
+
+
+def test_what_is_given_up_for_less_memory(tmp_path: Path):
+    """In order: nothing, a second computation of the layers, rows, and then one device."""
+    folder = shape(tmp_path, "7b")
+
+    def way(memory: float, most: int = 1, **options: object) -> object:
+        found = fits(make_run({"model": folder, **options}), Data(), Device(memory * GB, most, 1e14))
+        return found.ways[2 if "lora" in options else 0]
+
+    assert way(30).checkpointing is False and way(30).batch == 3
+    assert way(16).checkpointing is True and way(16).batch == 3
+    assert "--set compute.gradient_checkpointing=true" in way(16).command
+    assert way(16).train_seconds > way(30).train_seconds
+    full = {"lora": {"mode": "full", "frozen": 0.0}}
+    assert way(80, **full).devices == 0
+    sharded = way(80, 8, **full)
+    assert sharded.devices == 2 and "--processes 2" in sharded.command and "compute.shard=fsdp" in sharded.command
+    assert sharded.memory_bytes < 80 * GB < way(80, **full).memory_bytes
+
+
+def test_the_command_line(tmp_path: Path):
+    folder = shape(tmp_path, "7b")
+    words = ["plan", "--model", folder, "--device-memory", "24GB", "--set", "train.steps=4"]
+    found = json.loads(CliRunner().invoke(app, [*words, "--device-tflops", "100", "--json"]).stdout)
+    assert found["weights"] == 6_738_415_616 and found["flops"] == 1e14 and not found["measured"]
+    assert found["ways"][0]["command"].startswith(f"skunlearn run --model {folder} --set train.steps=4 --set load.")
+    shown = CliRunner().invoke(app, words).output
+    assert "6,738,415,616 parameters" in shown and "measured here" in shown
+    words = ["plan", "--model", folder, "--device-memory", "24"]
+    wrong = CliRunner().invoke(app, words)
+    assert wrong.exit_code != 0 and "write a size like 24GB" in str(wrong.exception)
+
+
+@pytest.mark.parametrize(("text", "size"), [("24GB", 24e9), ("1.5 gib", 1.5 * 2**30), ("512MB", 512e6)])
+def test_sizes(text: str, size: float):
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["24", "GB", "0GB", "-1GB", "24TBs"])
+def test_wrong_sizes(text: str):
+    with pytest.raises(ConfigError, match="write a size like 24GB"):
+        bytes_of(text)
+
+
+def test_a_folder_without_a_config(tmp_path: Path):
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        skeleton(str(tmp_path), LoadOptions())
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        skeleton(str(tmp_path), LoadOptions())
+
+
+def test_rows_are_about_as_long_as_with_a_tokenizer(pairs: tuple[Path, Path], tmp_path: Path):
+    run = make_run(with_sets({"model": shape(tmp_path, "7b")}, ["data.max_length=40", "refuse.weight=0"]))
+    found = fits(run, Data(*pairs), Device(24e9, flops=1e14))
+    longest = max(len(text) for text in ("forget question 10", "forget answer 10 and more and more and more "))
+    assert 12 + 5 < found.row_tokens < 12 + 5 + longest / 4 + 2
