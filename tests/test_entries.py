@@ -106,7 +106,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: dict[str, float]) -> None:
         self.now = 0.0
 
-        def train(lm: object, method: object, data: object, options: object, trained: object) -> None:
+        def train(lm: object, method: object, data: object, options: object, trained: object, **_: object) -> None:
             self.now += 10 + options.steps * slow[type(method).__name__]
 
         monkeypatch.setattr("skunlearn.budget.train", train)

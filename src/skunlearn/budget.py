@@ -149,7 +149,8 @@ def seconds_a_step(lm: LM, run: Run, data: Data, batch: int, clock: Clock = time
         spent = []
         for steps in (1, 1 + MEASURED):  # the first also warms up
             start = clock()
-            train(lm, stage.method, data, replace(stage.options, steps=steps, batch=batch), run.lora)
+            sized = replace(stage.options, steps=steps, batch=batch)
+            train(lm, stage.method, data, sized, run.lora, compute=run.compute)
             spent.append(clock() - start)
         found[name] = max(spent[1] - spent[0], 1e-3) / MEASURED
     return found

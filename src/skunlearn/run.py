@@ -83,9 +83,9 @@ def run_job(
 
 
 def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
-    """Everything that decides a run's result, for `RunDir.claim`."""
+    """Everything that decides a run's result, for `RunDir.claim`: a stopped run may go on with more or less memory."""
     return {
-        "run": run.as_dict(),
+        "run": {name: value for name, value in run.as_dict().items() if name != "compute"},
         "model": fingerprint(locate(run.model, progress)),
         "data": digest(data.fingerprint),
         "version": version("skunlearn"),
