@@ -81,7 +81,7 @@ def budgeted(
 
 
 def _timed(run: Run, data: Data, batch: int, progress: Progress, clock: Clock) -> dict[str, Any]:
-    lm = load(run.model, run.load, progress)  # anew: a step that fails leaves it half edited
+    lm = load(run.model, run.load, progress, nf4=run.lora.nf4)  # anew: a step that fails leaves it half edited
     try:
         return {"seconds_a_step": seconds_a_step(lm, run, data, batch, clock)}
     except TrainingError as error:

@@ -25,12 +25,14 @@ class Compute:
         precision: of the matrix products in training; "auto" is bfloat16 on a GPU that has it, else float32. Weights
             that are trained, and their sums, are float32.
         shard: "fsdp" divides weights, gradients and optimiser state among the processes while they train.
+        tracker: where each step's losses are logged too, beside the run folder.
     """
 
     accumulate: int = 1
     gradient_checkpointing: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     shard: Literal["none", "fsdp"] = "none"
+    tracker: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
@@ -53,11 +55,13 @@ class Compute:
         """Make what is trained ready for it, once the base's predictions are known.
 
         Raises:
-            ConfigError: when weights are to be divided among processes, and there is one.
+            ConfigError: when weights are to be divided among processes, and there is one, or they are in four bits.
         """
         if self.shard == "fsdp":
             if world() == 1:
                 raise ConfigError("compute.shard=fsdp divides weights among processes, here is one: add --processes 2")
+            if trainee.options.nf4:
+                raise ConfigError("compute.shard=fsdp cannot divide weights of four bits: leave out it or lora.nf4")
             trainee.shard()
             if reference:
                 reference.model = trainee.model

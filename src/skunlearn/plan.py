@@ -11,6 +11,7 @@ from skunlearn.data.load import Data
 from skunlearn.lm.forward import depth_of
 from skunlearn.lm.lora import linear_modules, trained_layers, trained_parameters
 from skunlearn.lm.model import LM
+from skunlearn.lm.nf4 import true_shape
 from skunlearn.methods.base import Method
 from skunlearn.train import Rows, scored_tokens
 
@@ -64,7 +65,7 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         DataError: when a row does not fit into `data.max_length`.
     """
     shown = lm.template.encode(data.train.forget[0], run.data.max_length)
-    weights = sum(p.numel() for p in lm.model.parameters())
+    weights = sum(true_shape(p).numel() for p in lm.model.parameters())
     depth = depth_of(lm.model, method.layers)
     trainable = _trainable(lm.model, run, depth)
     stages = [_step_sizes(Rows(lm, data, s.method, s.options), s.options.steps) for s in run.stages(method)]
@@ -102,7 +103,7 @@ def _step_sizes(rows: Rows, steps: int) -> list[tuple[int, int]]:
 def _trainable(model: Any, run: Run, depth: int | None) -> int:
     if run.lora.mode == "full":
         return sum(parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values())
-    shapes = [model.get_submodule(name).weight.shape for name in linear_modules(model, run.lora, depth)]
+    shapes = [true_shape(model.get_submodule(name).weight) for name in linear_modules(model, run.lora, depth)]
     return sum(run.lora.rank * (shape[0] + shape[1]) for shape in shapes)
 
 

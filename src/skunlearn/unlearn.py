@@ -31,6 +31,7 @@ def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress
     stages = run.stages(method)
     vectors = [_vector(number, stage, lm, data, run, folder, progress) for number, stage in enumerate(stages)]
     dismiss()
+    lm.unquantise(run.load, progress)
     own = [vector for stage, vector in zip(stages, vectors, strict=True) if stage.method is method]
     edit = stages[0].scale * _selective(own, lm, data, run, folder, progress)
     for stage, vector in zip(stages[len(own) :], vectors[len(own) :], strict=True):
@@ -84,7 +85,7 @@ def follow() -> None:
         tree, number = asked
         run = make_run(tree)
         if lm is None or data is None:
-            lm, data = load(run.model, run.load), Data(run.forget, run.retain, run.data)
+            lm, data = load(run.model, run.load, nf4=run.lora.nf4), Data(run.forget, run.retain, run.data)
         stage = run.stages(run.make_method())[number]
         with suppress(TrainingError, ModelError):  # the first process meets the same, tells, and dismisses
             train(lm, stage.method, data, stage.options, run.lora, compute=run.compute)

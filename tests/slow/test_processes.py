@@ -61,9 +61,9 @@ def test_a_killed_training_of_two_ends_with_the_same_bytes(name: str, two: Path)
 
 
 SETS = [
-    "train.steps=6", "train.batch=2", "train.checkpoint=2", "refuse.train.steps=2", "refuse.train.batch=1", "lora.rank=2",
-    "edit.alpha=0.5", "evaluate.forget=4", "evaluate.seen=2", "evaluate.retain=3", "evaluate.lookalike=2",
-    "evaluate.max_new_tokens=4", "data.max_length=600",
+    "train.steps=6", "train.batch=2", "train.checkpoint=2", "refuse.train.steps=2", "refuse.train.batch=1",
+    "lora.rank=2", "edit.alpha=0.5", "evaluate.forget=4", "evaluate.seen=2", "evaluate.retain=3",
+    "evaluate.lookalike=2", "evaluate.max_new_tokens=4", "data.max_length=600",
 ]  # fmt: skip
 
 

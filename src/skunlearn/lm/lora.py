@@ -27,6 +27,8 @@ class Trained:
         alpha: LoRA's scale is alpha / rank; twice the rank when not given.
         modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
         frozen: share of the layers that stays frozen, from the bottom (0..1); of those that the losses depend on.
+        nf4: QLoRA: hold the frozen base in four bits (NF4, by bitsandbytes) while LoRA trains; the vector is float32,
+            and strength, evaluation and export have the unquantised weights.
     """
 
     mode: Literal["lora", "full"] = "lora"
@@ -34,12 +36,15 @@ class Trained:
     alpha: float | None = None
     modules: tuple[str, ...] = ()
     frozen: float = 1 / 3
+    nf4: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
         if not 0 <= self.frozen < 1:
             raise ConfigError(f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1")
+        if self.nf4 and self.mode == "full":
+            raise ConfigError("lora.nf4=true with lora.mode=full: weights of four bits cannot be trained: take lora")
 
 
 def linear_modules(model: Any, options: Trained, depth: int | None = None) -> list[str]:
@@ -202,6 +207,7 @@ def _lora_deltas(model: Any) -> Iterable[tuple[str, Delta]]:
         if isinstance(module, LoraLayer):
             a_RI = whole(module.lora_A["default"].weight.detach()).float().cpu()
             b_OR = whole(module.lora_B["default"].weight.detach()).float().cpu() * module.scaling["default"]
-            conv = isinstance(module.get_base_layer(), Conv1D)
+            base = module.get_base_layer()
+            conv = Conv1D in (type(base), getattr(base, "source_cls", None))  # in four bits it is a linear module
             delta = LowRank(a_RI.T.contiguous(), b_OR.T.contiguous()) if conv else LowRank(b_OR, a_RI)
             yield f"{name}.weight", delta
