@@ -19,6 +19,7 @@ from skunlearn.errors import ConfigError, RunError
 
 OURS = "SKUNLEARN_LAUNCHED"  # set where `launch` is the one who tells of a dead process
 PATIENCE = timedelta(days=14)  # the others wait while the first one evaluates; a death is seen at once anyway
+GONE = ("by peer", "Broken pipe", "NCCL")  # in what torch says when another process has died
 Value = TypeVar("Value")
 
 
@@ -50,7 +51,7 @@ def launch(number: int) -> int:
         ConfigError: when there are fewer GPUs than processes.
         RunError: when a process died.
     """
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -67,6 +68,8 @@ def launch(number: int) -> int:
         elastic_launch(config, sys.executable)("-m", "skunlearn", *sys.argv[1:])
     except ChildFailedError as error:
         return _exit_code(error.failures, number)
+    except SignalException as stopped:
+        raise KeyboardInterrupt from stopped
     return 0
 
 
@@ -99,6 +102,9 @@ def joined() -> Iterator[bool]:
 
     Yields:
         Whether this is the first (or only) one.
+
+    Raises:
+        RunError: when another one has died; where `launch` tells of that, this one ends in silence.
     """
     if not started():
         yield True
@@ -109,33 +115,33 @@ def joined() -> Iterator[bool]:
     first = rank() == 0
     try:
         yield first
+    except (RuntimeError, KeyboardInterrupt) as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        if not stopped and not any(sign in str(error) for sign in GONE):
+            raise
+        if OURS in os.environ:
+            sys.exit(130 if stopped else 3)
+        if stopped:
+            raise
+        raise RunError(
+            "another process has ended: the same command goes on from the last finished piece of work"
+        ) from error
     finally:
-        if first:
-            with suppress(RunError):  # they are gone already, which was told
-                dismiss()
-        elif world() > 1:
-            dist.destroy_process_group()
+        with suppress(RuntimeError):  # the others may be gone already, which was told
+            dismiss() if first else leave()
 
 
 def dismiss() -> None:
     """Let the others go, who wait for what they are told: the first process does the rest alone."""
     if world() > 1:
         told(None)
+    leave()
+
+
+def leave() -> None:
+    """Belong to no others any more."""
+    if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-@contextmanager
-def _together() -> Iterator[None]:
-    """Around what all do at once: when one has died, the others say so and end."""
-    try:
-        yield
-    except RuntimeError as error:
-        if OURS in os.environ:
-            sys.exit(3)  # the launcher tells
-        reason = str(error).strip().splitlines()[0][:120]
-        raise RunError(
-            f"another process has ended ({reason}): the same command goes on from the last finished piece of work"
-        ) from error
 
 
 def told(value: Value | Callable[[], Value]) -> Value:
@@ -144,8 +150,7 @@ def told(value: Value | Callable[[], Value]) -> Value:
     if world() == 1:
         return mine  # type: ignore[return-value]
     box = [mine if rank() == 0 else None]
-    with _together():
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]  # type: ignore[return-value]
 
 
@@ -161,8 +166,7 @@ def gathered(mine: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
     padded = mine.new_zeros(max(sizes), *mine.shape[1:])
     padded[: len(mine)] = mine
     parts = [torch.empty_like(padded) for _ in sizes]
-    with _together():
-        dist.all_gather(parts, padded)
+    dist.all_gather(parts, padded)
     return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
@@ -170,8 +174,7 @@ def gathered_objects(mine: Value) -> list[Value]:
     """What each process has, in order."""
     everyone: list[Any] = [mine] * world()
     if world() > 1:
-        with _together():
-            dist.all_gather_object(everyone, mine)
+        dist.all_gather_object(everyone, mine)
     return everyone
 
 
@@ -182,15 +185,14 @@ def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     parameters = list(parameters)
     has = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
     has = has.to(parameters[0].device)
-    with _together():
-        dist.all_reduce(has, dist.ReduceOp.MAX)
-        work = []
-        for parameter, some in zip(parameters, has.tolist(), strict=True):
-            if some:
-                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                work.append(dist.all_reduce(parameter.grad, async_op=True))
-        for one in work:
-            one.wait()
+    dist.all_reduce(has, dist.ReduceOp.MAX)
+    work = []
+    for parameter, some in zip(parameters, has.tolist(), strict=True):
+        if some:
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            work.append(dist.all_reduce(parameter.grad, async_op=True))
+    for one in work:
+        one.wait()
     for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad /= world()

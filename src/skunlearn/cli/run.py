@@ -26,7 +26,6 @@ def run(
     processes: o.Processes = 1,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    job = o.make(file, model, forget, retain, method, sets, refuse, preset)
     from skunlearn.processes import joined, launch, started
     from skunlearn.run import run_job
     from skunlearn.unlearn import follow
@@ -37,6 +36,7 @@ def run(
         if not first:
             follow()
             return
+        job = o.make(file, model, forget, retain, method, sets, refuse, preset)
         results = run_job(job, out, save, show.progress(), attacks)
     show.result(results, json)
     if gate and results["verdict"] == "FAIL":
