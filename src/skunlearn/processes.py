@@ -8,17 +8,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 
-from skunlearn.errors import ConfigError, RunError
+from skunlearn.errors import ConfigError, RunError, SkunlearnError
 
 OURS = "SKUNLEARN_LAUNCHED"  # set where `launch` is the one who tells of a dead process
 PATIENCE = timedelta(days=14)  # the others wait while the first one evaluates; a death is seen at once anyway
+LEFT = 3  # the exit code of a process that ends since another one has, and leaves it to `launch` to tell
 GONE = ("by peer", "Broken pipe", "NCCL")  # in what torch says when another process has died
 Value = TypeVar("Value")
 
@@ -85,8 +86,8 @@ def _silence() -> None:
 def _exit_code(failures: dict[int, Any], number: int) -> int:
     """What the command ends with: a killed process counts most, since the others only end for want of it, by an error
     or by the launcher's SIGTERM."""
-    ended = -int(signal.SIGTERM)
-    failed = min(failures.values(), key=lambda f: (f.exitcode > 0, f.exitcode == ended, f.local_rank))
+    meant = (-int(signal.SIGTERM), LEFT)
+    failed = min(failures.values(), key=lambda f: (f.exitcode in meant, f.exitcode > 0, f.local_rank))
     if failed.exitcode in (1, 2):
         return int(failed.exitcode)  # it said itself what was wrong
     how = f"{failed.signal_name()}; often too little memory" if failed.exitcode < 0 else f"exit code {failed.exitcode}"
@@ -115,20 +116,26 @@ def joined() -> Iterator[bool]:
     first = rank() == 0
     try:
         yield first
+    except SkunlearnError:  # all met it, or none but the first, whom the others wait for
+        if first:
+            dismiss()
+        raise
     except (RuntimeError, KeyboardInterrupt) as error:
         stopped = isinstance(error, KeyboardInterrupt)
         if not stopped and not any(sign in str(error) for sign in GONE):
             raise
         if OURS in os.environ:
-            sys.exit(130 if stopped else 3)
+            sys.exit(LEFT)
         if stopped:
             raise
         raise RunError(
             "another process has ended: the same command goes on from the last finished piece of work"
         ) from error
+    else:
+        if first:
+            dismiss()
     finally:
-        with suppress(RuntimeError):  # the others may be gone already, which was told
-            dismiss() if first else leave()
+        leave()
 
 
 def dismiss() -> None:

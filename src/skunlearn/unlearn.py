@@ -7,7 +7,7 @@ from pathlib import Path
 
 from skunlearn.config import Run, Stage, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import ModelError, RunError, TrainingError
+from skunlearn.errors import RunError, SkunlearnError
 from skunlearn.filters.base import Context, filtered, only
 from skunlearn.lm.model import LM, load
 from skunlearn.methods.base import Method
@@ -87,7 +87,7 @@ def follow() -> None:
         if lm is None or data is None:
             lm, data = load(run.model, run.load, nf4=run.lora.nf4), Data(run.forget, run.retain, run.data)
         stage = run.stages(run.make_method())[number]
-        with suppress(TrainingError, ModelError):  # the first process meets the same, tells, and dismisses
+        with suppress(SkunlearnError):  # the first process meets the same, tells, and dismisses
             train(lm, stage.method, data, stage.options, run.lora, compute=run.compute)
 
 
