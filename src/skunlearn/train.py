@@ -132,8 +132,7 @@ def train(
 ) -> TaskVector:
     """Train a copy of the model's behaviour and return what it learnt; the model itself comes back as it was.
 
-    Where torch.distributed is initialised, all its processes must call this with the same arguments; each does a share
-    of a step's rows, and all return the same vector.
+    Where torch.distributed is initialised, all its processes call this alike, share the rows, and return the same.
 
     Args:
         lm: the base.
@@ -154,8 +153,7 @@ def train(
     from transformers import get_linear_schedule_with_warmup
 
     options, compute, progress = options or TrainOptions(), compute or Compute(), progress or Progress()
-    rows = Rows(lm, data, method, options)
-    trained = trained or Trained()
+    rows, trained = Rows(lm, data, method, options), trained or Trained()
     depth = depth_of(lm.model, method.layers)
     trainee = Trainee(lm.model, trained, options.seed, depth)
     reference = None

@@ -15,6 +15,7 @@ from skunlearn.processes import dismiss, told
 from skunlearn.progress import Progress
 from skunlearn.rundir import RunDir, append_lines, digest, read_json, read_lines
 from skunlearn.task_vector import TaskVector
+from skunlearn.track import tracked
 from skunlearn.train import Record, Rows, train
 
 FILTER_ROWS = 128  # ordinary training rows that filters look at
@@ -105,11 +106,16 @@ def _vector(number: int, stage: Stage, lm: LM, data: Data, run: Run, folder: Run
         f"{used['retain']} ordinary pairs"
     )
 
-    def record(values: Record) -> None:
-        append_lines(folder / steps_file(name), [values])
-
     told((run.as_dict(), number))
-    tau = train(lm, method, data, options, run.lora, compute=run.compute, state=state, progress=progress, record=record)
+    with tracked(run.compute.tracker, folder.path, name) as log:
+
+        def record(values: Record) -> None:
+            append_lines(folder / steps_file(name), [values])
+            log(values)
+
+        tau = train(
+            lm, method, data, options, run.lora, compute=run.compute, state=state, progress=progress, record=record
+        )
     tau.save(path, model=lm.name, base=lm.fingerprint, method=type(method).__name__, seed=options.seed)
     shutil.rmtree(state, ignore_errors=True)
     return tau
