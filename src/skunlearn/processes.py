@@ -7,7 +7,7 @@ Without others every function here does nothing.
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -151,14 +151,12 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def told(value: Value | Callable[[], Value]) -> Value:
-    """What the first process has, for all of them; a function is called by the first one only."""
-    mine = value() if callable(value) and rank() == 0 else value
-    if world() == 1:
-        return mine  # type: ignore[return-value]
-    box = [mine if rank() == 0 else None]
-    dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
-    return box[0]  # type: ignore[return-value]
+def told(value: Any) -> Any:
+    """What the first process gives, for all of them."""
+    box = [value]
+    if world() > 1:
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]
 
 
 def gathered(mine: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:

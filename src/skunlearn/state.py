@@ -50,7 +50,7 @@ class TrainingState:
 
     def restore(self) -> int:
         """Load the state and return the number of steps already done."""
-        value = told(self._read)
+        value = told(self._read() if rank() == 0 else None)
         if value is None:
             return 0
         parameters = self.trainee.parameters
