@@ -106,11 +106,11 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: dict[str, float]) -> None:
         self.now = 0.0
 
-        def train(lm: object, method: object, data: object, options: object, trained: object) -> None:
+        def train(lm: object, method: object, data: object, options: object, trained: object, **_: object) -> None:
             self.now += 10 + options.steps * slow[type(method).__name__]
 
         monkeypatch.setattr("skunlearn.budget.train", train)
-        monkeypatch.setattr("skunlearn.budget.load", lambda *_: None)
+        monkeypatch.setattr("skunlearn.budget.load", lambda *_, **__: None)
 
     def __call__(self) -> float:
         return self.now
@@ -133,12 +133,12 @@ def test_equal_time_with_a_fake_clock(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_cannot_be_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fails(lm: object, method: object, *_: object) -> None:
+    def fails(lm: object, method: object, *_: object, **__: object) -> None:
         if type(method).__name__ == "NPO":
             raise TrainingError("step 1: loss is nan")
 
     monkeypatch.setattr("skunlearn.budget.train", fails)
-    monkeypatch.setattr("skunlearn.budget.load", lambda *_: None)
+    monkeypatch.setattr("skunlearn.budget.load", lambda *_, **__: None)
     runs = {"ga": run_of("method=ga"), "npo": run_of("method=npo")}
     budget = Budget("equal-time", 6, 1)
     chosen, timing = budgeted(runs, budget, None, tmp_path / "b.json", Progress(), lambda: 0.0)

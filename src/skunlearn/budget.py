@@ -81,7 +81,7 @@ def budgeted(
 
 
 def _timed(run: Run, data: Data, batch: int, progress: Progress, clock: Clock) -> dict[str, Any]:
-    lm = load(run.model, run.load, progress)  # anew: a step that fails leaves it half edited
+    lm = load(run.model, run.load, progress, nf4=run.lora.nf4)  # anew: a step that fails leaves it half edited
     try:
         return {"seconds_a_step": seconds_a_step(lm, run, data, batch, clock)}
     except TrainingError as error:
@@ -149,7 +149,8 @@ def seconds_a_step(lm: LM, run: Run, data: Data, batch: int, clock: Clock = time
         spent = []
         for steps in (1, 1 + MEASURED):  # the first also warms up
             start = clock()
-            train(lm, stage.method, data, replace(stage.options, steps=steps, batch=batch), run.lora)
+            sized = replace(stage.options, steps=steps, batch=batch)
+            train(lm, stage.method, data, sized, run.lora, compute=run.compute)
             spent.append(clock() - start)
         found[name] = max(spent[1] - spent[0], 1e-3) / MEASURED
     return found

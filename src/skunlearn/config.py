@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from skunlearn.attacks import ATTACKS, SUITES
 from skunlearn.attacks.base import Attack, Measure
+from skunlearn.compute import Compute
 from skunlearn.data.load import DataOptions
 from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions
@@ -81,6 +82,7 @@ class Run:
         data: how data is read and split.
         lora: which weights are trained.
         train: steps, rates, seed.
+        compute: memory against time in training; of all vectors.
         vectors: task vectors of the method, one a seed, for filters that merge several (1 or more).
         refuse: the refusal vector that is added where the method negates.
         edit: the strength.
@@ -96,6 +98,7 @@ class Run:
     data: DataOptions = DataOptions()
     lora: Trained = Trained()
     train: TrainOptions = TrainOptions()
+    compute: Compute = Compute()
     vectors: int = 1
     refuse: Refuse = Refuse()
     edit: EditOptions = EditOptions()

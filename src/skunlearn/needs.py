@@ -12,6 +12,7 @@ from skunlearn.data.batches import length_groups
 from skunlearn.data.load import Data
 from skunlearn.lm.forward import ANOTHER_PASS, depth_of
 from skunlearn.lm.lora import linear_modules, trained_layers, trained_parameters
+from skunlearn.lm.nf4 import true_shape
 from skunlearn.methods.base import Method
 from skunlearn.task_vector import layer_of
 from skunlearn.train import Rows, scored_tokens
@@ -100,7 +101,7 @@ def steps_of(stage: Stage, lm: Any, data: Data) -> list[Step]:
 
 def weights_of(model: Any) -> int:
     """Parameters of a model, tied ones once."""
-    return sum(p.numel() for p in model.parameters())
+    return sum(true_shape(p).numel() for p in model.parameters())
 
 
 def trainable_of(model: Any, run: Run, method: Method) -> int:
@@ -108,7 +109,7 @@ def trainable_of(model: Any, run: Run, method: Method) -> int:
     depth = depth_of(model, method.layers)
     if run.lora.mode == "full":
         return sum(parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values())
-    shapes = [model.get_submodule(name).weight.shape for name in linear_modules(model, run.lora, depth)]
+    shapes = [true_shape(model.get_submodule(name).weight) for name in linear_modules(model, run.lora, depth)]
     return sum(run.lora.rank * (shape[0] + shape[1]) for shape in shapes)
 
 
@@ -123,8 +124,9 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
         layout: on what, and how.
     """
     config, full = model.config.get_text_config(), run.lora.mode == "full"
+    trainable = trainable_of(model, run, method)
     size = 4 if full else model.dtype.itemsize
-    trainable, weights = trainable_of(model, run, method), weights_of(model)
+    weights = 4 * weights_of(model) if full else sum(p.numel() * p.element_size() for p in model.parameters())
     layers = len(trained_layers(model, run.lora, depth_of(model, method.layers)))
     kept_here = layout.on_cpu or layout.devices > 1
     before = 4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0  # vectors wait on the CPU
@@ -133,8 +135,8 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     number = 4 if layout.on_cpu else 2
     a_token = layers * hidden + wide if layout.checkpointing else layers * wide
     return Needs(
-        whole=size * weights,
-        weights=size * (weights / layout.devices + (_gathered(model) if layout.devices > 1 else 0)),
+        whole=weights,
+        weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
         state=(16 if kept_here or not full else 12) * trainable / layout.devices + before,
         activations=FRAGMENTS * number * a_token * max(step.tokens for step in steps),
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),

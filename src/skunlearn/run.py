@@ -24,6 +24,7 @@ from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
+from skunlearn.track import check_tracker
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name
 from skunlearn.words import better, gate_numbers, interval, shown, title
@@ -83,9 +84,9 @@ def run_job(
 
 
 def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
-    """Everything that decides a run's result, for `RunDir.claim`."""
+    """Everything that decides a run's result, for `RunDir.claim`: a stopped run may go on with more or less memory."""
     return {
-        "run": run.as_dict(),
+        "run": {name: value for name, value in run.as_dict().items() if name != "compute"},
         "model": fingerprint(locate(run.model, progress)),
         "data": digest(data.fingerprint),
         "version": version("skunlearn"),
@@ -93,6 +94,7 @@ def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
 
 
 def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data) -> Tree:
+    check_tracker(run.compute.tracker)
     check_names(run.evaluate)  # a wrong name is told now, not after training
     method = run.make_method()
     if data.builtin:
@@ -101,7 +103,7 @@ def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data)
     folder = RunDir(out or Path("runs") / f"{Path(run.model).name}-{run.method_name}-{digest(settings)[:8]}")
     done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
     if done is None or (save and not (folder / "model").is_dir()):
-        lm = load(run.model, run.load, progress)
+        lm = load(run.model, run.load, progress, nf4=run.lora.nf4)
         progress.note(str(make_plan(lm, data, method, run)))
         folder.claim(settings)
         with folder.lock():

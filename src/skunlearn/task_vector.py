@@ -183,12 +183,12 @@ class TaskVector:
             if name not in parameters:
                 raise ModelError(f"the model has no parameter '{name}': this task vector belongs to another model")
             parameter = parameters[name]
+            if not parameter.is_floating_point():
+                raise ModelError(f"'{name}' is quantised ({parameter.dtype}): load the model in a float type")
             if parameter.shape != delta.shape:
                 raise ModelError(
                     f"'{name}': shape {tuple(parameter.shape)} in the model, {tuple(delta.shape)} in the vector"
                 )
-            if not parameter.is_floating_point():
-                raise ModelError(f"'{name}' is quantised ({parameter.dtype}): load the model in a float type")
             yield name, parameter, delta
 
     @torch.no_grad()

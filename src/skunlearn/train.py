@@ -1,23 +1,26 @@
 """The one training loop: any method, LoRA or full weights, in -> TaskVector."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from skunlearn.compute import Compute
 from skunlearn.data.batches import Sampler
 from skunlearn.data.load import Data, builtin_rows
 from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, TrainingError
-from skunlearn.lm.forward import depth_of, head_logits, scored_states
+from skunlearn.lm.forward import depth_of, head_logits
+from skunlearn.lm.fsdp import whole
 from skunlearn.lm.lora import Trained, Trainee, moves_head
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
+from skunlearn.lm.spread import Spread
 from skunlearn.methods.base import Method, Scored
+from skunlearn.processes import average_gradients
 from skunlearn.progress import Progress
+from skunlearn.state import TrainingState
 from skunlearn.task_vector import TaskVector
 
 Record = dict[str, float]
@@ -122,11 +125,14 @@ def train(
     options: TrainOptions | None = None,
     trained: Trained | None = None,
     *,
+    compute: Compute | None = None,
     state: Path | None = None,
     progress: Progress | None = None,
     record: Callable[[Record], None] | None = None,
 ) -> TaskVector:
     """Train a copy of the model's behaviour and return what it learnt; the model itself comes back as it was.
+
+    Where torch.distributed is initialised, all its processes call this alike, share the rows, and return the same.
 
     Args:
         lm: the base.
@@ -134,42 +140,45 @@ def train(
         data: its `train` part is used.
         options: steps, rates, seed.
         trained: which weights move.
+        compute: memory against time.
         state: a folder for a private state; training continues from it when there is one, and it is gone at the end.
         progress: is told of each step.
         record: is given each step's losses.
 
     Raises:
+        ConfigError: when weights are to be divided among processes, and there is one.
         TrainingError: when a loss is not finite.
         ModelError: when a trained weight did not move.
     """
-    from accelerate import Accelerator
     from transformers import get_linear_schedule_with_warmup
 
-    options, progress = options or TrainOptions(), progress or Progress()
-    rows = Rows(lm, data, method, options)
-    trained = trained or Trained()
+    options, compute, progress = options or TrainOptions(), compute or Compute(), progress or Progress()
+    rows, trained = Rows(lm, data, method, options), trained or Trained()
     depth = depth_of(lm.model, method.layers)
     trainee = Trainee(lm.model, trained, options.seed, depth)
     reference = None
     if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
         known = rows.referenced(options.steps)
         moves = moves_head(lm.model, trained, depth)
-        reference = Reference(lm.model, known, range(len(known)), moves, progress, method.layers)
-    half = "bf16" if lm.model.device.type == "cuda" and torch.cuda.is_bf16_supported() else "no"
-    accelerator = Accelerator(mixed_precision=half, cpu=lm.model.device.type == "cpu")
+        reference = Reference(lm.model, known, range(len(known)), moves, progress, method.layers, together=True)
+    compute.prepare(trainee, reference)
     optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
     schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
     weights = _Weights(method, options.steps)
-    keeper = _State(state, trainee, optimizer, schedule, weights)
+    keeper = TrainingState(state, trainee, optimizer, schedule, weights)
+    spread = compute.spread(trainee.model, method.layers)
     progress.start("stage 1", options.steps)
     for step in range(keeper.restore(), options.steps):
-        with accelerator.autocast():
-            terms = weights.applied(step, method.loss(_forward(trainee.model, rows, step, reference)))
+        with compute.autocast(lm.model.device):
+            terms = weights.applied(step, method.loss(_forward(spread, rows, step, reference)))
         loss = torch.stack(list(terms.values())).sum()
         values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
         _check_finite(values, step)
-        accelerator.backward(loss)
-        norm = accelerator.clip_grad_norm_(trainee.parameters.values(), options.clip)
+        loss.backward()
+        spread.backward()
+        if compute.shard == "none":  # divided weights come with averaged gradients
+            average_gradients(trainee.parameters.values())
+        norm = whole(torch.nn.utils.clip_grad_norm_(trainee.parameters.values(), options.clip))
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
@@ -182,11 +191,11 @@ def train(
     return trainee.task_vector(method.edit_scale)
 
 
-def _forward(model: Any, rows: Rows, step: int, reference: Reference | None) -> dict[str, Scored]:
+def _forward(spread: Spread, rows: Rows, step: int, reference: Reference | None) -> dict[str, Scored]:
     """All roles together; the scored tokens come apart again by row."""
     by_role = rows.at(step)
-    states = scored_states(model, [row for role_rows in by_role.values() for row in role_rows], rows.method.layers)
-    logits_NV = head_logits(model, states.hidden_ND)
+    states = spread.states([row for role_rows in by_role.values() for row in role_rows])
+    logits_NV = head_logits(spread.model, states.hidden_ND)
     scored: dict[str, Scored] = {}
     first_row = first_token = 0
     for role, role_rows in by_role.items():
@@ -225,43 +234,6 @@ class _Weights:
         self.last = self.method.weights((step + 1) / self.steps, self.last, self.terms)
         self.terms = {name: term.item() for name, term in terms.items()}
         return {name: self.last[name] * term if name in self.last else term for name, term in terms.items()}
-
-
-class _State:
-    """What a killed run needs to go on, in one private file: never a checkpoint that something could load."""
-
-    def __init__(self, folder: Path | None, trainee: Trainee, optimizer: Any, schedule: Any, weights: _Weights) -> None:
-        self.path = folder / "training.pt" if folder else None
-        self.trainee, self.optimizer, self.schedule, self.weights = trainee, optimizer, schedule, weights
-
-    def save(self, step: int) -> None:
-        if self.path is None:
-            return
-        self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        value = {
-            "step": step,
-            "parameters": {name: p.detach() for name, p in self.trainee.parameters.items()},
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "weights": [self.weights.last, self.weights.terms],
-        }
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            torch.save(value, file)
-        partial.replace(self.path)
-
-    def restore(self) -> int:
-        """Load the state and return the number of steps already done."""
-        if self.path is None or not self.path.exists():
-            return 0
-        value = torch.load(self.path, map_location="cpu", weights_only=True)
-        with torch.no_grad():
-            for name, parameter in self.trainee.parameters.items():
-                parameter.copy_(value["parameters"][name])
-        self.optimizer.load_state_dict(value["optimizer"])
-        self.schedule.load_state_dict(value["schedule"])
-        self.weights.last, self.weights.terms = value["weights"]
-        return int(value["step"])
 
 
 def shortened(row: Encoded, tokens: int | None) -> Encoded:

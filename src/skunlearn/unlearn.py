@@ -2,17 +2,20 @@
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from skunlearn.config import Run, Stage
+from skunlearn.config import Run, Stage, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import RunError
+from skunlearn.errors import RunError, SkunlearnError
 from skunlearn.filters.base import Context, filtered, only
-from skunlearn.lm.model import LM
+from skunlearn.lm.model import LM, load
 from skunlearn.methods.base import Method
+from skunlearn.processes import dismiss, told
 from skunlearn.progress import Progress
 from skunlearn.rundir import RunDir, append_lines, digest, read_json, read_lines
 from skunlearn.task_vector import TaskVector
+from skunlearn.track import tracked
 from skunlearn.train import Record, Rows, train
 
 FILTER_ROWS = 128  # ordinary training rows that filters look at
@@ -27,7 +30,9 @@ def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress
         ConfigError: when a filter does not fit the vectors.
     """
     stages = run.stages(method)
-    vectors = [_vector(stage, lm, data, run, folder, progress) for stage in stages]
+    vectors = [_vector(number, stage, lm, data, run, folder, progress) for number, stage in enumerate(stages)]
+    dismiss()
+    lm.unquantise(run.load, progress)
     own = [vector for stage, vector in zip(stages, vectors, strict=True) if stage.method is method]
     edit = stages[0].scale * _selective(own, lm, data, run, folder, progress)
     for stage, vector in zip(stages[len(own) :], vectors[len(own) :], strict=True):
@@ -74,7 +79,20 @@ def vectors_name(run: Run) -> str:
     return digest([*parts, tree["edit"]["filters"]])
 
 
-def _vector(stage: Stage, lm: LM, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
+def follow() -> None:
+    """What all processes but the first do: train what it trains, until it dismisses them."""
+    lm = data = None
+    while (asked := told(None)) is not None:
+        tree, number = asked
+        run = make_run(tree)
+        if lm is None or data is None:
+            lm, data = load(run.model, run.load, nf4=run.lora.nf4), Data(run.forget, run.retain, run.data)
+        stage = run.stages(run.make_method())[number]
+        with suppress(SkunlearnError):  # the first process meets the same, tells, and dismisses
+            train(lm, stage.method, data, stage.options, run.lora, compute=run.compute)
+
+
+def _vector(number: int, stage: Stage, lm: LM, data: Data, run: Run, folder: RunDir, progress: Progress) -> TaskVector:
     """A vector of this run: from the folder when it is there, else trained, from the last private state if any."""
     name, method, options = stage.name, stage.method, stage.options
     path, state = folder / f"{name}.safetensors", folder / "state"
@@ -88,10 +106,16 @@ def _vector(stage: Stage, lm: LM, data: Data, run: Run, folder: RunDir, progress
         f"{used['retain']} ordinary pairs"
     )
 
-    def record(values: Record) -> None:
-        append_lines(folder / steps_file(name), [values])
+    told((run.as_dict(), number))
+    with tracked(run.compute.tracker, folder.path, name) as log:
 
-    tau = train(lm, method, data, options, run.lora, state=state, progress=progress, record=record)
+        def record(values: Record) -> None:
+            append_lines(folder / steps_file(name), [values])
+            log(values)
+
+        tau = train(
+            lm, method, data, options, run.lora, compute=run.compute, state=state, progress=progress, record=record
+        )
     tau.save(path, model=lm.name, base=lm.fingerprint, method=type(method).__name__, seed=options.seed)
     shutil.rmtree(state, ignore_errors=True)
     return tau

@@ -13,6 +13,7 @@ def demo(
     save: o.Save = False,
     gate: o.Gate = False,
     json: o.Json = False,
+    processes: o.Processes = 1,
 ) -> None:
     """The whole job with the built-in model and data."""
-    run(model="smollm2-135m", out=out, refuse=refuse, sets=sets, save=save, gate=gate, json=json)
+    run(model="smollm2-135m", out=out, refuse=refuse, sets=sets, save=save, gate=gate, json=json, processes=processes)

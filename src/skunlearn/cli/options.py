@@ -20,6 +20,7 @@ Preset = Annotated[
 ]
 Sets = Annotated[list[str] | None, typer.Option("--set", help="Any option as section.key=value; may be repeated.")]
 Out = Annotated[Path | None, typer.Option(help="The run folder.", show_default=False)]
+Processes = Annotated[int, typer.Option(min=1, help="Train with so many processes on this machine.")]
 Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
 Job = Any  # a skunlearn.config.Run, which is not imported before it is needed
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 when the verdict is FAIL.")]

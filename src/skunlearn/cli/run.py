@@ -23,12 +23,21 @@ def run(
     gate: o.Gate = False,
     attacks: Annotated[str | None, typer.Option(help="Attack the result too: default or full.")] = None,
     json: o.Json = False,
+    processes: o.Processes = 1,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    job = o.make(file, model, forget, retain, method, sets, refuse, preset)
+    from skunlearn.processes import joined, launch, started
     from skunlearn.run import run_job
+    from skunlearn.unlearn import follow
 
-    results = run_job(job, out, save, show.progress(), attacks)
+    if processes > 1 and not started():
+        sys.exit(launch(processes))
+    with joined() as first:
+        if not first:
+            follow()
+            return
+        job = o.make(file, model, forget, retain, method, sets, refuse, preset)
+        results = run_job(job, out, save, show.progress(), attacks)
     show.result(results, json)
     if gate and results["verdict"] == "FAIL":
         sys.exit(1)

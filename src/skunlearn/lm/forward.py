@@ -33,17 +33,28 @@ class States:
     layers: dict[float, torch.Tensor]
 
 
-def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] = ()) -> States:
-    """Rows of any length through the body, gradients included, in passes of like length so that little is padding."""
+def scored_states(
+    model: Any, rows: Sequence[Encoded], shares: Iterable[float] = (), grouped: bool = True, prefix: bool = True
+) -> States:
+    """Rows of any length through the body, gradients included.
+
+    Args:
+        model: the model, LoRA on it or not.
+        rows: prompts with their answers.
+        shares: decoder layers whose output is read, as shares of the depth.
+        grouped: in passes of like length, so that little is padding; else in one.
+        prefix: what all rows of a pass begin with goes through once.
+    """
     shares = tuple(shares)
     hidden: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     numbers: list[torch.Tensor] = []
     layers: dict[float, list[torch.Tensor]] = {share: [] for share in shares}
-    for group in length_groups([len(row) for row in rows], ANOTHER_PASS):
+    groups = length_groups([len(row) for row in rows], ANOTHER_PASS) if grouped else [list(range(len(rows)))]
+    for group in groups:
         batch = collate([rows[number] for number in group]).to(model.device)
         with reading(model, batch, shares) as read:
-            hidden.append(scored_hidden(model, batch))
+            hidden.append(scored_hidden(model, batch, prefix))
         labels.append(batch.labels_N)
         numbers.append(torch.tensor(group, device=batch.row_N.device)[batch.row_N])
         for share in shares:
@@ -62,15 +73,15 @@ def scored_logits(model: Any, batch: Batch) -> torch.Tensor:
     return _with_head_input(model, batch, lambda hidden_ND: hidden_ND)
 
 
-def scored_hidden(model: Any, batch: Batch) -> torch.Tensor:
-    """What the language head is given for the scored tokens, (N, D)."""
+def scored_hidden(model: Any, batch: Batch, prefix: bool = True) -> torch.Tensor:
+    """What the language head is given for the scored tokens, (N, D); `prefix` as for `scored_states`."""
     seen: list[torch.Tensor] = []
 
     def keep(hidden_ND: torch.Tensor) -> torch.Tensor:
         seen.append(hidden_ND)
         return hidden_ND[:1]
 
-    _with_head_input(model, batch, keep)
+    _with_head_input(model, batch, keep, prefix)
     return seen[0]
 
 
@@ -93,7 +104,7 @@ def layer_number(model: Any, share: float) -> int:
     """
     if not 0 < share <= 1:
         raise ConfigError(f"layer {share}: give a share of the depth, above 0 and at most 1")
-    return max(round(share * len(_decoder_layers(model))), 1) - 1
+    return max(round(share * len(decoder_layers(model))), 1) - 1
 
 
 def depth_of(model: Any, shares: Iterable[float]) -> int | None:
@@ -119,7 +130,7 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
         seen[share] = output[0] if isinstance(output, tuple) else output  # the shared beginning passes first, and goes
 
     handles = [
-        _decoder_layers(model)[layer_number(model, share)].register_forward_hook(
+        decoder_layers(model)[layer_number(model, share)].register_forward_hook(
             lambda _module, _args, output, share=share: keep(share, output)
         )
         for share in shares
@@ -134,7 +145,12 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
         seen[share] = hidden_BTD[batch.row_N, time_N]
 
 
-def _decoder_layers(model: Any) -> torch.nn.ModuleList:
+def decoder_layers(model: Any) -> torch.nn.ModuleList:
+    """The layers of the body, from the bottom.
+
+    Raises:
+        ModelError: when none are found.
+    """
     depth = model.config.get_text_config().num_hidden_layers
     for module in model.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
@@ -144,12 +160,14 @@ def _decoder_layers(model: Any) -> torch.nn.ModuleList:
     )
 
 
-def _with_head_input(model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+def _with_head_input(
+    model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor], prefix: bool = True
+) -> torch.Tensor:
     """One pass; `choose` makes of the scored hidden states, (N, D), what the head is given.
 
     What all rows begin with (the template, a system prompt) goes through the body once, gradients included.
     """
-    start = _shared(batch)
+    start = _shared(batch) if prefix else 0
     inputs: dict[str, Any] = {"attention_mask": batch.attention_mask_BT, "use_cache": False}
     if start:
         inputs |= {"past_key_values": _prefix(model, batch, start), "use_cache": True}

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
+from torch.distributed.tensor import DTensor
+from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 from skunlearn.errors import ConfigError, ModelError
+from skunlearn.lm.forward import decoder_layers
+from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.registry import did_you_mean
 from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
 
@@ -22,6 +27,8 @@ class Trained:
         alpha: LoRA's scale is alpha / rank; twice the rank when not given.
         modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
         frozen: share of the layers that stays frozen, from the bottom (0..1); of those that the losses depend on.
+        nf4: QLoRA: hold the frozen base in four bits (NF4, by bitsandbytes) while LoRA trains; the vector is float32,
+            and strength, evaluation and export have the unquantised weights.
     """
 
     mode: Literal["lora", "full"] = "lora"
@@ -29,12 +36,15 @@ class Trained:
     alpha: float | None = None
     modules: tuple[str, ...] = ()
     frozen: float = 1 / 3
+    nf4: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
         if not 0 <= self.frozen < 1:
             raise ConfigError(f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1")
+        if self.nf4 and self.mode == "full":
+            raise ConfigError("lora.nf4=true with lora.mode=full: weights of four bits cannot be trained: take lora")
 
 
 def linear_modules(model: Any, options: Trained, depth: int | None = None) -> list[str]:
@@ -93,7 +103,11 @@ def trained_parameters(model: Any, options: Trained, depth: int | None = None) -
 
 
 class Trainee:
-    """A model made ready for training, and back: `model` is what to run, `parameters` what to optimise.
+    """A model made ready for training, and back.
+
+    Attributes:
+        model: what to run.
+        parameters: what to optimise, by name.
 
     Args:
         model: the base; nothing of it is changed for LoRA.
@@ -107,16 +121,32 @@ class Trainee:
         model.requires_grad_(False)
         self.dtype = model.dtype
         self.before: dict[str, torch.Tensor] = {}
+        self.checkpointed: list[Any] = []
         if options.mode == "full":
             model.float()  # steps of a small rate vanish in half precision
             chosen = trained_parameters(model, options, depth)
-            self.before = {name: p.detach().to("cpu", copy=True) for name, p in chosen.items()}
             for parameter in chosen.values():
                 parameter.requires_grad_(True)
-            self.model = model
+            self.whole = model
         else:
-            self.model = _with_lora(model, linear_modules(model, options, depth), options, seed)
-        self.parameters = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+            self.whole = _with_lora(model, linear_modules(model, options, depth), options, seed)
+        self._train(self.whole)
+
+    def shard(self) -> None:
+        """From now on each process holds its share of the weights; the base holds none until `task_vector`."""
+        self._train(sharded(self.whole))
+
+    def checkpoint_layers(self) -> None:
+        """From now on a decoder layer keeps only what goes into it, and is computed again for its gradients."""
+        self.checkpointed = list(decoder_layers(self.model))
+        for layer in self.checkpointed:
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+    def _train(self, model: Any) -> None:
+        self.model = model
+        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if self.options.mode == "full":
+            self.before = {name: _kept(p.detach()) for name, p in self.parameters.items()}
 
     def task_vector(self, safety: float) -> TaskVector:
         """What was learnt, and the base as it was before: LoRA is taken off, full weights are put back.
@@ -124,11 +154,16 @@ class Trainee:
         Raises:
             ModelError: when a trained weight did not move.
         """
-        if self.options.mode == "full":
-            tau = self._difference(safety)
+        for layer in self.checkpointed:
+            del layer.forward
+        full = self.options.mode == "full"
+        tau = self._difference(safety) if full else TaskVector(dict(_lora_deltas(self.model)), safety)
+        if self.model is not self.whole:
+            give_back(self.whole, self.model)
+        if full:
+            self.base.to(self.dtype)
         else:
-            tau = TaskVector(dict(_lora_deltas(self.model)), safety)
-            self.model.unload()
+            self.whole.unload()
         self.base.requires_grad_(False)
         tau.check_moved()
         return tau
@@ -137,10 +172,15 @@ class Trainee:
     def _difference(self, safety: float) -> TaskVector:
         deltas: dict[str, Delta] = {}
         for name, parameter in self.parameters.items():
-            deltas[name] = parameter.detach().cpu() - self.before[name]
-            parameter.copy_(self.before[name])
-        self.base.to(self.dtype)
+            before = self.before[name].to(parameter.device)
+            deltas[name] = whole(parameter.detach() - before).cpu()
+            parameter.copy_(before)
         return TaskVector(deltas, safety)
+
+
+def _kept(value: torch.Tensor) -> torch.Tensor:
+    """A copy: of a whole weight on the CPU, of a divided one where it is."""
+    return value.clone() if isinstance(value, DTensor) else value.to("cpu", copy=True)
 
 
 def _with_lora(model: Any, names: list[str], options: Trained, seed: int) -> Any:
@@ -165,8 +205,9 @@ def _lora_deltas(model: Any) -> Iterable[tuple[str, Delta]]:
 
     for name, module in model.base_model.model.named_modules():
         if isinstance(module, LoraLayer):
-            a_RI = module.lora_A["default"].weight.detach().float().cpu()
-            b_OR = module.lora_B["default"].weight.detach().float().cpu() * module.scaling["default"]
-            conv = isinstance(module.get_base_layer(), Conv1D)
+            a_RI = whole(module.lora_A["default"].weight.detach()).float().cpu()
+            b_OR = whole(module.lora_B["default"].weight.detach()).float().cpu() * module.scaling["default"]
+            base = module.get_base_layer()
+            conv = Conv1D in (type(base), getattr(base, "source_cls", None))  # in four bits it is a linear module
             delta = LowRank(a_RI.T.contiguous(), b_OR.T.contiguous()) if conv else LowRank(b_OR, a_RI)
             yield f"{name}.weight", delta

@@ -16,6 +16,7 @@ from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
 from skunlearn.lm.edit import check_at_rest, edited
 from skunlearn.lm.generate import Sampling, batches, written_answers
+from skunlearn.lm.nf4 import nf4_options
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
 from skunlearn.rundir import digest, whole_folder
@@ -53,10 +54,14 @@ class LM:
         name: what was asked for.
         template: how prompts are rendered and answers end.
         fingerprint: changes when the weights on disk do.
+        nf4: whether the weights are in four bits, for training alone; see `unquantise`.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str = "model", fingerprint: str = "") -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, name: str = "model", fingerprint: str = "", nf4: bool = False
+    ) -> None:
         self.model = model.eval()
+        self.nf4 = nf4
         self.tokenizer = tokenizer
         self.name = name
         self.fingerprint = fingerprint
@@ -74,6 +79,12 @@ class LM:
         """
         check_at_rest(self.model)
         tau.apply_to(self.model)
+
+    def unquantise(self, options: LoadOptions, progress: Progress) -> None:
+        """The weights as they are on disk, in place of those in four bits; nothing where they are none."""
+        if self.nf4:
+            self.model, self.nf4 = None, False  # the one is gone before the other comes
+            self.model = load(self.name, options, progress).model
 
     def batches(self, examples: Sequence[Example]) -> list[list[int]]:
         """Numbers of the examples in batches of prompts of like length, for `answers`."""
@@ -96,25 +107,34 @@ class LM:
             self.tokenizer.save_pretrained(partial)
 
 
-def load(name: str | Path, options: LoadOptions | None = None, progress: Progress | None = None) -> LM:
+def load(
+    name: str | Path, options: LoadOptions | None = None, progress: Progress | None = None, nf4: bool = False
+) -> LM:
     """Load a causal model.
 
     Args:
         name: a built-in name, a folder, a GGUF file, or a hub id.
         options: device, type, revision, trust.
         progress: is told of downloads and conversions.
+        nf4: linear weights in four bits, to train LoRA on.
 
     Raises:
         ModelError: when there is no such model or it cannot be loaded.
+        ConfigError: when four bits are asked for and bitsandbytes is not installed.
     """
     options, progress = options or LoadOptions(), progress or Progress()
     where = locate(str(name), progress)
-    model, tokenizer = checkpoint(_adapted(where) or where, options, str(name), adapter=where)
-    return LM(model, tokenizer, str(name), fingerprint(where))
+    model, tokenizer = checkpoint(_adapted(where) or where, options, str(name), adapter=where, nf4=nf4)
+    return LM(model, tokenizer, str(name), fingerprint(where), nf4)
 
 
 def checkpoint(
-    where: str, options: LoadOptions, name: str, kind: str = "AutoModelForCausalLM", adapter: str = ""
+    where: str,
+    options: LoadOptions,
+    name: str,
+    kind: str = "AutoModelForCausalLM",
+    adapter: str = "",
+    nf4: bool = False,
 ) -> tuple[Any, Any]:
     """A model, on its device, and its tokenizer.
 
@@ -124,9 +144,11 @@ def checkpoint(
         name: what the user asked for.
         kind: the class of transformers that loads it.
         adapter: a PEFT folder whose adapter is merged into the model, when it is not `where` itself.
+        nf4: linear weights in four bits.
 
     Raises:
         ModelError: when it cannot be loaded.
+        ConfigError: when four bits are asked for and bitsandbytes is not installed.
     """
     import transformers
 
@@ -135,9 +157,13 @@ def checkpoint(
     kept = "float32" if device == "cpu" else "auto"
     dtype = kept if options.dtype == "auto" else options.dtype
     common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code, "token": _token(options)}
+    if nf4 and adapter not in ("", where):
+        raise ModelError(f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)")
+    four_bits = nf4_options(device) if nf4 else {}
     with _explained(name):
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
-        model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **common).to(device)
+        model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **four_bits, **common)
+        model = model if nf4 else model.to(device)
         if adapter not in ("", where):
             import peft
 

@@ -9,6 +9,7 @@ import torch
 from skunlearn.data.batches import collate
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import head_logits, reading, scored_hidden
+from skunlearn.processes import gathered_objects, rank, world
 from skunlearn.progress import Progress
 
 ROWS_AT_ONCE = 16
@@ -30,6 +31,7 @@ class Reference:
         copy_head: the language head is going to change.
         progress: is told of the batches.
         layers: decoder layers whose output is kept too, as shares of the depth.
+        together: all processes make it, each a share of the rows.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Reference:
         copy_head: bool,
         progress: Progress,
         layers: Sequence[float] = (),
+        together: bool = False,
     ) -> None:
         self.model = model
         self.head = copy.deepcopy(model.get_output_embeddings()) if copy_head else None
@@ -47,7 +50,7 @@ class Reference:
         self.layers: dict[float, dict[int, torch.Tensor]] = {share: {} for share in layers}
         order = sorted(set(wanted), key=lambda number: len(rows[number]))
         chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
-        for chunk in progress.over("reference", chunks):
+        for chunk in progress.over("reference", chunks[rank() :: world()] if together else chunks):
             batch = collate([rows[number] for number in chunk]).to(model.device)
             with torch.no_grad(), reading(model, batch, layers) as read:
                 hidden_ND = scored_hidden(model, batch)
@@ -56,6 +59,10 @@ class Reference:
                 self.hidden[number] = hidden_ND[mine_N].cpu()
                 for share, by_number in self.layers.items():
                     by_number[number] = read[share][mine_N].cpu()
+        for hidden, of_layers in gathered_objects((self.hidden, self.layers)) if together else []:
+            self.hidden |= hidden
+            for share, by_number in of_layers.items():
+                self.layers[share] |= by_number
         self.numbers = {rows[number]: number for number in order}
 
     def layer_outputs(self, numbers: Sequence[int]) -> dict[float, torch.Tensor]:

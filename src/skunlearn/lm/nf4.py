@@ -1,0 +1,34 @@
+"""QLoRA: the frozen base in four bits while LoRA is trained on it (Dettmers et al., arXiv:2305.14314)."""
+
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+
+from skunlearn.errors import ConfigError
+
+
+def nf4_options(device: str) -> dict[str, Any]:
+    """What `from_pretrained` is told, so that linear weights come as NF4 by bitsandbytes, file by file.
+
+    Raises:
+        ConfigError: when bitsandbytes is not installed.
+    """
+    from transformers import BitsAndBytesConfig
+
+    if find_spec("bitsandbytes") is None:
+        raise ConfigError("lora.nf4=true needs bitsandbytes: pip install 'skunlearn[quant]'")
+    half = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    config = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16 if half else torch.float32,
+    )
+    return {"quantization_config": config, "device_map": {"": device}}
+
+
+def true_shape(weight: torch.Tensor) -> torch.Size:
+    """The shape of a weight, of one in four bits too, whose own is that of its packed bytes."""
+    state = getattr(weight, "quant_state", None)
+    return weight.shape if state is None else state.shape

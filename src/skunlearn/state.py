@@ -1,0 +1,71 @@
+"""What a killed training needs to go on, in one private file: never a checkpoint that something could load."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from skunlearn.lm.fsdp import like, whole
+from skunlearn.lm.lora import Trainee
+from skunlearn.processes import rank, told
+
+
+class TrainingState:
+    """The file, and the live objects whose state it keeps.
+
+    With several processes the first one writes and reads it, whatever part of a weight each of them holds, so that
+    training may go on with another number of them.
+
+    Args:
+        folder: where it is kept; nowhere for None.
+        trainee: what is trained.
+        optimizer: its state is kept.
+        schedule: likewise.
+        weights: likewise, as `last` and `terms`.
+    """
+
+    def __init__(self, folder: Path | None, trainee: Trainee, optimizer: Any, schedule: Any, weights: Any) -> None:
+        self.path = folder / "training.pt" if folder else None
+        self.trainee, self.optimizer, self.schedule, self.weights = trainee, optimizer, schedule, weights
+
+    def save(self, step: int) -> None:
+        """Write it: so many steps are done."""
+        if not told(self.path is not None):
+            return
+        value = {
+            "step": step,
+            "parameters": {name: whole(p.detach()) for name, p in self.trainee.parameters.items()},
+            "optimizer": whole(self.optimizer.state_dict()),
+            "schedule": self.schedule.state_dict(),
+            "weights": [self.weights.last, self.weights.terms],
+        }
+        if self.path is None or rank():
+            return
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            torch.save(value, file)
+        partial.replace(self.path)
+
+    def restore(self) -> int:
+        """Load the state and return the number of steps already done."""
+        value = told(self._read() if rank() == 0 else None)
+        if value is None:
+            return 0
+        parameters = self.trainee.parameters
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(like(value["parameters"][name], parameter))
+        for number, parameter in enumerate(parameters.values()):
+            moments = value["optimizer"]["state"].get(number, {})
+            value["optimizer"]["state"][number] = {key: like(moment, parameter) for key, moment in moments.items()}
+        self.optimizer.load_state_dict(value["optimizer"])
+        self.schedule.load_state_dict(value["schedule"])
+        self.weights.last, self.weights.terms = value["weights"]
+        return int(value["step"])
+
+    def _read(self) -> Any:
+        if self.path is None or not self.path.exists():
+            return None
+        return torch.load(self.path, map_location="cpu", weights_only=True)

@@ -1,0 +1,91 @@
+"""What each of several processes does in `test_processes`: trainings of a toy, whose outcome the first one writes."""
+
+import json
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch.distributed as dist
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+import toy
+
+from skunlearn.compute import Compute
+from skunlearn.data.load import Data, DataOptions
+from skunlearn.lm.lora import Trained, Trainee
+from skunlearn.methods.base import Method
+from skunlearn.methods.dpo import DPO
+from skunlearn.methods.rmu import RMU
+from skunlearn.methods.sku import SKU
+from skunlearn.train import TrainOptions, train
+
+STEPS = TrainOptions(steps=4, batch=3, lr=5e-3, checkpoint=2)
+FSDP = {"shard": "fsdp"}
+CASES: dict[str, tuple[str, Method, str, dict[str, object]]] = {
+    "lora": ("Llama", SKU(rd_weight=1), "lora", {}),
+    "full": ("Llama", SKU(rd_weight=1), "full", {}),
+    "parts": ("GPT2", SKU(), "lora", {"accumulate": 2, "gradient_checkpointing": True}),
+    "pairs": ("Llama", DPO(), "lora", {}),
+    "experts": ("Mixtral", SKU(), "full", {}),
+    "fsdp-lora": ("Llama", SKU(rd_weight=1), "lora", FSDP),
+    "fsdp-full": ("Llama", SKU(rd_weight=1), "full", FSDP),
+    "fsdp-parts": ("Llama", RMU(), "full", {**FSDP, "accumulate": 2, "gradient_checkpointing": True}),
+}
+
+
+class KilledError(Exception):
+    """Stands for kill -9, on all processes at the same step."""
+
+
+def run(name: str, pairs: tuple[Path, Path], alone: bool, state: Path | None = None, kill: int = 0) -> tuple:
+    """tau, the losses, and how many of the trained weights were divided among processes."""
+    family, method, mode, compute = CASES[name]
+    records: list[dict[str, float]] = []
+    kinds: list[str] = []
+    made = Trainee.shard
+
+    def shard(self: Trainee) -> None:
+        made(self)
+        kinds.extend(type(p.data).__name__ for p in self.model.parameters())
+
+    def record(values: dict[str, float]) -> None:
+        records.append(values)
+        if values["step"] == kill:
+            raise KilledError
+
+    Trainee.shard = shard  # type: ignore[method-assign]
+    lm, before = toy.lm(family), toy.model(family).state_dict()
+    data, options = Data(*pairs, DataOptions(lookalike=False)), Trained(mode=mode, rank=2, frozen=0)
+    try:
+        how = Compute() if alone else Compute(**compute)  # type: ignore[arg-type]
+        tau = train(lm, method, data, STEPS, options, compute=how, state=state, record=record)
+    finally:
+        Trainee.shard = made  # type: ignore[method-assign]
+    assert all((lm.model.state_dict()[key] == value).all() for key, value in before.items()), "not the base"
+    return tau, records, kinds
+
+
+def main(folder: Path) -> None:
+    """All cases, and one that is killed and goes on."""
+    pairs = folder / "forget.jsonl", folder / "retain.jsonl"
+    dist.init_process_group("gloo")
+    first = dist.get_rank() == 0
+    for name in CASES:
+        tau, records, kinds = run(name, pairs, alone=False)
+        if first:
+            tau.save(folder / f"{name}.safetensors")
+            result = {"world": dist.get_world_size(), "records": records, "kinds": kinds}
+            (folder / f"{name}.json").write_text(json.dumps(result))
+    for name in ("lora", "fsdp-full"):
+        state = folder / f"state-{name}" if first else None
+        with suppress(KilledError):
+            run(name, pairs, alone=False, state=state, kill=3)
+        tau, records, _ = run(name, pairs, alone=False, state=state)
+        assert [row["step"] for row in records] == [3, 4], "it did not go on from the last state"
+        if first:
+            tau.save(folder / f"again-{name}.safetensors")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,140 @@
+"""Parts of a step, layers computed again, precision: the same training by other means."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import toy
+
+from skunlearn.compute import Compute
+from skunlearn.data.load import Data, DataOptions
+from skunlearn.errors import ConfigError
+from skunlearn.filters.base import dense
+from skunlearn.lm.lora import Trained
+from skunlearn.lm.spread import Spread, dealt
+from skunlearn.methods.base import Method
+from skunlearn.methods.dpo import DPO
+from skunlearn.methods.pdu import PDU
+from skunlearn.methods.rmu import RMU
+from skunlearn.methods.sku import SKU
+from skunlearn.task_vector import TaskVector
+from skunlearn.train import Rows, TrainOptions, train
+
+STEPS = TrainOptions(steps=4, batch=4, lr=5e-3)
+
+
+def trained(
+    pairs: tuple[Path, Path], method: Method, mode: str, compute: Compute, family: str = "Llama"
+) -> tuple[TaskVector, list[dict[str, float]]]:
+    records: list[dict[str, float]] = []
+    options = Trained(mode=mode, rank=2, frozen=0)
+    data = Data(*pairs, DataOptions(lookalike=False))
+    return train(toy.lm(family), method, data, STEPS, options, compute=compute, record=records.append), records
+
+
+def same(
+    ours: tuple[TaskVector, list[dict[str, float]]], plain: tuple[TaskVector, list[dict[str, float]]], rel: float
+) -> None:
+    """Every term of every step, and every weight of tau."""
+    assert len(ours[1]) == len(plain[1]) == STEPS.steps
+    for a, b in zip(ours[1], plain[1], strict=True):
+        assert a == pytest.approx(b, rel=rel, abs=rel)
+    for name, delta in plain[0].deltas.items():
+        expected = dense(delta)
+        gap = (dense(ours[0].deltas[name]) - expected).norm() / expected.norm()
+        assert gap < 30 * rel, (name, float(gap))
+
+
+@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize(
+    "compute", [Compute(accumulate=3), Compute(gradient_checkpointing=True)], ids=["parts", "again"]
+)
+@pytest.mark.parametrize("method", [SKU(rd_weight=1), DPO(), PDU(), RMU()], ids=lambda method: type(method).__name__)
+def test_less_memory_is_the_same_training(method: Method, compute: Compute, mode: str, pairs: tuple[Path, Path]):
+    """Also where a loss is no mean over rows: SKU's anchor, DPO's pairs, PDU's multiplier, hidden states."""
+    same(trained(pairs, method, mode, compute), trained(pairs, method, mode, Compute()), 1e-4)
+
+
+def test_both_together_and_more_parts_than_rows(pairs: tuple[Path, Path]):
+    compute = Compute(accumulate=50, gradient_checkpointing=True)
+    same(trained(pairs, SKU(), "lora", compute, "OPT"), trained(pairs, SKU(), "lora", Compute(), "OPT"), 1e-4)
+
+
+def test_gradients_of_checkpointed_layers_are_equal_and_the_layers_come_back(pairs: tuple[Path, Path]):
+    from skunlearn.lm.lora import Trainee
+    from skunlearn.losses import answer_nll
+
+    lm = toy.lm()
+    rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), STEPS).at(0)["forget"]
+    found = []
+    for again in (False, True):
+        trainee = Trainee(lm.model, Trained(mode="full", frozen=0), 0)
+        if again:
+            trainee.checkpoint_layers()
+        spread = Spread(trainee.model, prefix=False)
+        states = spread.states(rows)
+        logits = trainee.model.get_output_embeddings()(states.hidden_ND)
+        answer_nll(logits, states.labels_N).backward()
+        spread.backward()
+        found.append({name: p.grad.clone() for name, p in trainee.parameters.items()})
+        trainee.model.zero_grad()
+    assert all(torch.equal(found[1][name], gradient) for name, gradient in found[0].items())
+    with torch.no_grad():
+        for parameter in trainee.parameters.values():
+            parameter.add_(0.1)
+    trainee.task_vector(1.0)
+    assert not any("forward" in vars(module) for module in lm.model.modules())
+
+
+def test_a_part_at_a_time_is_held(pairs: tuple[Path, Path]):
+    """Of what the layers keep for their gradients: with parts nothing outlives its part."""
+    lm = toy.lm()
+    rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), TrainOptions(batch=8)).at(0)["forget"]
+    for parameter in lm.model.parameters():
+        parameter.requires_grad_(True)
+
+    def most(parts: int) -> int:
+        held, peak = 0, 0
+
+        class Kept:
+            def __init__(self, tensor: torch.Tensor) -> None:
+                nonlocal held, peak
+                self.tensor = tensor
+                held += tensor.numel()
+                peak = max(peak, held)
+
+            def __del__(self) -> None:
+                nonlocal held
+                held -= self.tensor.numel()
+
+        with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
+            spread = Spread(lm.model, parts=parts, grouped=False, prefix=False)
+            states = spread.states(rows)
+            states.hidden_ND.square().sum().backward()
+            spread.backward()
+        return peak
+
+    weights = most(8) - most(4)  # a row of eight costs what two of four do, less the weights that both keep
+    assert most(8) < most(1) / 2 and weights < 0
+
+
+def test_bfloat16_is_near_and_tau_stays_float32(pairs: tuple[Path, Path]):
+    plain = trained(pairs, SKU(), "lora", Compute())
+    half = trained(pairs, SKU(), "lora", Compute(precision="bfloat16"))
+    parts = trained(pairs, SKU(), "full", Compute(precision="bfloat16", accumulate=2))
+    assert half[1][0]["gd"] != plain[1][0]["gd"], "it was not computed in another precision"
+    assert [row["gd"] for row in half[1]] == pytest.approx([row["gd"] for row in plain[1]], rel=0.05)
+    assert all(dense(delta).dtype == torch.float32 for delta in half[0].deltas.values())
+    assert all(norm > 0 for norm in parts[0].norms().values())
+
+
+def test_rows_are_dealt_out_by_length():
+    assert dealt([5, 1, 3, 9], 2) == [[1, 0], [2, 3]]
+    assert dealt([5, 1], 3) == [[1], [0], [0]]
+
+
+def test_dividing_weights_needs_several_processes(pairs: tuple[Path, Path]):
+    with pytest.raises(ConfigError, match="add --processes 2"):
+        trained(pairs, SKU(), "lora", Compute(shard="fsdp"))
+    with pytest.raises(ConfigError, match=r"compute.accumulate=0"):
+        Compute(accumulate=0)
