@@ -23,8 +23,8 @@ class Fake:
 
     made: ClassVar[list["Fake"]] = []
 
-    def __init__(self, name: str, **options: Any) -> None:
-        self.name, self.options, self.logged, self.over = name, options, [], False
+    def __init__(self, run_name: str, **options: Any) -> None:
+        self.run_name, self.options, self.logged, self.over = run_name, options, [], False
         Fake.made.append(self)
 
     def start(self) -> None:
@@ -51,9 +51,9 @@ def test_each_vector_logs_its_steps(
     assert {"loss", "gd", "pd", "gradient_norm"} <= own.logged[0][1] and "step" not in own.logged[0][1]
     assert own.over and beside.over
     if name == "tensorboard":
-        assert (own.name, own.options) == ("tau", {"logging_dir": tmp_path / "tracker"})
+        assert (own.run_name, own.options) == ("tau", {"logging_dir": tmp_path / "tracker"})
     else:
-        assert (own.name, own.options) == ("skunlearn", {"name": f"{tmp_path.name}-tau"})
+        assert (own.run_name, own.options) == ("skunlearn", {"name": f"{tmp_path.name}-tau"})
 
 
 def test_one_that_is_missing_is_told_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch):

@@ -20,7 +20,11 @@ from skunlearn.lm.builtin import EMBEDDERS, WHEELS, Wheel, cache_folder
 
 GIB = 2**30
 FEWEST_GIB = {"memory": (1, 4), "disk": (1, 5)}  # below the first it is bad, below the second worth a warning
-EXTRAS = {"studio": "skunlearn studio", "figures": "skunlearn report --figure"}  # extra -> what needs it
+EXTRAS = {
+    "studio": "skunlearn studio",
+    "figures": "skunlearn report --figure",
+    "quant": "lora.nf4=true",
+}  # extra -> what needs it
 HUB_SECONDS = 4.0  # for an answer, finding the address included
 
 
