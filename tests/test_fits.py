@@ -150,7 +150,7 @@ def test_wrong_sizes(text: str):
 def test_a_folder_without_a_config(tmp_path: Path):
     with pytest.raises(ModelError, match=r"no config\.json"):
         skeleton(str(tmp_path), LoadOptions())
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(ModelError, match="cannot be loaded"):
         skeleton(str(tmp_path), LoadOptions())
 
