@@ -9,7 +9,6 @@ Needs twice the size on disk, for a while.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from machine import peak_memory
 from transformers import LlamaConfig
 
 from skunlearn.lm.outofcore import INDEX, Checkpoint, StoredEdit
@@ -81,10 +81,9 @@ def edit(folder: Path) -> StoredEdit:
 
 def run(folder: Path, out: Path) -> None:
     """The measured process."""
-    peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # noqa: E731
-    before, start = peak(), time.monotonic()
+    before, start = peak_memory() / 2**20, time.monotonic()
     Checkpoint(folder).write(out, edit(folder), None, Progress())
-    print(json.dumps({"imports_mb": before, "peak_mb": peak(), "seconds": time.monotonic() - start}))
+    print(json.dumps({"imports_mb": before, "peak_mb": peak_memory() / 2**20, "seconds": time.monotonic() - start}))
 
 
 def wrong(folder: Path, out: Path) -> int:

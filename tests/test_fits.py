@@ -1,10 +1,12 @@
 """What fits: numbers worked out by hand, from a config alone."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 import toy
+import typer
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
@@ -67,7 +69,7 @@ def test_memory_by_hand(tmp_path: Path):
     gpu = needs(model, run, run.make_method(), steps, Layout(on_cpu=False))
     assert gpu.weights == gpu.whole == 2 * 6_738_415_616
     trained = 16 * 22 * (4 * 4096 * 2 + 3 * (4096 + 11008))
-    assert trained == 27_484_160 and gpu.state == 16 * trained
+    assert trained == 27_484_160 and gpu.state == 12 * trained and gpu.gradients == 4 * trained
     assert gpu.activations == 1.5 * 2 * 1000 * 22 * (8 * 4096 + 4 * 11008)
     assert gpu.logits == 4 * 5 * 400 * 32000
     assert gpu.total == gpu.weights + gpu.state + gpu.activations + gpu.logits + 2**30
@@ -77,16 +79,17 @@ def test_memory_by_hand(tmp_path: Path):
     alone, four = (
         needs(model, full, full.make_method(), steps, Layout(on_cpu=False, devices=devices)) for devices in (1, 4)
     )
-    assert alone.weights == 4 * 6_738_415_616 and alone.state == 12 * 6_738_415_616  # the weights as they were: CPU
+    assert alone.weights == 4 * 6_738_415_616 and alone.state == 8 * 6_738_415_616  # the weights as they were: CPU
     outside, layer = 2 * 32000 * 4096 + 4096, 4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096
-    assert four.weights == 6_738_415_616 + 4 * (outside + layer) and four.state == 16 * 6_738_415_616 / 4
+    assert four.weights == 6_738_415_616 + 4 * (outside + layer) and four.state == 12 * 6_738_415_616 / 4
+    assert alone.total == alone.weights + alone.state + 4 * 6_738_415_616 + 2**30  # gradients outweigh the step
     cpu = needs(model, full, full.make_method(), steps, Layout(on_cpu=True))
-    assert cpu.state == (16 + 4) * 6_738_415_616  # and the vector trained before the refusal vector
+    assert cpu.state == (12 + 4) * 6_738_415_616  # and the vector trained before the refusal vector
 
 
 @pytest.mark.parametrize(
     ("name", "memory", "chosen"),
-    [("7b", "24GB", 0), ("7b", "12GB", None), ("13b", "80GB", 0), ("70b", "80GB", None)],
+    [("7b", "30GB", 0), ("7b", "12GB", None), ("13b", "80GB", 0), ("70b", "80GB", None)],
 )
 def test_what_fits_and_the_command(name: str, memory: str, chosen: int | None, tmp_path: Path):
     folder = shape(tmp_path, name)
@@ -112,15 +115,18 @@ def test_what_is_given_up_for_less_memory(tmp_path: Path):
         found = fits(make_run({"model": folder, **options}), Data(), Device(memory * GB, most, 1e14))
         return found.ways[2 if "lora" in options else 0]
 
-    assert way(30).checkpointing is False and way(30).batch == 3
-    assert way(16).checkpointing is True and way(16).batch == 3
-    assert "--set compute.gradient_checkpointing=true" in way(16).command
-    assert way(16).train_seconds > way(30).train_seconds
+    roomy, tight, tighter = way(30), way(17), way(15.5)
+    assert roomy.checkpointing is False and roomy.batch == 3
+    assert tight.checkpointing is True and tight.batch == 3 and tight.train_seconds > roomy.train_seconds
+    assert "--set compute.gradient_checkpointing=true" in tight.command and "train.batch" not in tight.command
+    assert tighter.batch == 1 and "--set train.batch=1 --set refuse.train.batch=1" in tighter.command
     full = {"lora": {"mode": "full", "frozen": 0.0}}
-    assert way(80, **full).devices == 0
-    sharded = way(80, 8, **full)
+    alone, sharded = way(80, **full), way(80, 8, **full)
+    assert alone.devices == 0 and alone.memory_bytes > 80 * GB > sharded.memory_bytes
     assert sharded.devices == 2 and "--processes 2" in sharded.command and "compute.shard=fsdp" in sharded.command
-    assert sharded.memory_bytes < 80 * GB < way(80, **full).memory_bytes
+    for command in (roomy.command, tight.command, tighter.command, sharded.command):
+        given = typer.main.get_command(app).commands["run"].make_context("run", shlex.split(command)[2:]).params
+        make_run(with_sets({}, given["sets"]))  # every option exists
 
 
 def test_the_command_line(tmp_path: Path):
@@ -155,8 +161,8 @@ def test_a_folder_without_a_config(tmp_path: Path):
         skeleton(str(tmp_path), LoadOptions())
 
 
-def test_rows_are_about_as_long_as_with_a_tokenizer(pairs: tuple[Path, Path], tmp_path: Path):
-    run = make_run(with_sets({"model": shape(tmp_path, "7b")}, ["data.max_length=40", "refuse.weight=0"]))
-    found = fits(run, Data(*pairs), Device(24e9, flops=1e14))
-    longest = max(len(text) for text in ("forget question 10", "forget answer 10 and more and more and more "))
-    assert 12 + 5 < found.row_tokens < 12 + 5 + longest / 4 + 2
+def test_rows_are_sized_by_their_letters(pairs: tuple[Path, Path], tmp_path: Path):
+    """24 for the template, 5 for the prompt, 5 to 12 for the answer with its end."""
+    run = make_run(with_sets({"model": shape(tmp_path, "7b")}, ["data.max_length=60", "refuse.weight=0"]))
+    found = fits(run, Data(*pairs, run.data), Device(24e9, flops=1e14))
+    assert 24 + 5 + 5 <= found.row_tokens <= 24 + 5 + 12

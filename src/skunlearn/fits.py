@@ -27,7 +27,7 @@ from skunlearn.needs import (
 from skunlearn.progress import Progress
 
 LETTERS = 4  # a token, about, in English
-TURN = 12  # tokens that a chat template puts around a prompt, about
+TURN = 24  # tokens that a chat template puts around a prompt and before it, about
 UNITS = {"MB": 1e6, "GB": 1e9, "MIB": 2**20, "GIB": 2**30}
 
 
@@ -253,8 +253,11 @@ def _command(words: Sequence[str], mode: str, dtype: str, batch: int, run: Run, 
         "load.dtype": (dtype, run.load.dtype),
         "train.batch": (batch, run.train.batch),
         "refuse.train.batch": (min(batch, run.refuse.train.batch), run.refuse.train.batch),
-        "compute.gradient_checkpointing": (str(layout.checkpointing).lower(), "false"),
-        "compute.shard": ("fsdp" if layout.devices > 1 else "none", "none"),
+        "compute.gradient_checkpointing": (
+            str(layout.checkpointing).lower(),
+            str(run.compute.gradient_checkpointing).lower(),
+        ),
+        "compute.shard": ("fsdp" if layout.devices > 1 else "none", run.compute.shard),
     }
     if batch == run.train.batch:
         del wanted["refuse.train.batch"]

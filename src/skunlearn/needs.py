@@ -61,9 +61,10 @@ class Needs:
     Attributes:
         whole: all weights as training wants them, before they are divided.
         weights: this device's share of them, and what it gathers of the others.
-        state: what is trained, its gradient, two moments, and the weights as they were; vectors trained before.
+        state: two moments of what is trained, LoRA's factors or the weights as they were; vectors trained before.
         activations: of the largest step.
         logits: of its scored tokens, with their losses and gradients.
+        gradients: of what is trained; they come as activations and logits go.
         room: what libraries take.
     """
 
@@ -72,12 +73,14 @@ class Needs:
     state: float
     activations: float
     logits: float
+    gradients: float
     room: float
 
     @property
     def total(self) -> float:
         """The peak; each device holds all weights once, before they are divided."""
-        return max(self.whole, self.weights + self.state + self.activations + self.logits) + self.room
+        step = max(self.activations + self.logits, self.gradients)
+        return max(self.whole, self.weights + self.state + step) + self.room
 
 
 def steps_of(stage: Stage, lm: Any, data: Data) -> list[Step]:
@@ -137,9 +140,10 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     return Needs(
         whole=weights,
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
-        state=(16 if kept_here or not full else 12) * trainable / layout.devices + before,
+        state=(12 if kept_here or not full else 8) * trainable / layout.devices + before,
         activations=FRAGMENTS * number * a_token * max(step.tokens for step in steps),
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
+        gradients=4 * trainable / layout.devices,
         room=ROOM_CPU if layout.on_cpu else ROOM_GPU,
     )
 

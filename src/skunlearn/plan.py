@@ -66,6 +66,7 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
     shown = lm.template.encode(data.train.forget[0], run.data.max_length)
     steps = [step for stage in run.stages(method) for step in steps_of(stage, lm, data)]
     flops = matmul_flops(lm.model.config.get_text_config().hidden_size, lm.model.dtype, lm.model.device)
+    layout = Layout(lm.model.device.type == "cpu", run.compute.gradient_checkpointing)
     return Plan(
         prompt=lm.tokenizer.decode(shown.prompt_ids),
         answer=[lm.tokenizer.decode([token]) for token in shown.answer_ids],
@@ -76,8 +77,8 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         },
         weights=weights_of(lm.model),
         trainable=trainable_of(lm.model, run, method),
-        memory_bytes=needs(lm.model, run, method, steps, Layout(lm.model.device.type == "cpu")).total,
-        train_seconds=train_seconds(lm.model, run, steps, flops),
+        memory_bytes=needs(lm.model, run, method, steps, layout).total,
+        train_seconds=train_seconds(lm.model, run, steps, flops, layout.checkpointing),
         evaluate_seconds=evaluate_seconds(lm.model, run, flops),
     )
 
