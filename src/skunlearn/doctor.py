@@ -24,6 +24,7 @@ EXTRAS = {
     "studio": "skunlearn studio",
     "figures": "skunlearn report --figure",
     "quant": "lora.nf4=true",
+    "lm-eval": "evaluate.lm_eval",
 }  # extra -> what needs it
 HUB_SECONDS = 4.0  # for an answer, finding the address included
 
