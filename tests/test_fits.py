@@ -75,16 +75,18 @@ def test_memory_by_hand(tmp_path: Path):
     assert gpu.total == gpu.weights + gpu.state + gpu.activations + gpu.logits + 2**30
     again = needs(model, run, run.make_method(), steps, Layout(on_cpu=False, checkpointing=True))
     assert again.activations == 1.5 * 2 * 1000 * (22 * 4096 + 8 * 4096 + 4 * 11008)
-    full = Run(lora=Trained(mode="full", frozen=0.0))
+    full, head = Run(lora=Trained(mode="full", frozen=0.0)), 4 * 32000 * 4096  # the base's head is kept
     alone, four = (
         needs(model, full, full.make_method(), steps, Layout(on_cpu=False, devices=devices)) for devices in (1, 4)
     )
-    assert alone.weights == 4 * 6_738_415_616 and alone.state == 8 * 6_738_415_616  # the weights as they were: CPU
+    assert (
+        alone.weights == 4 * 6_738_415_616 and alone.state == 8 * 6_738_415_616 + head
+    )  # the weights as they were: CPU
     outside, layer = 2 * 32000 * 4096 + 4096, 4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096
-    assert four.weights == 6_738_415_616 + 4 * (outside + layer) and four.state == 12 * 6_738_415_616 / 4
+    assert four.weights == 6_738_415_616 + 4 * (outside + layer) and four.state == 12 * 6_738_415_616 / 4 + head
     assert alone.total == alone.weights + alone.state + 4 * 6_738_415_616 + 2**30  # gradients outweigh the step
     cpu = needs(model, full, full.make_method(), steps, Layout(on_cpu=True))
-    assert cpu.state == (12 + 4) * 6_738_415_616  # and the vector trained before the refusal vector
+    assert cpu.state == (12 + 4) * 6_738_415_616 + head  # and the vector trained before the refusal vector
 
 
 @pytest.mark.parametrize(

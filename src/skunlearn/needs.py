@@ -11,7 +11,7 @@ from skunlearn.config import Run, Stage
 from skunlearn.data.batches import length_groups
 from skunlearn.data.load import Data
 from skunlearn.lm.forward import ANOTHER_PASS, depth_of
-from skunlearn.lm.lora import linear_modules, trained_layers, trained_parameters
+from skunlearn.lm.lora import linear_modules, moves_head, trained_layers, trained_parameters
 from skunlearn.lm.nf4 import true_shape
 from skunlearn.methods.base import Method
 from skunlearn.task_vector import layer_of
@@ -19,7 +19,7 @@ from skunlearn.train import Rows, scored_tokens
 
 PROBE_SECONDS = 0.15
 TRAIN_SHARE, DECODE_SHARE = 0.55, 0.3  # of the matrix-multiply peak that training and decoding reach
-FRAGMENTS = 1.5  # what activations take of the allocator, in what they hold
+FRAGMENTS = 1.5  # what activations take of the allocator beside LoRA, whose own products come and go between them
 PER_SCORE = 5  # numbers held at once for each scored token and word: logits, log-softmaxes, the base's, gradients
 ROOM_CPU, ROOM_GPU = 70 * 2**20, 2**30  # libraries' own: threads and kernels; a GPU's context
 
@@ -61,7 +61,8 @@ class Needs:
     Attributes:
         whole: all weights as training wants them, before they are divided.
         weights: this device's share of them, and what it gathers of the others.
-        state: two moments of what is trained, LoRA's factors or the weights as they were; vectors trained before.
+        state: two moments of what is trained, LoRA's factors or the weights as they were; vectors trained before;
+            the head as it was, where it is trained.
         activations: of the largest step.
         logits: of its scored tokens, with their losses and gradients.
         gradients: of what is trained; they come as activations and logits go.
@@ -133,6 +134,8 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     layers = len(trained_layers(model, run.lora, depth_of(model, method.layers)))
     kept_here = layout.on_cpu or layout.devices > 1
     before = 4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0  # vectors wait on the CPU
+    copied = method.referenced and moves_head(model, run.lora, depth_of(model, method.layers))
+    head = 4 * model.get_output_embeddings().weight.numel() if copied else 0  # the base's, for its predictions
     hidden, inner = config.hidden_size, _inner(config)
     wide = 8 * hidden + 4 * inner
     number = 4 if layout.on_cpu else 2
@@ -140,8 +143,8 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     return Needs(
         whole=weights,
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
-        state=(12 if kept_here or not full else 8) * trainable / layout.devices + before,
-        activations=FRAGMENTS * number * a_token * max(step.tokens for step in steps),
+        state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
+        activations=(1.0 if full else FRAGMENTS) * number * a_token * max(step.tokens for step in steps),
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
         gradients=4 * trainable / layout.devices,
         room=ROOM_CPU if layout.on_cpu else ROOM_GPU,
