@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the toy models are too small for two threads
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,6 +27,19 @@ def toy_cache(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     toy.encoder(folder / "all-minilm-l6-v2")
     os.environ["SKUNLEARN_CACHE"] = str(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no chromium on the path")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

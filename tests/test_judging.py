@@ -65,18 +65,22 @@ def test_the_shipped_answers_are_the_default():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("name", "text", "message"),
     [
-        ("prompt,answer\na,b\n", "no column 'label'"),
-        ("prompt,answer,label\n,b,1\n", ":2: no prompt"),
-        ("prompt,answer,label\na,b,\n", ":2: no label"),
-        ("prompt,answer,label\na,b,odd\n", "is one of harmful"),
-        ("prompt,answer,label\n", "has no rows"),
-        ("", "has no rows"),
+        ("bad.csv", "prompt,answer\na,b\n", "no column 'label'"),
+        ("bad.csv", "prompt,answer,label\n,b,1\n", ":2: no prompt"),
+        ("bad.csv", "prompt,answer,label\na,b,\n", ":2: no label"),
+        ("bad.csv", "prompt,answer,label\na,b,odd\n", "is one of harmful"),
+        ("bad.csv", "prompt,answer,label\n", "has no rows"),
+        ("bad.csv", "", "has no rows"),
+        ("bad.jsonl", '{"prompt": "q", "answer": ["a"], "label": 1}', ":1: 'answer' holds a list: give a text"),
+        ("bad.jsonl", '{"answer": "a", "label": 1}\n{"prompt": "q", "answer": "b", "label": 0}', ":1: no prompt"),
+        ("bad.jsonl", '{"prompt": "q", "answer": "\\ud83d", "label": 1}', ":1: half of a character"),
+        ("bad.jsonl", "[1, 2]", ":1: expected an object"),
     ],
 )
-def test_bad_files(tmp_path: Path, text: str, message: str):
-    path = tmp_path / "bad.csv"
+def test_bad_files(tmp_path: Path, name: str, text: str, message: str):
+    path = tmp_path / name
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         read_labelled(path)
@@ -104,22 +108,6 @@ def test_odd_files_are_read_all_the_same(tmp_path: Path):
     assert read_labelled(lines) == [
         Labelled("q1", "", "harmful"), Labelled("q2", "0", "other", "3"), Labelled("q3", "", "degenerate"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"prompt": "q", "answer": ["a"], "label": 1}', ":1: 'answer' holds a list: give a text"),
-        ('{"answer": "a", "label": 1}\n{"prompt": "q", "answer": "b", "label": 0}', ":1: no prompt"),
-        ('{"prompt": "q", "answer": "\\ud83d", "label": 1}', ":1: half of a character"),
-        ("[1, 2]", ":1: expected an object"),
-    ],
-)
-def test_bad_lines(tmp_path: Path, line: str, message: str):
-    path = tmp_path / "bad.jsonl"
-    path.write_text(line)
-    with pytest.raises(DataError, match=message):
-        read_labelled(path)
 
 
 def test_labels_are_added_to_the_rows_as_they_were(table: Path):

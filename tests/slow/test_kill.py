@@ -89,16 +89,18 @@ def check(folder: Path, whole: dict[str, Any], finished: bool) -> None:
         assert "state" not in names and not any(name.endswith(".partial") for name in names)
 
 
-def killed_often(job: Callable[[Path], Job], tmp_path: Path, kills: int, seed: str) -> None:
-    """As many kills at random moments, over as many runs as it takes, each of which ends like one left alone."""
+def killed_often(
+    job: Callable[[Path], Job], tmp_path: Path, kills: int, seed: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What is left of a run left alone, and of the last of those that as many kills hit at random moments: as many runs
+    as it takes, whatever is left after each kill or end being part of the whole."""
     seconds, whole = timed(job(tmp_path / "whole")), contents(tmp_path / "whole")
-    assert whole
     draw, folder, done = random.Random(seed), tmp_path / "killed", 0
     while True:
         if ended(job(folder), draw.uniform(0, seconds) if done < kills else None):
             check(folder, whole, finished=True)
             if done == kills:
-                return
+                return whole, contents(folder)
             shutil.rmtree(folder)
         else:
             done += 1
@@ -108,7 +110,8 @@ def killed_often(job: Callable[[Path], Job], tmp_path: Path, kills: int, seed: s
 @pytest.mark.parametrize("mode", ["lora", "full"])
 def test_runs_killed_at_random_moments_end_like_whole_ones(mode: str, tree: dict[str, str], tmp_path: Path):
     run = made(tree, mode)
-    killed_often(lambda folder: lambda: run_job(run, folder, save=True), tmp_path, KILLS, mode)
+    whole, killed = killed_often(lambda folder: lambda: run_job(run, folder, save=True), tmp_path, KILLS, mode)
+    assert "results.json" in whole and killed == whole
 
 
 def test_a_kill_in_every_stage(tree: dict[str, str], tmp_path: Path):
@@ -151,7 +154,8 @@ def test_evaluations_killed_at_random_moments_end_like_whole_ones(tree: dict[str
     lm.apply(toy.edit(lm.model))
     lm.save(tmp_path / "edited")
     pair, run = Pair(str(tmp_path / "edited"), tree["model"]), made(tree, "lora")
-    killed_often(lambda folder: lambda: assess(pair, run, folder), tmp_path, 5, "evaluate")
+    whole, killed = killed_often(lambda folder: lambda: assess(pair, run, folder), tmp_path, 5, "evaluate")
+    assert "results.json" in whole and killed == whole
 
 
 def test_searches_killed_at_random_moments_end_like_whole_ones(tree: dict[str, str], tmp_path: Path):

@@ -1,7 +1,6 @@
 """The studio in a real browser: load, ask, drag, flag, export, reload; two clients, one that leaves, a huge prompt."""
 
 import json
-import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -14,7 +13,6 @@ from skunlearn.progress import Progress
 from skunlearn.studio.session import Session, open_session
 
 pytestmark = pytest.mark.slow
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 JUDGED = "document.querySelectorAll('.tag.safe,.tag.refused,.tag.degenerate,.tag.harmful').length == 2"
 
 
@@ -34,17 +32,6 @@ def url(session: Session) -> Iterator[str]:
     page = serve(session, port=port)
     yield page.local_url
     page.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no chromium on the path")
-    with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

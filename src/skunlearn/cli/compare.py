@@ -2,7 +2,7 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,7 +17,10 @@ def compare(
     ] = None,
     file: Annotated[Path | None, typer.Option(help="Entries as YAML, name: settings.", show_default=False)] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each entry that says nothing of its own.")] = 1,
-    budget: Annotated[str, typer.Option(help="equal-steps, or equal-time: the first entry's seconds.")] = "equal-steps",
+    budget: Annotated[
+        Literal["equal-steps", "equal-time"],
+        typer.Option(help="equal-steps, or equal-time: the first entry's seconds."),
+    ] = "equal-steps",
     steps: Annotated[int, typer.Option(help="Optimiser steps a run, over all its vectors.")] = 30,
     batch: Annotated[int, typer.Option(help="Rows of each set in a step.")] = 4,
     model: o.Model = None,
@@ -35,7 +38,7 @@ def compare(
 
     common = {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
     entries = read_entries(methods, file, common, sets or [], seeds)
-    table = compared(entries, Budget(budget, steps, batch), out, show.progress())  # type: ignore[arg-type]
+    table = compared(entries, Budget(budget, steps, batch), out, show.progress())
     if json:
         print(json_module.dumps(table))
     else:

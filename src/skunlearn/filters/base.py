@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from skunlearn.data.batches import Batch, collate
 from skunlearn.data.template import Encoded
@@ -47,7 +48,7 @@ class Context:
         mask_N = torch.zeros(0, dtype=torch.bool)
         tokens = 0
 
-        def watch(name: str) -> object:
+        def watch(name: str) -> RemovableHandle:
             def hook(_module: object, args: tuple[torch.Tensor, ...]) -> None:
                 x_NI = args[0].reshape(-1, args[0].shape[-1])[mask_N].float()
                 sums[name] = sums.get(name, 0) + x_NI.T @ x_NI
@@ -62,7 +63,7 @@ class Context:
                 self.lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False)
         finally:
             for hook in hooks:
-                hook.remove()  # type: ignore[attr-defined]
+                hook.remove()
         return {name: total.cpu() / max(tokens, 1) for name, total in sums.items()}
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
