@@ -10,7 +10,7 @@ from transformers import DynamicCache
 
 from skunlearn.data.template import Template
 
-ROWS_AT_ONCE = 64
+ROWS_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
