@@ -10,7 +10,6 @@ import toy
 import verdicts
 from typer.testing import CliRunner
 
-from skunlearn.bench import Bench, beaten
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.config import make_run, read_run, with_sets
@@ -24,6 +23,7 @@ from skunlearn.rundir import RunDir
 from skunlearn.search import SearchOptions, knee, objectives, search
 from skunlearn.space import BANDS, FILTERS, LEVELS, Space
 from skunlearn.unlearn import learn
+from skunlearn.workbench import Workbench, beaten
 
 SMALL = [
     "train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2",
@@ -60,15 +60,15 @@ def test_a_search_that_was_stopped_goes_on_from_its_journal(run: Path, tmp_path:
     monkeypatch.setattr("skunlearn.search.RANDOM_FIRST", 2)  # so that the search learns from what it saw
     whole = search(run, SearchOptions(trials=5))
     other = Path(shutil.copytree(run, tmp_path / "other", ignore=shutil.ignore_patterns("tune*")))
-    real, calls = Bench.tried, []
+    real, calls = Workbench.tried, []
 
-    def tried(self: Bench, params: dict, others: list) -> dict:
+    def tried(self: Workbench, params: dict, others: list) -> dict:
         calls.append(len(others))
         if len(calls) == 4:
             raise Untold
         return real(self, params, others)
 
-    monkeypatch.setattr(Bench, "tried", tried)
+    monkeypatch.setattr(Workbench, "tried", tried)
     with pytest.raises(Untold):
         search(other, SearchOptions(trials=5))
     with (other / "tune.journal").open("a") as file:
@@ -84,8 +84,8 @@ def test_a_search_that_was_stopped_goes_on_from_its_journal(run: Path, tmp_path:
 def test_more_trials_later_and_the_test_prompts_only_for_another_choice(run: Path, monkeypatch: pytest.MonkeyPatch):
     first = search(run, SearchOptions(trials=2))
     looked = []
-    real = Bench.tested
-    monkeypatch.setattr(Bench, "tested", lambda self, params: looked.append(params) or real(self, params))
+    real = Workbench.tested
+    monkeypatch.setattr(Workbench, "tested", lambda self, params: looked.append(params) or real(self, params))
     same = search(run, SearchOptions(trials=2))
     assert not looked and same == first and first["looks"] == 1
     more = search(run, SearchOptions(trials=4))
@@ -109,7 +109,7 @@ def test_nothing_is_trained_and_the_first_setting_is_the_runs_own(run: Path, mon
 
 def test_a_setting_is_what_a_run_with_it_would_add(run: Path):
     """The edit that is tried equals the one that `skunlearn run tuned.yaml` makes of the same vectors."""
-    bench = Bench(opened(run, None, None, (), None, Progress()), Progress())
+    bench = Workbench(opened(run, None, None, (), None, Progress()), Progress())
     scales = dict.fromkeys(bench.space.kinds, 1.0) | {"q_proj": 0.5, "lower": 0.25, "middle": 1.5, "upper": 0.0}
     params = bench.space.start() | {"alpha": 0.7, "refuse": 0.4, "filter": "trim", "level": "strong"} | scales
     edit = bench.edit(params)
@@ -135,7 +135,7 @@ def test_a_negative_strength_is_impossible(run: Path):
         def suggest_categorical(self, name: str, choices: list) -> str:
             return choices[0]
 
-    bench = Bench(opened(run, None, None, (), None, Progress()), Progress())
+    bench = Workbench(opened(run, None, None, (), None, Progress()), Progress())
     params = bench.space.suggest(Lowest())
     assert params["alpha"] == 0 == params["refuse"]
     assert bench.tried(params, [])["left_out"].startswith("mask: nothing of the vector is left")
@@ -148,7 +148,7 @@ def test_a_negative_strength_is_impossible(run: Path):
 
 
 def test_generation_is_only_for_what_the_proxies_leave_in(run: Path, monkeypatch: pytest.MonkeyPatch):
-    bench = Bench(opened(run, None, None, (), None, Progress()), Progress())
+    bench = Workbench(opened(run, None, None, (), None, Progress()), Progress())
     own = bench.tried(bench.space.start(), [])
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated"))
     wild = bench.tried(bench.space.start() | {"alpha": 10.0}, [own])

@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from skunlearn.bench import Bench
 from skunlearn.errors import ConfigError
 from skunlearn.opened import opened
 from skunlearn.progress import Progress
 from skunlearn.report.tuning import write_tuning
 from skunlearn.rundir import digest, read_json, read_lines, write_json, write_text
 from skunlearn.stats import pareto_front
+from skunlearn.workbench import Workbench
 
 Tree = dict[str, Any]
 OBJECTIVES = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
@@ -71,13 +71,13 @@ def search(where: Path, options: SearchOptions | None = None, progress: Progress
         raise ConfigError(f"{where} is not a run folder: give one that `skunlearn run` left")
     run = opened(where, None, None, (), None, progress)
     with run.folder.lock():
-        bench = Bench(run, progress)
+        bench = Workbench(run, progress)
         study = _study(bench)
         trials = _searched(study, bench, options, progress)
         return _concluded(trials, bench, options, progress)
 
 
-def _study(bench: Bench) -> Any:
+def _study(bench: Workbench) -> Any:
     """The study in the run's journal; what a killed process was trying counts for nothing."""
     import optuna
     from optuna.storages import JournalStorage
@@ -99,7 +99,7 @@ def _study(bench: Bench) -> Any:
     return study
 
 
-def _searched(study: Any, bench: Bench, options: SearchOptions, progress: Progress) -> list[Tree]:
+def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Progress) -> list[Tree]:
     import optuna
 
     complete, waiting = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.WAITING
@@ -137,7 +137,7 @@ def knee(trials: Sequence[Tree]) -> int:
     return min(within, key=lambda number: tuple(objectives(trials[number])[:2]), default=0)
 
 
-def _concluded(trials: Sequence[Tree], bench: Bench, options: SearchOptions, progress: Progress) -> Tree:
+def _concluded(trials: Sequence[Tree], bench: Workbench, options: SearchOptions, progress: Progress) -> Tree:
     """Choose by RULE, look at the test prompts, write the page."""
     folder, number = bench.run.folder, knee(trials)
     chosen = trials[number]

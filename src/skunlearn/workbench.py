@@ -27,7 +27,7 @@ BEATEN_BY = 0.1  # share by which an earlier setting must be better in both prox
 MOST_RISE = 1e3  # nats a token: a number for what is not finite
 
 
-class Bench:
+class Workbench:
     """Where settings are tried: the base, the run's vectors, and what the base scored.
 
     Args:
