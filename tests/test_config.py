@@ -65,7 +65,7 @@ def test_run_files_that_are_none(tmp_path: Path):
 
 
 def test_a_refusal_vector_stands_beside_methods_that_negate():
-    assert [type(stage.method).__name__ for stage in _stages({})] == ["SKU", "Refusal"]
+    assert [type(stage.method).__name__ for stage in _stages({})] == ["SKU", "GatedRefusal"]
     assert [type(stage.method).__name__ for stage in _stages({"method": "refusal"})] == ["Refusal"]
     assert [type(stage.method).__name__ for stage in _stages({"refuse": {"weight": 0}})] == ["SKU"]
     with pytest.raises(ConfigError, match=r"refuse.weight=-1"):

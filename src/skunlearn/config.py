@@ -21,7 +21,7 @@ from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import LoadOptions
 from skunlearn.methods import METHODS
 from skunlearn.methods.base import Method
-from skunlearn.methods.refusal import Refusal
+from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.registry import did_you_mean, resolve
 from skunlearn.train import TrainOptions
 from skunlearn.tune import EditOptions
@@ -40,10 +40,10 @@ class Refuse:
         train: for how long.
     """
 
-    weight: float = 1.6
+    weight: float = 1.0
     negated: float = 0.4
-    losses: Refusal = Refusal()
-    train: TrainOptions = TrainOptions(steps=24, batch=4, lr=4e-4)
+    losses: GatedRefusal = GatedRefusal()
+    train: TrainOptions = TrainOptions(steps=16, batch=8, lr=0.06)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):

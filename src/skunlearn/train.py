@@ -9,10 +9,11 @@ import torch
 from skunlearn.compute import Compute
 from skunlearn.data.batches import Sampler
 from skunlearn.data.load import Data, builtin_rows
-from skunlearn.data.template import Encoded
+from skunlearn.data.template import Encoded, shortened
 from skunlearn.errors import ConfigError, TrainingError
 from skunlearn.lm.forward import depth_of, head_logits
 from skunlearn.lm.fsdp import whole
+from skunlearn.lm.gate import fitted_gates
 from skunlearn.lm.lora import Trained, Trainee, moves_head
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
@@ -65,7 +66,8 @@ class Rows:
             for example in (*data.train.retain, *data.train.lookalike)
         ]
         self.first_lookalike = len(data.train.retain)
-        self.refusals = [lm.template.answer_ids(row["answer"]) for row in builtin_rows("refusals")]
+        texts = [row["answer"] for row in builtin_rows("refusals")]
+        self.refusals = [lm.template.answer_ids(text)[: method.refusal_tokens] for text in texts]
         keys = [example.key for example in data.train.forget]
         self.sampler = Sampler(keys, options.batch, method.mismatched, options.seed)
 
@@ -90,6 +92,11 @@ class Rows:
         }
         made = {role: make[role]() for role in (self.method.roles if roles is None else roles)}
         return {role: rows for role, rows in made.items() if rows}
+
+    def kinds(self) -> tuple[list[Encoded], list[Encoded], list[Encoded]]:
+        """A row of each harmful prompt, the ordinary rows, the look-alikes."""
+        asked = {row.prompt_ids: row for row in self.forget}
+        return [*asked.values()], self.benign[: self.first_lookalike], self.benign[self.first_lookalike :]
 
     def benign_rows(self, role: str, step: int) -> list[int]:
         """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
@@ -155,7 +162,8 @@ def train(
     options, compute, progress = options or TrainOptions(), compute or Compute(), progress or Progress()
     rows, trained = Rows(lm, data, method, options), trained or Trained()
     depth = depth_of(lm.model, method.layers)
-    trainee = Trainee(lm.model, trained, options.seed, depth)
+    gates = fitted_gates(lm.model, *rows.kinds(), method.gate, progress) if method.gate else None
+    trainee = Trainee(lm.model, trained, options.seed, depth, gates)
     reference = None
     if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
         known = rows.referenced(options.steps)
@@ -234,11 +242,6 @@ class _Weights:
         self.last = self.method.weights((step + 1) / self.steps, self.last, self.terms)
         self.terms = {name: term.item() for name, term in terms.items()}
         return {name: self.last[name] * term if name in self.last else term for name, term in terms.items()}
-
-
-def shortened(row: Encoded, tokens: int | None) -> Encoded:
-    """The row with only the first answer tokens; the whole row for None."""
-    return row if tokens is None else Encoded(row.prompt_ids, row.answer_ids[:tokens])
 
 
 def scored_tokens(rows: Sequence[Encoded]) -> int:

@@ -31,9 +31,9 @@ class EditOptions:
 
     alpha: float | None = None
     alphas: tuple[float, ...] = (0.75, 1.0, 1.25)
-    forget: int = 40
-    retain: int = 48
-    lookalike: int = 28
+    forget: int = 50
+    retain: int = 40
+    lookalike: int = 38
     max_new_tokens: int = 32
     filters: tuple[dict[str, Any] | str, ...] = ()
 

@@ -26,6 +26,7 @@ EFFECTS: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "ft": (RETAIN_DOWN, {}),
     "ga": (FORGET_UP, {}),
     "ga_mismatch": (FORGET_UP, {}),
+    "gated_refusal": (REFUSAL_DOWN, {}),
     "grad_diff": (FORGET_UP | RETAIN_DOWN, {}),
     "idk_dpo": (FORGET_UP | REFUSAL_DOWN, {}),
     "idk_nll": (REFUSAL_DOWN | RETAIN_DOWN, {}),

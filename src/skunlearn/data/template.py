@@ -27,6 +27,11 @@ class Encoded:
         return len(self.prompt_ids) + len(self.answer_ids)
 
 
+def shortened(row: Encoded, tokens: int | None) -> Encoded:
+    """The row with only the first answer tokens; the whole row for None."""
+    return row if tokens is None else Encoded(row.prompt_ids, row.answer_ids[:tokens])
+
+
 class Template:
     """How one tokenizer wants its prompts.
 

@@ -1,7 +1,7 @@
 """Which weights are trained: LoRA factors on chosen layers (peft), or the weights themselves."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -114,9 +114,18 @@ class Trainee:
         options: which weights move.
         seed: of LoRA's random factors.
         depth: how many layers, from the bottom, the losses see; None for all.
+        gates: name of a linear module -> (1, I), LoRA's right factor, which stays: then nothing else is trained.
     """
 
-    def __init__(self, model: Any, options: Trained, seed: int, depth: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        options: Trained,
+        seed: int,
+        depth: int | None = None,
+        gates: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        options = replace(options, mode="lora", rank=1, alpha=1.0) if gates else options
         self.base, self.options = model, options
         model.requires_grad_(False)
         self.dtype = model.dtype
@@ -129,7 +138,12 @@ class Trainee:
                 parameter.requires_grad_(True)
             self.whole = model
         else:
-            self.whole = _with_lora(model, linear_modules(model, options, depth), options, seed)
+            names = list(gates) if gates else linear_modules(model, options, depth)
+            self.whole = _with_lora(model, names, options, seed)
+            for name, right_1I in (gates or {}).items():
+                factor = model.get_submodule(name).lora_A["default"].weight
+                factor.data.copy_(right_1I)
+                factor.requires_grad_(False)
         self._train(self.whole)
 
     def shard(self) -> None:

@@ -7,6 +7,7 @@ METHODS = {
     "ft": "skunlearn.methods.finetune:FineTune",
     "ga": "skunlearn.methods.gradient_ascent:GradientAscent",
     "ga_mismatch": "skunlearn.methods.ga_mismatch:GAMismatch",
+    "gated_refusal": "skunlearn.methods.gated_refusal:GatedRefusal",
     "grad_diff": "skunlearn.methods.grad_diff:GradDiff",
     "idk_dpo": "skunlearn.methods.dpo:IdkDPO",
     "idk_nll": "skunlearn.methods.idk_nll:IdkNLL",

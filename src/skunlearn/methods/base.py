@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 
 from skunlearn.errors import ConfigError
+from skunlearn.lm.gate import Gate
 from skunlearn.losses import answer_nll, kl
 
 
@@ -79,6 +80,16 @@ class Method(ABC):
         """Decoder layers whose output `loss` reads, as shares of the depth (above 0, 1 is the last). A method that
         names some is taken to depend on nothing above the highest: only the layers up to there are trained."""
         return ()
+
+    @property
+    def refusal_tokens(self) -> int | None:
+        """How many tokens of a refusal are read; None for all of them."""
+        return None
+
+    @property
+    def gate(self) -> Gate | None:
+        """Where only what gates write is trained, instead of `lora`; None for methods that train all that it says."""
+        return None
 
     def weights(self, done: float, last: Mapping[str, float], terms: Mapping[str, float]) -> dict[str, float]:
         """What terms of `loss` are multiplied by in the coming step; those not named count once.

@@ -1,0 +1,173 @@
+"""Gates: linear readings by which a layer tells harmful requests from harmless ones, before the answer begins."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from skunlearn.data.batches import Batch, collate
+from skunlearn.data.template import Encoded, shortened
+from skunlearn.errors import ConfigError, ModelError
+from skunlearn.lm.forward import decoder_layers, layer_number, reading, scored_hidden
+from skunlearn.progress import Progress
+
+ROWS_AT_ONCE = 64
+MOST_ROWS = 1024  # of each kind, evenly spread
+TOKENS = 3  # of the answers, among which a gate must stay shut
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where gates are, and how they are fitted.
+
+    Attributes:
+        layers: their decoder layers, as shares of the depth.
+        harmless: what harmless prompts are read as, at most 0, where harmful ones are read as 1: the middle between the
+            two is where nothing is added, and harmless prompts are pushed the other way.
+        lookalike: share of the look-alikes among the harmless, the rest being ordinary prompts (0..1).
+        ridge: weight of |w|^2, as a share of the inputs' mean square, above 0.
+        others: weight of all tokens but the deciding ones, 0 or more.
+    """
+
+    layers: tuple[float, ...] = (0.5, 0.63)
+    harmless: float = -0.3
+    lookalike: float = 0.6
+    ridge: float = 0.3
+    others: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ConfigError("gate.layers is empty: give shares of the depth")
+        if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
+            raise ConfigError(f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: at most 0, and 0 to 1")
+        if not self.ridge > 0 or not self.others >= 0:
+            raise ConfigError(f"gate.ridge={self.ridge}, gate.others={self.others}: give above 0, and 0 or more")
+
+
+@torch.no_grad()
+def fitted_gates(
+    model: Any,
+    harmful: Sequence[Encoded],
+    ordinary: Sequence[Encoded],
+    lookalike: Sequence[Encoded],
+    gate: Gate,
+    progress: Progress,
+) -> dict[str, torch.Tensor]:
+    """The least-squares reading of each layer, from the inputs x of its last linear module.
+
+        w = argmin 1/2 mean_harmful (wx - 1)^2 + 1/2 mean_harmless (wx - t)^2 + others mean_other (wx)^2 + ridge |w|^2
+
+    The first two means are over the token that predicts an answer's first one, the third is over all other tokens of
+    all these rows. There is no constant term: a weight matrix has none.
+
+    Args:
+        model: the base.
+        harmful: rows whose prompts open the gates.
+        ordinary: rows whose prompts do not.
+        lookalike: harmless rows in the words of harmful ones; may be empty.
+        gate: where, and how.
+        progress: is told of the batches.
+
+    Returns:
+        Name of a linear module -> (1, I): w, times the root mean square of the layer's output there, so that what a
+        gate adds is counted in that unit whatever the model's scale.
+
+    Raises:
+        ModelError: when a layer has no linear module that writes into the residual stream.
+    """
+    names = {layer: writer(model, layer) for layer in gate.layers}
+    sums = {layer: _Sums() for layer in gate.layers}
+    alike = (gate.lookalike if ordinary else 1.0) if lookalike else 0.0
+    kinds = [
+        (_some(harmful), 1.0, 0.5),
+        (_some(ordinary), gate.harmless, 0.5 * (1 - alike)),
+        (_some(lookalike), gate.harmless, 0.5 * alike),
+    ]
+    chunks = [(part, target, share / len(rows)) for rows, target, share in kinds for part in _chunks(rows)]
+    for rows, target, share in progress.over("gates", chunks):
+        batch = collate(rows).to(model.device)
+        with _inputs(model, names.values()) as seen, reading(model, batch, gate.layers) as read:
+            scored_hidden(model, batch)
+        first_N = batch.row_N.diff(prepend=batch.row_N.new_tensor([-1])) > 0
+        for layer, name in names.items():
+            x_BTI = seen[name].reshape(len(rows), -1, seen[name].shape[-1])  # OPT's come flat
+            sums[layer].add(x_BTI, batch, batch.time_N[first_N], target, share)
+            sums[layer].square += share * float(read[layer][first_N].float().square().mean(dim=1).sum())
+    return {name: sums[layer].square ** 0.5 * sums[layer].solved(gate) for layer, name in names.items()}
+
+
+class _Sums:
+    """Second moments of a module's inputs, what they shall be read as, and the square of the layer's outputs."""
+
+    def __init__(self) -> None:
+        self.deciding_II = self.others_II = self.wanted_I = torch.zeros(())
+        self.tokens, self.square = 0, 0.0
+
+    def add(self, x_BTI: torch.Tensor, batch: Batch, time_B: torch.Tensor, target: float, share: float) -> None:
+        """Inputs of a batch's rows, whose answers' first tokens are predicted at these times."""
+        time_B = time_B - (batch.input_ids_BT.shape[1] - x_BTI.shape[1])  # what all rows begin with passed on its own
+        mask_BT = batch.attention_mask_BT[:, -x_BTI.shape[1] :].bool()
+        rows_B = torch.arange(len(x_BTI), device=x_BTI.device)
+        mask_BT[rows_B, time_B] = False
+        x_BI, x_NI = x_BTI[rows_B, time_B].float(), x_BTI[mask_BT].float()
+        self.deciding_II = self.deciding_II.to(x_BI.device) + share * x_BI.T @ x_BI
+        self.others_II = self.others_II.to(x_BI.device) + x_NI.T @ x_NI
+        self.wanted_I = self.wanted_I.to(x_BI.device) + share * target * x_BI.sum(dim=0)
+        self.tokens += len(x_NI)
+
+    def solved(self, gate: Gate) -> torch.Tensor:
+        """w, (1, I), on the CPU."""
+        moments_II = (self.deciding_II + gate.others * self.others_II / max(self.tokens, 1)).cpu().double()
+        moments_II.diagonal().add_(gate.ridge * moments_II.diagonal().mean())
+        return torch.linalg.solve(moments_II, self.wanted_I.cpu().double()).float().unsqueeze(0)
+
+
+def writer(model: Any, share: float) -> str:
+    """The linear module with which a layer writes into the residual stream last: the MLP's second one.
+
+    Raises:
+        ModelError: when it has none.
+    """
+    number = layer_number(model, share)
+    width = model.config.get_text_config().hidden_size
+    sizes = {name: _sizes(module) for name, module in decoder_layers(model)[number].named_modules() if _sizes(module)}
+    inputs = {name: size[0] for name, size in sizes.items() if size and size[1] == width}
+    if not inputs:
+        raise ModelError(f"layer {number} has no linear module that writes into the residual stream: take --no-refuse")
+    last = [name for name, size in inputs.items() if size == max(inputs.values())][-1]
+    layer = decoder_layers(model)[number]
+    return next(f"{name}.{last}" for name, module in model.named_modules() if module is layer)
+
+
+def _sizes(module: Any) -> tuple[int, int] | None:
+    if isinstance(module, Conv1D):
+        return int(module.weight.shape[0]), int(module.nf)
+    return (module.in_features, module.out_features) if isinstance(module, torch.nn.Linear) else None
+
+
+def _some(rows: Sequence[Encoded]) -> list[Encoded]:
+    if len(rows) > MOST_ROWS:
+        rows = [rows[number * len(rows) // MOST_ROWS] for number in range(MOST_ROWS)]
+    return sorted((shortened(row, TOKENS) for row in rows), key=len)
+
+
+def _chunks(rows: Sequence[Encoded]) -> list[Sequence[Encoded]]:
+    return [rows[at : at + ROWS_AT_ONCE] for at in range(0, len(rows), ROWS_AT_ONCE)]
+
+
+@contextmanager
+def _inputs(model: Any, names: Any) -> Iterator[dict[str, torch.Tensor]]:
+    """A block in which the latest inputs of these modules are kept by name."""
+    seen: dict[str, torch.Tensor] = {}
+    handles = [
+        model.get_submodule(name).register_forward_pre_hook(lambda _m, args, name=name: seen.__setitem__(name, args[0]))
+        for name in names
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,43 @@
+"""Gated refusal: decline where a linear reading of the prompt says harmful, and leave everything else as it is.
+
+    w = argmin 1/2 mean_harmful (w x - 1)^2 + 1/2 mean_harmless (w x - t)^2 + others mean_other (w x)^2 + ridge |w|^2
+    L = w1 NLL(r | x) + w2 KL(p_theta_o || p_theta)        over v alone, in W + v w^T
+    theta_u = theta_o + beta v w^T
+
+x is what goes into the MLP's second matrix W of a few layers, at the token that predicts an answer's first one. The
+reading w comes from all training prompts at once (forget prompts against retain prompts and look-alikes), in closed
+form: it tells intent from words better than steps of descent on a few hundred rows. v, what the layer says when the
+gate opens, is trained on the first tokens of refusals (r) and of harmless answers (KL). The edit is of rank 1 a layer.
+
+Ours. Near to it: the refusal direction (Arditi et al., arXiv:2406.11717), which is added here under a condition,
+as in conditional activation steering (arXiv:2409.05907), but linear and inside the weights; the closed form is that of
+linear associative memories (ROME, arXiv:2202.05262).
+"""
+
+from dataclasses import dataclass
+
+from skunlearn.errors import ConfigError
+from skunlearn.lm.gate import Gate
+from skunlearn.methods.refusal import Refusal
+
+
+@dataclass(frozen=True)
+class GatedRefusal(Refusal):
+    """Options of GatedRefusal, beside those of `Refusal`, which has the loss.
+
+    Attributes:
+        gate: where the gates are, and how they are fitted.
+        refusal_tokens: of a refusal that are learnt, 1 or more: whether to decline is decided in the first few, and the
+            model finds the end by itself.
+    """
+
+    keep_weight: float = 8.0
+    kept: int = 1
+    keep_tokens: int = 4
+    gate: Gate = Gate()  # options here, constants elsewhere
+    refusal_tokens: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.refusal_tokens < 1:
+            raise ConfigError(f"refusal_tokens={self.refusal_tokens}: give 1 or more")

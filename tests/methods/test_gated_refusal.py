@@ -1,0 +1,90 @@
+"""The gates against numbers worked out by hand, and what their training moves."""
+
+import pytest
+import torch
+import toy
+
+from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.template import Encoded
+from skunlearn.errors import ConfigError, ModelError
+from skunlearn.lm.gate import Gate, fitted_gates, writer
+from skunlearn.lm.lora import Trained
+from skunlearn.methods.gated_refusal import GatedRefusal
+from skunlearn.progress import Progress
+from skunlearn.train import Rows, TrainOptions, train
+
+ONE = Gate(layers=(0.5,))
+
+
+def inputs(model, name: str, rows: list[Encoded]) -> list[torch.Tensor]:
+    """Of each row passed on its own: what the module is given, (T, I)."""
+    seen: list[torch.Tensor] = []
+    handle = model.get_submodule(name).register_forward_pre_hook(lambda _m, args: seen.append(args[0][0]))
+    for row in rows:
+        with torch.no_grad():
+            model(input_ids=torch.tensor([row.prompt_ids + row.answer_ids]))
+    handle.remove()
+    return seen
+
+
+def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens():
+    lm = toy.lm()
+    harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
+    ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless[:1], harmless[1:], ONE, Progress()).items()
+    x_RTI = torch.stack(inputs(lm.model, name, harmful + harmless)).double()
+    deciding_RI, others_NI = x_RTI[:, 2], x_RTI[:, [0, 1, 3, 4]].reshape(-1, x_RTI.shape[-1])
+    share_R = torch.tensor([0.5 / 4] * 4 + [0.5 * 0.4] + [0.5 * 0.6 / 3] * 3).double()
+    moments_II = (deciding_RI * share_R[:, None]).T @ deciding_RI + others_NI.T @ others_NI / len(others_NI)
+    moments_II += 0.3 * moments_II.diagonal().mean() * torch.eye(len(moments_II))
+    wanted_R = torch.tensor([1.0] * 4 + [-0.3] * 4).double()
+    w_I = torch.linalg.solve(moments_II, (deciding_RI * (share_R * wanted_R)[:, None]).sum(dim=0))
+    torch.testing.assert_close(torch.nn.functional.cosine_similarity(right_1I[0].double(), w_I, dim=0).item(), 1.0)
+    asked = torch.tensor([row.prompt_ids for row in harmful + harmless])
+    square_R = lm.model(asked, output_hidden_states=True).hidden_states[2][:, 2].square().mean(dim=1)
+    unit = (square_R * share_R).sum().sqrt().item()  # of what the second of three layers puts out
+    assert (right_1I[0].norm() / w_I.norm()).item() == pytest.approx(unit, rel=1e-4)
+
+
+def test_gates_open_for_the_prompts_they_were_fitted_to_alone():
+    lm = toy.lm()
+    harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
+    gate = Gate((0.5,), harmless=0.0, ridge=1e-4)
+    ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless, [], gate, Progress()).items()
+    read = [(x_TI @ right_1I[0] / right_1I.norm()).tolist() for x_TI in inputs(lm.model, name, harmful + harmless)]
+    opened, shut = [row[2] for row in read[:4]], [row[2] for row in read[4:]]
+    assert min(opened) > 3 * max(map(abs, shut))
+
+
+@pytest.mark.parametrize("family", ["Llama", "OPT", "GPTNeoX", "GPT2", "Mixtral"])
+def test_only_what_the_gates_write_is_trained(family: str, pairs):
+    lm, data = toy.lm(family), Data(*pairs, DataOptions(lookalike=False))
+    tau = train(lm, GatedRefusal(gate=ONE), data, TrainOptions(steps=2, batch=4), Trained(mode="full"))
+    ((name, delta),) = tau.deltas.items()
+    assert name == f"{writer(lm.model, 0.5)}.weight" and delta.shape == lm.model.get_parameter(name).shape
+    rows = Rows(lm, data, GatedRefusal(), TrainOptions())
+    (right_1I,) = fitted_gates(lm.model, *rows.kinds(), ONE, Progress()).values()
+    factor = delta.left_OR.T if family == "GPT2" else delta.right_RI
+    torch.testing.assert_close(factor, right_1I)
+
+
+def test_refusals_and_ordinary_answers_are_cut(pairs):
+    rows = Rows(toy.lm(), Data(*pairs), GatedRefusal(refusal_tokens=5), TrainOptions(batch=3)).at(0)
+    assert {role: [len(row.answer_ids) for row in taken] for role, taken in rows.items()} == {
+        "refusal": [5, 5, 5], "retain": [4, 4, 4], "lookalike": [4, 4, 4],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options", [{"layers": ()}, {"harmless": 0.1}, {"lookalike": 1.1}, {"ridge": 0.0}, {"others": -1.0}]
+)
+def test_bad_gates(options: dict):
+    with pytest.raises(ConfigError, match="gate"):
+        Gate(**options)
+
+
+def test_a_layer_without_a_writer():
+    lm = toy.lm()
+    for layer in lm.model.model.layers:
+        layer.mlp = layer.self_attn = torch.nn.Identity()
+    with pytest.raises(ModelError, match="residual stream"):
+        writer(lm.model, 0.5)
