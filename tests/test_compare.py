@@ -142,7 +142,7 @@ def test_a_stopped_comparison_goes_on(compared: tuple[Path, dict], tmp_path: Pat
 
     def train(lm: object, method: object, *arguments: object, **named: object) -> object:
         calls.append(type(method).__name__)
-        if calls == ["SKU", "Refusal", "Negation"]:
+        if calls == ["SKU", "GatedRefusal", "Negation"]:
             raise KeyboardInterrupt
         return real(lm, method, *arguments, **named)
 
@@ -151,7 +151,7 @@ def test_a_stopped_comparison_goes_on(compared: tuple[Path, dict], tmp_path: Pat
     with pytest.raises(KeyboardInterrupt):
         compare(some, BUDGET, tmp_path / "out")
     compare(some, BUDGET, tmp_path / "out")
-    assert calls == ["SKU", "Refusal", "Negation", "Negation"]
+    assert calls == ["SKU", "GatedRefusal", "Negation", "Negation"]
     shutil.copytree(folder / "out/sku/seed-1", tmp_path / "out/sku/seed-1")
     again = compare(entries(folder, "sku:seeds=2,negation"), BUDGET, tmp_path / "out")
     assert len(calls) == 4
@@ -185,7 +185,7 @@ def test_the_files_say_the_same(compared: tuple[Path, dict]):
 
 def test_the_final_prompts_are_read_on_purpose_alone():
     data, own = Data(), Data().with_final()
-    assert len(own.test.forget) == 120 + 60 and len(own.test.retain) == 86 + 40 and len(own.test.lookalike) == 52 + 25
+    assert len(own.test.forget) == 120 + 60 and len(own.test.retain) == 111 + 50 and len(own.test.lookalike) == 87 + 35
     assert own.train == data.train and own.validation == data.validation and own.fingerprint != data.fingerprint
     sources = Path(__file__).parents[1]
     callers = [p.name for p in (sources / "src").rglob("*.py") if "with_final()" in p.read_text()]

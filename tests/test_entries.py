@@ -117,7 +117,7 @@ class Clock:
 
 
 def test_equal_time_with_a_fake_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    clock = Clock(monkeypatch, {"SKU": 2.0, "Refusal": 0.5, "NPO": 4.0, "FineTune": 0.25})
+    clock = Clock(monkeypatch, {"SKU": 2.0, "GatedRefusal": 0.5, "NPO": 4.0, "FineTune": 0.25})
     runs = {"sku": run_of(), "npo": run_of("method=npo"), "ft": run_of("method=ft")}
     budget = Budget("equal-time", steps=30, batch=4)
     chosen, timing = budgeted(runs, budget, None, tmp_path / "b.json", Progress(), clock)

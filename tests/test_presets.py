@@ -7,7 +7,7 @@ import pytest
 from skunlearn.cli.options import make
 from skunlearn.config import make_run
 from skunlearn.errors import ConfigError
-from skunlearn.methods.refusal import Refusal
+from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.methods.sku import SKU
 from skunlearn.presets import merged, read_preset
 
@@ -31,7 +31,7 @@ def test_published_is_the_paper():
 
 
 def test_the_others():
-    assert isinstance(make_run(read_preset("refusal-only")).make_method(), Refusal)
+    assert isinstance(make_run(read_preset("refusal-only")).make_method(), GatedRefusal)
     assert make_run(read_preset("selective")).make_filters()
 
 

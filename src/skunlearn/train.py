@@ -93,10 +93,13 @@ class Rows:
         made = {role: make[role]() for role in (self.method.roles if roles is None else roles)}
         return {role: rows for role, rows in made.items() if rows}
 
-    def kinds(self) -> tuple[list[Encoded], list[Encoded], list[Encoded]]:
-        """A row of each harmful prompt, the ordinary rows, the look-alikes."""
-        asked = {row.prompt_ids: row for row in self.forget}
-        return [*asked.values()], self.benign[: self.first_lookalike], self.benign[self.first_lookalike :]
+    def gates(self, lm: LM, progress: Progress) -> dict[str, torch.Tensor] | None:
+        """Those of the method, where it has any: a row of each harmful prompt against all harmless ones."""
+        if self.method.gate is None:
+            return None
+        asked = [*{row.prompt_ids: row for row in self.forget}.values()]
+        ordinary, alike = self.benign[: self.first_lookalike], self.benign[self.first_lookalike :]
+        return fitted_gates(lm.model, asked, ordinary, alike, self.method.gate, progress)
 
     def benign_rows(self, role: str, step: int) -> list[int]:
         """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
@@ -162,8 +165,7 @@ def train(
     options, compute, progress = options or TrainOptions(), compute or Compute(), progress or Progress()
     rows, trained = Rows(lm, data, method, options), trained or Trained()
     depth = depth_of(lm.model, method.layers)
-    gates = fitted_gates(lm.model, *rows.kinds(), method.gate, progress) if method.gate else None
-    trainee = Trainee(lm.model, trained, options.seed, depth, gates)
+    trainee = Trainee(lm.model, trained, options.seed, depth, rows.gates(lm, progress))
     reference = None
     if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
         known = rows.referenced(options.steps)

@@ -36,9 +36,9 @@ def test_rows_that_end_leave_the_batch(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_batches_are_even_and_of_like_length():
-    found = batches([(0,) * (n % 50) for n in range(130)])
-    assert sorted(number for batch in found for number in batch) == list(range(130))
-    assert [len(batch) for batch in found] == [44, 44, 42]
+    found = batches([(0,) * (n % 50) for n in range(260)])
+    assert sorted(number for batch in found for number in batch) == list(range(260))
+    assert [len(batch) for batch in found] == [87, 87, 86]
     assert batches([]) == []
 
 

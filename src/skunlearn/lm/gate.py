@@ -1,7 +1,7 @@
 """Gates: linear readings by which a layer tells harmful requests from harmless ones, before the answer begins."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from skunlearn.lm.forward import decoder_layers, layer_number, reading, scored_h
 from skunlearn.progress import Progress
 
 ROWS_AT_ONCE = 64
-MOST_ROWS = 1024  # of each kind, evenly spread
+MOST_ROWS = 256  # of each kind, evenly spread
 TOKENS = 3  # of the answers, among which a gate must stay shut
 
 
@@ -90,13 +90,32 @@ def fitted_gates(
     for rows, target, share in progress.over("gates", chunks):
         batch = collate(rows).to(model.device)
         with _inputs(model, names.values()) as seen, reading(model, batch, gate.layers) as read:
-            scored_hidden(model, batch)
+            _through(model, batch, max(gate.layers))
         first_N = batch.row_N.diff(prepend=batch.row_N.new_tensor([-1])) > 0
         for layer, name in names.items():
             x_BTI = seen[name].reshape(len(rows), -1, seen[name].shape[-1])  # OPT's come flat
             sums[layer].add(x_BTI, batch, batch.time_N[first_N], target, share)
             sums[layer].square += share * float(read[layer][first_N].float().square().mean(dim=1).sum())
     return {name: sums[layer].square ** 0.5 * sums[layer].solved(gate) for layer, name in names.items()}
+
+
+class _EnoughError(Exception):
+    """What is wanted has been read."""
+
+
+def _through(model: Any, batch: Batch, share: float) -> None:
+    """The rows through the layers up to this one, the rest being of no interest."""
+
+    def stop(_module: Any, _args: Any, output: Any) -> None:
+        if len(output[0] if isinstance(output, tuple) else output) == len(batch.input_ids_BT):
+            raise _EnoughError  # what all rows begin with passes before, as one row, for every layer's cache
+
+    handle = decoder_layers(model)[layer_number(model, share)].register_forward_hook(stop)
+    try:
+        with suppress(_EnoughError):
+            scored_hidden(model, batch)
+    finally:
+        handle.remove()
 
 
 class _Sums:

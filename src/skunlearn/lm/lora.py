@@ -16,6 +16,8 @@ from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.registry import did_you_mean
 from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
 
+GATE_SCALE = 100.0  # of what gates write, so that learning rates that suit LoRA's factors suit it too
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -125,7 +127,7 @@ class Trainee:
         depth: int | None = None,
         gates: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
-        options = replace(options, mode="lora", rank=1, alpha=1.0) if gates else options
+        options = replace(options, mode="lora", rank=1, alpha=GATE_SCALE) if gates else options
         self.base, self.options = model, options
         model.requires_grad_(False)
         self.dtype = model.dtype

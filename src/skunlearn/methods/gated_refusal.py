@@ -15,29 +15,49 @@ linear associative memories (ROME, arXiv:2202.05262).
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from skunlearn.errors import ConfigError
+import torch
+
 from skunlearn.lm.gate import Gate
-from skunlearn.methods.refusal import Refusal
+from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms
 
 
 @dataclass(frozen=True)
-class GatedRefusal(Refusal):
-    """Options of GatedRefusal, beside those of `Refusal`, which has the loss.
+class GatedRefusal(Method):
+    """Options of GatedRefusal.
 
     Attributes:
+        refusal_weight: w1, above 0.
+        keep_weight: w2, half of it on ordinary and half on look-alike answers, 0 or more.
+        kept: ordinary rows, and as many look-alikes, for each forget row, 1 or more.
+        keep_tokens: answer tokens that the KL reads, 1 or more.
         gate: where the gates are, and how they are fitted.
         refusal_tokens: of a refusal that are learnt, 1 or more: whether to decline is decided in the first few, and the
             model finds the end by itself.
     """
 
-    keep_weight: float = 8.0
-    kept: int = 1
+    edit_scale: ClassVar[float] = 1.0
+
+    refusal_weight: float = 1.0
+    keep_weight: float = 4.0
+    kept: int = 1  # options here, constants elsewhere
     keep_tokens: int = 4
-    gate: Gate = Gate()  # options here, constants elsewhere
+    gate: Gate = Gate()
     refusal_tokens: int = 8
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.refusal_tokens < 1:
-            raise ConfigError(f"refusal_tokens={self.refusal_tokens}: give 1 or more")
+        check_options(self, above_0=("refusal_weight", "kept", "keep_tokens", "refusal_tokens"))
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ("refusal", *self.referenced)
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        return ("retain", "lookalike") if self.keep_weight else ()
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored token."""
+        half = self.keep_weight / 2
+        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(scored, retain=half, lookalike=half)
