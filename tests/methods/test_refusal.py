@@ -27,8 +27,8 @@ def test_refusals_are_learnt_and_the_rest_is_kept():
     }
     found = {name: term.item() for name, term in Refusal(refusal_weight=0.5, keep_weight=3.0).loss(scored).items()}
     assert found["refusal"] == pytest.approx(0.5 * (math.log(2) + math.log(4)) / 2, rel=1e-5)
-    assert found["keep_retain"] == pytest.approx(1.5 * KL, rel=1e-5)
-    assert found["keep_lookalike"] == pytest.approx(0, abs=1e-6)
+    assert found["retain"] == pytest.approx(1.5 * KL, rel=1e-5)
+    assert found["lookalike"] == pytest.approx(0, abs=1e-6)
     assert Refusal.edit_scale == 1.0
 
 

@@ -16,8 +16,7 @@ from typing import ClassVar
 import torch
 
 from skunlearn.errors import ConfigError
-from skunlearn.losses import answer_nll, kl
-from skunlearn.methods.base import Method, Scored
+from skunlearn.methods.base import Method, Scored, kl_terms, nll_terms
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,6 @@ class Refusal(Method):
         return ("retain", "lookalike") if self.keep_weight else ()
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`refusal`, and `keep_retain` and `keep_lookalike` where there are such rows; nats per scored token."""
-        nll = answer_nll(scored["refusal"].logits_NV, scored["refusal"].labels_N)
-        terms = {"refusal": self.refusal_weight * nll}
-        for role in self.referenced:
-            if role in scored:  # data.lookalike=false leaves that one out
-                base_logits_NV = scored[role].base_logits_NV
-                assert base_logits_NV is not None
-                terms[f"keep_{role}"] = self.keep_weight / 2 * kl(base_logits_NV, scored[role].logits_NV)
-        return terms
+        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored token."""
+        half = self.keep_weight / 2
+        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(scored, retain=half, lookalike=half)

@@ -8,7 +8,7 @@ from skunlearn.stats import pareto_front
 Tree = dict[str, Any]
 COLOURS = {
     "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
-    "refusal": "#16a34a", "keep_retain": "#2563eb", "keep_lookalike": "#9333ea",
+    "refusal": "#16a34a", "retain": "#2563eb", "lookalike": "#9333ea",
 }  # fmt: skip
 
 
