@@ -10,7 +10,7 @@ from skunlearn.errors import ConfigError
 from skunlearn.presets import merged, read_preset
 
 # What every entry starts from: strengths that suit no method in particular.
-COMMON: Tree = {"edit": {"alphas": [0.5, 1.0, 1.5, 2.0]}}
+COMMON: Tree = {"edit": {"alphas": [0.5, 0.75, 1.0, 1.5]}}
 PLAIN: dict[str, Tree] = {"negation": {"refuse": {"weight": 0.0}}}  # as its paper has it
 HARNESS = ("model", "forget", "retain", "load", "data", "evaluate", "gates")
 OWN = ("preset", "seeds")  # keys of an entry that are no settings of a run

@@ -30,7 +30,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.75, 1.0, 1.25)
+    alphas: tuple[float, ...] = (0.75, 1.0)
     forget: int = 50
     retain: int = 40
     lookalike: int = 38

@@ -38,7 +38,10 @@ def likelihood(subject: Subject) -> dict[str, Score]:
     if not subject.groups.get("retain"):
         return {}
     rows = subject.encoded("retain")
-    found = row_likelihoods(subject.lm.model, rows, subject.reference)
+    if subject.base:
+        found = row_likelihoods(subject.lm.model, rows, subject.reference)
+    else:  # the reference is this model's own
+        found = _own_likelihoods(rows, subject.reference)
     return {"retain_nll": nll_score(found), "retain_perplexity": perplexity_score(found), "retain_kl": kl_score(found)}
 
 
@@ -57,6 +60,16 @@ def row_likelihoods(model: Any, rows: Sequence[Encoded], reference: Reference | 
             mine_N = batch.row_N == place
             found[number] = RowLikelihood(int(mine_N.sum()), float(nll_N[mine_N].sum()), float(kl_N[mine_N].sum()))
     return [found[number] for number in range(len(rows))]
+
+
+def _own_likelihoods(rows: Sequence[Encoded], reference: Reference) -> list[RowLikelihood]:
+    """The sums of the rows that a reference was made of, without another pass."""
+    found = []
+    for number, row in enumerate(rows):
+        logits_NV = reference.logits([number])
+        labels_N = torch.tensor(row.answer_ids, device=logits_NV.device)
+        found.append(RowLikelihood(len(row.answer_ids), float(token_nll(logits_NV, labels_N).sum()), 0.0))
+    return found
 
 
 def nll_score(rows: Sequence[RowLikelihood]) -> Score:
