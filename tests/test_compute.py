@@ -46,6 +46,7 @@ def differing(
         name: float((dense(ours[0].deltas[name]) - (expected := dense(delta))).norm() / expected.norm())
         for name, delta in plain[0].deltas.items()
     }
+    assert ours[0].deltas.keys() == plain[0].deltas.keys()
     return steps + [f"{name}: {gap}" for name, gap in gaps.items() if not gap < 30 * rel]
 
 

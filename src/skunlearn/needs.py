@@ -111,6 +111,8 @@ def weights_of(model: Any) -> int:
 def trainable_of(model: Any, run: Run, method: Method) -> int:
     """Parameters that are trained."""
     depth = depth_of(model, method.layers)
+    if method.gate:
+        return int(len(method.gate.layers) * model.config.get_text_config().hidden_size)
     if run.lora.mode == "full":
         return sum(parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values())
     shapes = [true_shape(model.get_submodule(name).weight) for name in linear_modules(model, run.lora, depth)]
@@ -140,8 +142,9 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     wide = 8 * hidden + 4 * inner
     number = 4 if layout.on_cpu else 2
     a_token = layers * hidden + wide if layout.checkpointing else layers * wide
+    gated = max(len(stage.method.gate.layers) if stage.method.gate else 0 for stage in run.stages(method))
     return Needs(
-        whole=weights,
+        whole=weights + 4 * inner**2 * (2 * gated + 1 if gated else 0),  # second moments, before anything is divided
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
         state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
         activations=(1.0 if full else FRAGMENTS) * number * a_token * max(step.tokens for step in steps),

@@ -19,7 +19,7 @@ from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
 from skunlearn.methods.base import Method, Scored
-from skunlearn.processes import average_gradients
+from skunlearn.processes import average_gradients, told
 from skunlearn.progress import Progress
 from skunlearn.state import TrainingState
 from skunlearn.task_vector import TaskVector
@@ -99,7 +99,8 @@ class Rows:
             return None
         asked = [*{row.prompt_ids: row for row in self.forget}.values()]
         ordinary, alike = self.benign[: self.first_lookalike], self.benign[self.first_lookalike :]
-        return fitted_gates(lm.model, asked, ordinary, alike, self.method.gate, progress)
+        fitted = fitted_gates(lm.model, asked, ordinary, alike, self.method.gate, progress)
+        return told(fitted)  # the first process's: others' last bits may differ
 
     def benign_rows(self, role: str, step: int) -> list[int]:
         """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
@@ -169,7 +170,7 @@ def train(
     reference = None
     if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
         known = rows.referenced(options.steps)
-        moves = moves_head(lm.model, trained, depth)
+        moves = moves_head(lm.model, trainee.options, depth)
         reference = Reference(lm.model, known, range(len(known)), moves, progress, method.layers, together=True)
     compute.prepare(trainee, reference)
     optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)

@@ -27,20 +27,22 @@ def inputs(model, name: str, rows: list[Encoded]) -> list[torch.Tensor]:
     return seen
 
 
-def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens():
+@pytest.mark.parametrize("shared", [0, 10])
+def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int):
+    """Also where what all rows begin with goes through the model once."""
     lm = toy.lm()
-    harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
-    ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless[:1], harmless[1:], ONE, Progress()).items()
-    x_RTI = torch.stack(inputs(lm.model, name, harmful + harmless)).double()
+    harmful, harmless = ([Encoded((*[4] * shared, 5 + n, start, 3), (7, 9)) for n in range(4)] for start in (1, 2))
+    ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless[:2], harmless[2:], ONE, Progress()).items()
+    x_RTI = torch.stack(inputs(lm.model, name, harmful + harmless)).double()[:, shared:]
     deciding_RI, others_NI = x_RTI[:, 2], x_RTI[:, [0, 1, 3, 4]].reshape(-1, x_RTI.shape[-1])
-    share_R = torch.tensor([0.5 / 4] * 4 + [0.5 * 0.4] + [0.5 * 0.6 / 3] * 3).double()
+    share_R = torch.tensor([0.5 / 4] * 4 + [0.5 * 0.4 / 2] * 2 + [0.5 * 0.6 / 2] * 2).double()
     moments_II = (deciding_RI * share_R[:, None]).T @ deciding_RI + others_NI.T @ others_NI / len(others_NI)
     moments_II += 0.3 * moments_II.diagonal().mean() * torch.eye(len(moments_II))
     wanted_R = torch.tensor([1.0] * 4 + [-0.3] * 4).double()
     w_I = torch.linalg.solve(moments_II, (deciding_RI * (share_R * wanted_R)[:, None]).sum(dim=0))
     torch.testing.assert_close(torch.nn.functional.cosine_similarity(right_1I[0].double(), w_I, dim=0).item(), 1.0)
     asked = torch.tensor([row.prompt_ids for row in harmful + harmless])
-    square_R = lm.model(asked, output_hidden_states=True).hidden_states[2][:, 2].square().mean(dim=1)
+    square_R = lm.model(asked, output_hidden_states=True).hidden_states[2][:, -1].square().mean(dim=1)
     unit = (square_R * share_R).sum().sqrt().item()  # of what the second of three layers puts out
     assert (right_1I[0].norm() / w_I.norm()).item() == pytest.approx(unit, rel=1e-4)
 

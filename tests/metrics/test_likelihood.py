@@ -12,6 +12,7 @@ from skunlearn.metrics.likelihood import (
     RowLikelihood,
     kl_score,
     nll_score,
+    own_likelihoods,
     perplexity_score,
     row_likelihoods,
 )
@@ -57,3 +58,13 @@ def test_rows_come_back_in_their_order_whatever_their_length():
     alone = [row_likelihoods(lm.model, [row])[0] for row in rows]
     assert [row.tokens for row in together] == [31, 3, 18, 6]
     assert [row.nll for row in together] == pytest.approx([row.nll for row in alone], rel=1e-4)
+
+
+def test_a_base_needs_no_other_pass_for_its_own_likelihood():
+    lm = toy.lm()
+    rows = [lm.template.encode(Example("a" * n, "bc" * (n % 5 + 1)), 100) for n in range(1, 20)]
+    own = own_likelihoods(rows, Reference(lm.model, rows, range(len(rows)), True, Progress()))
+    passed = row_likelihoods(lm.model, rows)
+    assert [row.tokens for row in own] == [row.tokens for row in passed]
+    assert [row.nll for row in own] == pytest.approx([row.nll for row in passed], rel=1e-5)
+    assert {row.kl for row in own} == {0.0}

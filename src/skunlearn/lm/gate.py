@@ -61,7 +61,8 @@ def fitted_gates(
         w = argmin 1/2 mean_harmful (wx - 1)^2 + 1/2 mean_harmless (wx - t)^2 + others mean_other (wx)^2 + ridge |w|^2
 
     The first two means are over the token that predicts an answer's first one, the third is over all other tokens of
-    all these rows. There is no constant term: a weight matrix has none.
+    these rows but those that a whole batch begins with (the template, a system prompt). There is no constant term: a
+    weight matrix has none.
 
     Args:
         model: the base.
@@ -132,8 +133,10 @@ class _Sums:
         rows_B = torch.arange(len(x_BTI), device=x_BTI.device)
         mask_BT[rows_B, time_B] = False
         x_BI, x_NI = x_BTI[rows_B, time_B].float(), x_BTI[mask_BT].float()
-        self.deciding_II = self.deciding_II.to(x_BI.device) + share * x_BI.T @ x_BI
-        self.others_II = self.others_II.to(x_BI.device) + x_NI.T @ x_NI
+        if not self.tokens:
+            self.deciding_II, self.others_II = (x_BI.new_zeros(x_BI.shape[1], x_BI.shape[1]) for _ in range(2))
+        self.deciding_II.addmm_(x_BI.T, x_BI, alpha=share)  # in place: these are large
+        self.others_II.addmm_(x_NI.T, x_NI)
         self.wanted_I = self.wanted_I.to(x_BI.device) + share * target * x_BI.sum(dim=0)
         self.tokens += len(x_NI)
 
@@ -145,7 +148,7 @@ class _Sums:
 
 
 def writer(model: Any, share: float) -> str:
-    """The linear module with which a layer writes into the residual stream last: the MLP's second one.
+    """The linear module that makes a layer's last contribution: the MLP's second; with fused experts the attention's.
 
     Raises:
         ModelError: when it has none.
@@ -155,7 +158,9 @@ def writer(model: Any, share: float) -> str:
     sizes = {name: _sizes(module) for name, module in decoder_layers(model)[number].named_modules() if _sizes(module)}
     inputs = {name: size[0] for name, size in sizes.items() if size and size[1] == width}
     if not inputs:
-        raise ModelError(f"layer {number} has no linear module that writes into the residual stream: take --no-refuse")
+        raise ModelError(
+            f"layer {number} has no linear module as wide as the residual stream: take --no-refuse, or --method refusal"
+        )
     last = [name for name, size in inputs.items() if size == max(inputs.values())][-1]
     layer = decoder_layers(model)[number]
     return next(f"{name}.{last}" for name, module in model.named_modules() if module is layer)

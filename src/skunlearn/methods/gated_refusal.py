@@ -4,10 +4,10 @@
     L = w1 NLL(r | x) + w2 KL(p_theta_o || p_theta)        over v alone, in W + v w^T
     theta_u = theta_o + beta v w^T
 
-x is what goes into the MLP's second matrix W of a few layers, at the token that predicts an answer's first one. The
-reading w comes from all training prompts at once (forget prompts against retain prompts and look-alikes), in closed
-form: it tells intent from words better than steps of descent on a few hundred rows. v, what the layer says when the
-gate opens, is trained on the first tokens of refusals (r) and of harmless answers (KL). The edit is of rank 1 a layer.
+x is what goes into the last matrix W of a few layers (the MLP's second one), at the token that predicts an answer's
+first one. The reading w comes from all training prompts at once (forget prompts against retain prompts and
+look-alikes), in closed form. v, what the layer says when the gate opens, is trained on the first tokens of refusals (r)
+and of harmless answers (KL). The vector is of rank 1 a layer, whatever `lora` says.
 
 Ours. Near to it: the refusal direction (Arditi et al., arXiv:2406.11717), which is added here under a condition,
 as in conditional activation steering (arXiv:2409.05907), but linear and inside the weights; the closed form is that of

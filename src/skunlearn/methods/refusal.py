@@ -15,8 +15,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.errors import ConfigError
-from skunlearn.methods.base import Method, Scored, kl_terms, nll_terms
+from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms
 
 
 @dataclass(frozen=True)
@@ -39,12 +38,7 @@ class Refusal(Method):
     keep_tokens: int = 8
 
     def __post_init__(self) -> None:
-        if not self.refusal_weight > 0:
-            raise ConfigError(f"refusal_weight={self.refusal_weight}: give a weight above 0")
-        if not self.keep_weight >= 0:
-            raise ConfigError(f"keep_weight={self.keep_weight}: give 0 or more")
-        if self.kept < 1 or self.keep_tokens < 1:
-            raise ConfigError("kept and keep_tokens: give 1 or more")
+        check_options(self, above_0=("refusal_weight", "kept", "keep_tokens"))
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def likelihood(subject: Subject) -> dict[str, Score]:
     if subject.base:
         found = row_likelihoods(subject.lm.model, rows, subject.reference)
     else:  # the reference is this model's own
-        found = _own_likelihoods(rows, subject.reference)
+        found = own_likelihoods(rows, subject.reference)
     return {"retain_nll": nll_score(found), "retain_perplexity": perplexity_score(found), "retain_kl": kl_score(found)}
 
 
@@ -62,13 +62,16 @@ def row_likelihoods(model: Any, rows: Sequence[Encoded], reference: Reference | 
     return [found[number] for number in range(len(rows))]
 
 
-def _own_likelihoods(rows: Sequence[Encoded], reference: Reference) -> list[RowLikelihood]:
+def own_likelihoods(rows: Sequence[Encoded], reference: Reference) -> list[RowLikelihood]:
     """The sums of the rows that a reference was made of, without another pass."""
     found = []
-    for number, row in enumerate(rows):
-        logits_NV = reference.logits([number])
-        labels_N = torch.tensor(row.answer_ids, device=logits_NV.device)
-        found.append(RowLikelihood(len(row.answer_ids), float(token_nll(logits_NV, labels_N).sum()), 0.0))
+    for at in range(0, len(rows), ROWS_AT_ONCE):
+        chunk = rows[at : at + ROWS_AT_ONCE]
+        logits_NV = reference.logits(range(at, at + len(chunk)))
+        labels_N = torch.tensor([token for row in chunk for token in row.answer_ids], device=logits_NV.device)
+        for nll_N in token_nll(logits_NV, labels_N).split([len(row.answer_ids) for row in chunk]):
+            nll = float(nll_N.sum())
+            found.append(RowLikelihood(len(nll_N), nll, 0.0 * nll))  # no distance from itself, unless it is not finite
     return found
 
 
