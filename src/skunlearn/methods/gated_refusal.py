@@ -17,14 +17,13 @@ linear associative memories (ROME, arXiv:2202.05262).
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
 from skunlearn.lm.gate import Gate
-from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms
+from skunlearn.methods.base import Method, check_options
+from skunlearn.methods.refusal import Declining
 
 
 @dataclass(frozen=True)
-class GatedRefusal(Method):
+class GatedRefusal(Declining, Method):
     """Options of GatedRefusal.
 
     Attributes:
@@ -48,16 +47,3 @@ class GatedRefusal(Method):
 
     def __post_init__(self) -> None:
         check_options(self, above_0=("refusal_weight", "kept", "keep_tokens", "refusal_tokens"))
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        return ("refusal", *self.referenced)
-
-    @property
-    def referenced(self) -> tuple[str, ...]:
-        return ("retain", "lookalike") if self.keep_weight else ()
-
-    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored token."""
-        half = self.keep_weight / 2
-        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(scored, retain=half, lookalike=half)

@@ -18,8 +18,28 @@ import torch
 from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms
 
 
+class Declining:
+    """The loss of `Refusal` and `GatedRefusal`, which differ in what is trained."""
+
+    refusal_weight: float
+    keep_weight: float
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ("refusal", *self.referenced)
+
+    @property
+    def referenced(self) -> tuple[str, ...]:
+        return ("retain", "lookalike") if self.keep_weight else ()
+
+    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
+        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored token."""
+        half = self.keep_weight / 2
+        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(scored, retain=half, lookalike=half)
+
+
 @dataclass(frozen=True)
-class Refusal(Method):
+class Refusal(Declining, Method):
     """Options of Refusal.
 
     Attributes:
@@ -39,16 +59,3 @@ class Refusal(Method):
 
     def __post_init__(self) -> None:
         check_options(self, above_0=("refusal_weight", "kept", "keep_tokens"))
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        return ("refusal", *self.referenced)
-
-    @property
-    def referenced(self) -> tuple[str, ...]:
-        return ("retain", "lookalike") if self.keep_weight else ()
-
-    def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored token."""
-        half = self.keep_weight / 2
-        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(scored, retain=half, lookalike=half)
