@@ -16,12 +16,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from machine import flops_of, peak_flops, peak_memory
+from machine import flops_of, peak_flops
 from steps import EVERYWHERE, METHOD, baseline, mean_length, ours, rows_of, timed
 
 from skunlearn.data.examples import distinct
 from skunlearn.data.load import Data
 from skunlearn.lm.model import load
+from skunlearn.memory import high_water
 from skunlearn.train import TrainOptions, train
 
 OUT = Path(__file__).parent / "results.json"
@@ -121,11 +122,11 @@ def memory_of_a_step(batch: int) -> None:
     import peft  # noqa: F401 - counted among the imports
     import transformers  # noqa: F401
 
-    imports = peak_memory()
+    imports = high_water()
     lm, data = load("smollm2-135m"), Data()
     weights = sum(p.numel() * 4 for p in lm.model.parameters())
     train(lm, METHOD, data, TrainOptions(steps=1, batch=batch), EVERYWHERE)
-    print(json.dumps({"imports": imports, "peak": peak_memory(), "weights": weights}))
+    print(json.dumps({"imports": imports, "peak": high_water(), "weights": weights}))
 
 
 def start_up() -> dict[str, Line]:

@@ -1,8 +1,6 @@
-"""What the machine can do, measured in the same run, and what a process keeps in memory."""
+"""What the machine can do, measured in the same run."""
 
-import re
 import time
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -34,10 +32,3 @@ def flops_of(work) -> float:
     with FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
-
-
-def peak_memory() -> int:
-    """Peak resident bytes of this process so far (Linux); the peak of `getrusage` begins at that of its parent."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024

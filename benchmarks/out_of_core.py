@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from machine import peak_memory
 from transformers import LlamaConfig
 
 from skunlearn.lm.outofcore import INDEX, Checkpoint, StoredEdit
 from skunlearn.lm.shards import Entry, Shard, write_shard
+from skunlearn.memory import high_water
 from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector, block_rows, moved
 
@@ -81,9 +81,9 @@ def edit(folder: Path) -> StoredEdit:
 
 def run(folder: Path, out: Path) -> None:
     """The measured process."""
-    before, start = peak_memory() / 2**20, time.monotonic()
+    before, start = high_water() / 2**20, time.monotonic()
     Checkpoint(folder).write(out, edit(folder), None, Progress())
-    print(json.dumps({"imports_mb": before, "peak_mb": peak_memory() / 2**20, "seconds": time.monotonic() - start}))
+    print(json.dumps({"imports_mb": before, "peak_mb": high_water() / 2**20, "seconds": time.monotonic() - start}))
 
 
 def wrong(folder: Path, out: Path) -> int:
