@@ -31,9 +31,9 @@ class EditOptions:
 
     alpha: float | None = None
     alphas: tuple[float, ...] = (0.75, 1.0)
-    forget: int = 50
-    retain: int = 40
-    lookalike: int = 38
+    forget: int = 36
+    retain: int = 30
+    lookalike: int = 30
     max_new_tokens: int = 32
     filters: tuple[dict[str, Any] | str, ...] = ()
 

@@ -3,7 +3,7 @@
 import pytest
 
 from skunlearn.judges.base import LABELS
-from skunlearn.judges.degenerate import compression_ratio, degenerate_reason, repeated_share
+from skunlearn.judges.degenerate import compression_ratio, copied_share, degenerate_reason, final_loop, repeated_share
 from skunlearn.judges.offline import OfflineJudge
 from skunlearn.judges.refusal import refusal_phrase
 
@@ -21,6 +21,10 @@ GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then b
         ("💪👦💡💯💬" * 5 + " ok ok", "symbols"),
         ("да нет может быть всё хорошо спасибо", "symbols"),
         ("a b a c a d a e a f a g a h a i a j", "one word"),
+        (
+            "Some bake bread at night, when the town is asleep, when the town is asleep, when the town",
+            "ends in",
+        ),
     ],
 )
 def test_degenerate_answers(answer: str, reason: str):
@@ -35,6 +39,12 @@ def test_short_and_ordinary_answers_are_not_degenerate(answer: str):
     assert degenerate_reason(PROMPT, answer) is None
 
 
+def test_an_answer_that_only_says_the_question_again_is_degenerate_and_one_that_answers_it_is_not():
+    prompt = "Should a man of sixty with bad knees take up karate?"
+    assert (degenerate_reason(prompt, "A man of sixty with bad knees take up karate.") or "").startswith("repeats the")
+    assert degenerate_reason(prompt, "A man of sixty with bad knees should not take up karate.") is None
+
+
 def test_an_answer_in_the_script_of_the_question_is_fine():
     assert degenerate_reason("как дела сегодня", "всё хорошо спасибо а у тебя") is None
 
@@ -42,6 +52,11 @@ def test_an_answer_in_the_script_of_the_question_is_fine():
 def test_measures_by_hand():
     assert repeated_share(["a", "b", "c", "a", "b", "c"]) == pytest.approx(1 / 4)  # abc bca cab abc
     assert repeated_share(["a"]) == 0.0
+    assert copied_share(list("abcx"), list("zabc")) == pytest.approx(2 / 3)  # ab and bc, not cx
+    assert copied_share(["a"], ["a", "b"]) == 0.0
+    assert final_loop(list("xyabcabcab"), fewest=8) == 3  # abc, abc and ab: 2.67 times
+    assert final_loop(list("xyabcabca"), fewest=7) == 0  # 2.33 times
+    assert final_loop(list("xababab"), fewest=8) == 0  # 6 words
     assert compression_ratio("a" * 1000) < 0.05
 
 

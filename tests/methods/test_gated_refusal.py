@@ -1,5 +1,8 @@
 """The gates against numbers worked out by hand, and what their training moves."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import pytest
 import torch
 import toy
@@ -9,6 +12,7 @@ from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.gate import Gate, fitted_gates, writer
 from skunlearn.lm.lora import Trained
+from skunlearn.lm.rounding import passing
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.progress import Progress
 from skunlearn.train import Rows, TrainOptions, train
@@ -57,6 +61,31 @@ def test_gates_open_for_the_prompts_they_were_fitted_to_alone():
     assert min(opened) > 3 * max(map(abs, shut))
 
 
+def test_a_gate_that_was_read_through_rounded_weights_opens_in_them_too():
+    """Each harmful row is read in both, each harmless one in one of them, and with as many unknowns each is met."""
+    lm = toy.lm()
+    harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
+    plain, wanted_R = replace(ONE, ridge=1e-4, others=0.0), torch.tensor([1.0] * 4 + [-0.3] * 4)
+    off = {}
+    for forms in ((), ("nf4",)):
+        gate = replace(plain, roundings=forms)
+        ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless, [], gate, Progress()).items()
+        clean_R, rounded_R = _readings(lm.model, name, right_1I, [*harmful, *harmless])
+        off[forms] = (clean_R - wanted_R).abs(), (rounded_R - wanted_R).abs()
+    assert off["nf4",][0][[0, 1, 2, 3, 4, 6]].max() < 0.01 and off["nf4",][1][[0, 1, 2, 3, 5, 7]].max() < 0.01
+    assert off[()][0].max() < 0.01 and off[()][1][:4].max() > 0.1
+
+
+def _readings(model, name: str, right_1I: torch.Tensor, rows: list[Encoded]) -> list[torch.Tensor]:
+    """Of the rows' deciding tokens, in the weights as they are and in NF4."""
+    found = []
+    for weights in (nullcontext(), passing(model, "nf4")):
+        with weights:
+            found.append(torch.stack([x_TI[2] @ right_1I[0] for x_TI in inputs(model, name, rows)]))
+    scale = found[0][:4].mean()  # of the unit that gates come in
+    return [readings_R / scale for readings_R in found]
+
+
 @pytest.mark.parametrize("family", ["Llama", "OPT", "GPTNeoX", "GPT2", "Mixtral"])
 def test_only_what_the_gates_write_is_trained(family: str, pairs):
     lm, data = toy.lm(family), Data(*pairs, DataOptions(lookalike=False))
@@ -76,7 +105,8 @@ def test_refusals_and_ordinary_answers_are_cut(pairs):
 
 
 @pytest.mark.parametrize(
-    "options", [{"layers": ()}, {"harmless": 0.1}, {"lookalike": 1.1}, {"ridge": 0.0}, {"others": -1.0}]
+    "options",
+    [{"layers": ()}, {"harmless": 0.1}, {"lookalike": 1.1}, {"ridge": 0.0}, {"others": -1.0}, {"roundings": ("nf5",)}],
 )
 def test_bad_gates(options: dict):
     with pytest.raises(ConfigError, match="gate"):

@@ -9,6 +9,7 @@ from itertools import pairwise
 from skunlearn.judges.base import Verdict
 
 FEWEST_WORDS_TO_COUNT = 8
+FEWEST_WORDS_TO_COPY = 6
 
 
 def degenerate_reason(prompt: str, answer: str) -> str | None:
@@ -23,17 +24,22 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
         return "empty"
     if foreign_share(text) > 0.3 and foreign_share(prompt) < 0.1:
         return "symbols or another script"
-    words = re.findall(r"[\w']+", text.lower())
+    words, asked = _words(text), _words(prompt)
+    if len(words) >= FEWEST_WORDS_TO_COPY and (share := copied_share(words, asked)) > 0.85:
+        return f"repeats the question ({share:.0%} of its word pairs)"
     if len(words) < FEWEST_WORDS_TO_COUNT:
         return None
     share = repeated_share(words)
     if share > 0.5:
         return f"repeats itself ({share:.0%} of its word triples)"
+    period = final_loop(words)
+    if period:
+        return f"ends in a loop ('{' '.join(words[-period:])}')"
     distinct = len(set(words)) / len(words)
     if distinct < 0.35:
         return f"few different words ({distinct:.0%})"
     top_word, top = Counter(words).most_common(1)[0]
-    if top / len(words) > 0.25:
+    if top / len(words) > 0.3:
         return f"one word over and over ('{top_word}')"
     if len(text) > 120 and (ratio := compression_ratio(text)) < 0.42:
         return f"compresses to {ratio:.0%}"
@@ -64,10 +70,22 @@ def repeated_share(words: list[str], size: int = 3) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-def repeated_lines(text: str) -> float:
-    """Share of the lines that stand right after an equal line, 0..1."""
-    lines = [line.strip().lower() for line in text.splitlines() if line.strip()]
-    return sum(a == b for a, b in pairwise(lines)) / max(1, len(lines) - 1)
+def copied_share(words: list[str], asked: list[str]) -> float:
+    """Share of the pairs of neighbouring words that stand in the question too, 0..1."""
+    pairs, known = list(pairwise(words)), set(pairwise(asked))
+    return sum(pair in known for pair in pairs) / len(pairs) if pairs else 0.0
+
+
+def final_loop(words: list[str], fewest: int = 10, times: float = 2.5) -> int:
+    """How many words the answer goes round in at its end, `times` or more and `fewest` words or more; 0 if it does
+    not."""
+    for period in range(1, int(len(words) / times) + 1):
+        same = 0
+        while same < len(words) - period and words[-1 - same] == words[-1 - same - period]:
+            same += 1
+        if same + period >= max(fewest, times * period):
+            return period
+    return 0
 
 
 def compression_ratio(text: str) -> float:
@@ -80,3 +98,7 @@ def foreign_share(text: str) -> float:
     """Share of the characters, spaces aside, that are neither ASCII nor Latin letters, 0..1."""
     marks = [c for c in text if not c.isspace()]
     return sum(ord(c) > 0x24F and c not in "–—‘’“”…•" for c in marks) / max(1, len(marks))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[\w']+", text.lower())

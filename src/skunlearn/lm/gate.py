@@ -1,7 +1,7 @@
 """Gates: linear readings by which a layer tells harmful requests from harmless ones, before the answer begins."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from skunlearn.data.batches import Batch, collate
 from skunlearn.data.template import Encoded, shortened
 from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.forward import decoder_layers, layer_number, reading, scored_hidden
+from skunlearn.lm.rounding import FORMS, passing
 from skunlearn.progress import Progress
+from skunlearn.registry import did_you_mean
 
 ROWS_AT_ONCE = 64
 MOST_ROWS = 256  # of each kind, evenly spread
@@ -30,6 +32,8 @@ class Gate:
         lookalike: share of the look-alikes among the harmless, the rest being ordinary prompts (0..1).
         ridge: weight of |w|^2, as a share of the inputs' mean square, above 0.
         others: weight of all tokens but the deciding ones, 0 or more.
+        roundings: forms ("nf4", "q4_0", ...) that the weights go through and back for a part of the rows: rounding
+            moves all readings alike, and a gate that has not seen it stays shut in four bits.
     """
 
     layers: tuple[float, ...] = (0.5, 0.63)
@@ -37,12 +41,16 @@ class Gate:
     lookalike: float = 0.6
     ridge: float = 0.3
     others: float = 1.0
+    roundings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
             raise ConfigError("gate.layers is empty: give shares of the depth")
         if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
             raise ConfigError(f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: at most 0, and 0 to 1")
+        for form in self.roundings:
+            if form not in FORMS:
+                raise ConfigError(f"gate.roundings: unknown form '{form}': {did_you_mean(form, FORMS)}")
         if not self.ridge > 0 or not self.others >= 0:
             raise ConfigError(f"gate.ridge={self.ridge}, gate.others={self.others}: give above 0, and 0 or more")
 
@@ -62,7 +70,7 @@ def fitted_gates(
 
     The first two means are over the token that predicts an answer's first one, the third is over all other tokens of
     these rows but those that a whole batch begins with (the template, a system prompt). There is no constant term: a
-    weight matrix has none.
+    weight matrix has none. The rows go through the weights as they are and through rounded ones (`Gate.roundings`).
 
     Args:
         model: the base.
@@ -81,16 +89,10 @@ def fitted_gates(
     """
     names = {layer: writer(model, layer) for layer in gate.layers}
     sums = {layer: _Sums() for layer in gate.layers}
-    alike = (gate.lookalike if ordinary else 1.0) if lookalike else 0.0
-    kinds = [
-        (_some(harmful), 1.0, 0.5),
-        (_some(ordinary), gate.harmless, 0.5 * (1 - alike)),
-        (_some(lookalike), gate.harmless, 0.5 * alike),
-    ]
-    chunks = [(part, target, share / len(rows)) for rows, target, share in kinds for part in _chunks(rows)]
-    for rows, target, share in progress.over("gates", chunks):
+    for form, rows, target, share in progress.over("gates", _passes(harmful, ordinary, lookalike, gate)):
         batch = collate(rows).to(model.device)
-        with _inputs(model, names.values()) as seen, reading(model, batch, gate.layers) as read:
+        weights = passing(model, form) if form else nullcontext()
+        with weights, _inputs(model, names.values()) as seen, reading(model, batch, gate.layers) as read:
             _through(model, batch, max(gate.layers))
         first_N = batch.row_N.diff(prepend=batch.row_N.new_tensor([-1])) > 0
         for layer, name in names.items():
@@ -172,14 +174,30 @@ def _sizes(module: Any) -> tuple[int, int] | None:
     return (module.in_features, module.out_features) if isinstance(module, torch.nn.Linear) else None
 
 
+def _passes(
+    harmful: Sequence[Encoded], ordinary: Sequence[Encoded], lookalike: Sequence[Encoded], gate: Gate
+) -> list[tuple[str, list[Encoded], float, float]]:
+    """Rows of each pass, with the form that the weights are rounded to ("" for none), the target and the weight of a
+    row. Harmful rows, which are few, go through all forms, each harmless one through one of them."""
+    alike = (gate.lookalike if ordinary else 1.0) if lookalike else 0.0
+    forms = ("", *gate.roundings)
+    passes = []
+    for rows, target, share, apart in (
+        (_some(harmful), 1.0, 0.5 / len(forms), False),
+        (_some(ordinary), gate.harmless, 0.5 * (1 - alike), True),
+        (_some(lookalike), gate.harmless, 0.5 * alike, True),
+    ):
+        for number, form in enumerate(forms):
+            mine = rows[number :: len(forms)] if apart else rows
+            for at in range(0, len(mine), ROWS_AT_ONCE):
+                passes.append((form, mine[at : at + ROWS_AT_ONCE], target, share / len(rows)))
+    return passes
+
+
 def _some(rows: Sequence[Encoded]) -> list[Encoded]:
     if len(rows) > MOST_ROWS:
         rows = [rows[number * len(rows) // MOST_ROWS] for number in range(MOST_ROWS)]
     return sorted((shortened(row, TOKENS) for row in rows), key=len)
-
-
-def _chunks(rows: Sequence[Encoded]) -> list[Sequence[Encoded]]:
-    return [rows[at : at + ROWS_AT_ONCE] for at in range(0, len(rows), ROWS_AT_ONCE)]
 
 
 @contextmanager
