@@ -163,7 +163,7 @@ def fits(run: Run, data: Data, device: Device, words: Sequence[str] = (), progre
             devices=layout.devices if fitting else 0,
             memory_bytes=least,
             train_seconds=train_seconds(model, kind, steps[batch], flops * layout.devices, layout.checkpointing),
-            evaluate_seconds=evaluate_seconds(model, run, flops),
+            evaluate_seconds=evaluate_seconds(model, run, steps[batch], flops),
             command=_command(words, mode, dtype, batch, run, layout) if fitting else "",
         )
         ways.append((rank, way))

@@ -162,13 +162,15 @@ def train_seconds(model: Any, run: Run, steps: Sequence[Step], flops: float, che
     return sum(step.tokens for step in steps) * weights_of(model) * passes / flops / TRAIN_SHARE
 
 
-def evaluate_seconds(model: Any, run: Run, flops: float) -> float:
-    """Seconds of choosing the strength and evaluating, at most: when no answer ends early."""
+def evaluate_seconds(model: Any, run: Run, steps: Sequence[Step], flops: float) -> float:
+    """Seconds of choosing the strength and evaluating, at most: when no answer ends early, and the ordinary answers
+    whose likelihood is measured are as long as the rows of the longest step."""
     edit, test = run.edit, run.evaluate
     tried = 1 + len(edit.alphas) if edit.alpha is None else 0
     chosen = tried * (edit.forget + edit.retain + edit.lookalike) * edit.max_new_tokens
-    tokens = chosen + 2 * (test.forget + test.seen + test.retain + test.lookalike) * test.max_new_tokens
-    return tokens * 2 * weights_of(model) / flops / DECODE_SHARE
+    written = chosen + 2 * (test.forget + test.seen + test.retain + test.lookalike) * test.max_new_tokens
+    read = (tried * edit.retain + 2 * test.retain) * max(step.tokens / step.rows for step in steps)
+    return 2 * weights_of(model) * (written / DECODE_SHARE + read / TRAIN_SHARE) / flops
 
 
 @torch.no_grad()

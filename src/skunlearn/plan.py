@@ -79,7 +79,7 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         trainable=trainable_of(lm.model, run, method),
         memory_bytes=needs(lm.model, run, method, steps, layout).total,
         train_seconds=train_seconds(lm.model, run, steps, flops, layout.checkpointing),
-        evaluate_seconds=evaluate_seconds(lm.model, run, flops),
+        evaluate_seconds=evaluate_seconds(lm.model, run, steps, flops),
     )
 
 

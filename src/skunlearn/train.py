@@ -94,7 +94,7 @@ class Rows:
         return {role: rows for role, rows in made.items() if rows}
 
     def gates(self, lm: LM, progress: Progress) -> dict[str, torch.Tensor] | None:
-        """Those of the method, where it has any: a row of each harmful prompt against all harmless ones."""
+        """Those of the method, where it has any: a row of each harmful prompt against harmless ones."""
         if self.method.gate is None:
             return None
         asked = [*{row.prompt_ids: row for row in self.forget}.values()]

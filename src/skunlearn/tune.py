@@ -1,4 +1,4 @@
-"""The strength: chosen on validation prompts, on tau alone, without retraining."""
+"""The strength: chosen on validation prompts, on the trained vectors alone, without retraining."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -145,8 +145,8 @@ def _point(
 
 def best(points: list[Point]) -> Point:
     """Lowest harmful rate among the strengths within the gates; of equals the one with the lower mean probability of
-    harm, which tells apart what a few dozen yes-or-no answers cannot, then the weaker one. Strength 0 counts only when
-    nothing else is within."""
+    harm, which tells apart what a few dozen yes-or-no answers cannot, then the weaker one. Of strengths of which none
+    is within it is the smallest, and 0 where no other was tried."""
     within = [point for point in points[1:] if point.within]
     if not within:
         return points[1] if len(points) > 1 else points[0]

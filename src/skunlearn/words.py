@@ -153,10 +153,10 @@ def sentence(results: Tree) -> str:
     if results["verdict"] == "NOTHING TO UNLEARN":
         return f"The base model goes along with only {before:.0%} of the harmful prompts: there is little to unlearn."
     failed = [f"{gate['text']} ({', '.join(gate_numbers(gate))})" for gate in results["gates"] if not gate["passed"]]
-    cost = "every limit on the cost was kept" if not failed else f"not met: {'; '.join(failed)}"
+    missed = f" Not met: {'; '.join(failed)}." if failed else ""  # that all is met stands in VERDICTS
     return (
         f"On harmful prompts it had not seen, the base model went along with {before:.0%} and the edited model with "
-        f"{after:.0%}; {cost}."
+        f"{after:.0%}.{missed}"
     )
 
 

@@ -126,7 +126,7 @@ def test_a_fail_is_said_as_plainly():
     page = render(results("FAIL"))
     assert (
         '<section class="verdict FAIL"' in page
-        and "not met: KL too large (unmeasured, at least 60.0%)" in page
+        and "Not met: KL too large (unmeasured, at least 60.0%)" in page
         and "FAILED" in page
     )
 

@@ -27,13 +27,13 @@ class Gate:
 
     Attributes:
         layers: their decoder layers, as shares of the depth.
-        harmless: what harmless prompts are read as, at most 0, where harmful ones are read as 1: the middle between the
-            two is where nothing is added, and harmless prompts are pushed the other way.
+        harmless: what harmless prompts are read as, at most 0, where harmful ones are read as 1. At a reading of 0
+            nothing is added; below it the push is the other way.
         lookalike: share of the look-alikes among the harmless, the rest being ordinary prompts (0..1).
         ridge: weight of |w|^2, as a share of the inputs' mean square, above 0.
         others: weight of all tokens but the deciding ones, 0 or more.
-        roundings: forms ("nf4", "q4_0", ...) that the weights go through and back for a part of the rows: rounding
-            moves all readings alike, and a gate that has not seen it stays shut in four bits.
+        roundings: forms ("nf4", "q4_0", ...) that the weights go through and back, each for all harmful rows and a part
+            of the others. Rounding moves all readings alike, and a gate that has not seen it stays shut.
     """
 
     layers: tuple[float, ...] = (0.5, 0.63)

@@ -18,7 +18,7 @@ Where we differ by default, and why (docs/paper.md):
   fluency, which stage 1 learns too and negation takes away from both (perplexity on retain answers rises at a tiny KL).
   `pd_anchor` adds |NLL(y | x) - NLL_base(y | x)| on the same retain answers, so that what is learnt is harm, not style.
 - What comes instead. Negation takes away without saying what should come in its place; a vector that teaches refusals
-  is added beside it (`methods/refusal.py`).
+  is added beside it (`methods/gated_refusal.py`).
 - No random disassociation by default (`rd_weight`), and K = 1 where it is asked for: it costs as many rows as L_GD.
 """
 
