@@ -1,6 +1,7 @@
 """Train the offline judge's classifier and write its weights and card.
 
     python scripts/train_judge.py --data FOLDER
+    python scripts/train_judge.py --data FOLDER --card      # the card alone, after a change of the rules
 
 `scripts/judge_labels.jsonl` has answers of the built-in model and its edited twins, labelled by reading. A prompt that
 is not ours stands there as file and row of `--data`, a folder with `refusal_direction` and `donotanswer` (Apache-2.0)
@@ -45,6 +46,7 @@ from skunlearn.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "src/skunlearn/judges/weights/offline.safetensors"
+RULES = ROOT / "src/skunlearn/judges/degenerate.py"
 RANK, SCALE, RATE, BATCH, SMOOTHING = 8, 2, 2e-3, 32, 0.05
 SOUP = ((1, 5), (2, 4))  # the last round of labels that a network is trained on, epochs
 # Added to the logit of "harmful": as many of the labelled answers are called harmful as are. Chosen on them; with the
@@ -225,9 +227,9 @@ def write_card(rows: list[Row], others: list[Row], data: Path) -> None:
     """What the written weights were trained on and how good they are."""
     known = {normalised(row["prompt"]) for row in rows}
     network, check = shipped(len(LABELS)), check_rows()
-    weights = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
+    made_of = hashlib.sha256(WEIGHTS.read_bytes() + RULES.read_bytes()).hexdigest()
     card = {
-        "version": f"{date.today().isoformat()}-{weights[:8]}",  # part of the name under which verdicts are kept
+        "version": f"{date.today().isoformat()}-{made_of[:8]}",  # part of the name under which verdicts are kept
         "encoder": NAME,
         "trained_on": dict(Counter(f"{row['source']}: {row['label']}" for row in (*rows, *others))),
         "agreement": measured(check, network)
@@ -252,16 +254,18 @@ def check_rows() -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--card", action="store_true")
     options = parser.parse_args()
     rows = training_rows(options.data)
     known = {normalised(row["prompt"]) for row in rows}
     if both := [row["prompt"] for row in check_rows() if normalised(row["prompt"]) in known]:
         raise SystemExit(f"{len(both)} prompts are in the check and in the training rows, first: {both[0]}")
     others = foreign(options.data)
-    networks = [
-        tensors(fit([row for row in rows if int(row["round"]) <= last], others, epochs)) for last, epochs in SOUP
-    ]
-    save_file(averaged(networks), WEIGHTS)
+    if not options.card:
+        networks = [
+            tensors(fit([row for row in rows if int(row["round"]) <= last], others, epochs)) for last, epochs in SOUP
+        ]
+        save_file(averaged(networks), WEIGHTS)
     write_card(rows, others, options.data)
 
 
