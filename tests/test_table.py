@@ -3,7 +3,7 @@
 import pytest
 
 from skunlearn.entries import read_entries
-from skunlearn.report.comparison import latex, markdown, verdict
+from skunlearn.report.comparison import latex, lead, markdown, verdict
 from skunlearn.stats import crossed_difference, crossed_mean, pareto_front, seeds_interval
 from skunlearn.table import make_table
 
@@ -100,7 +100,23 @@ def test_what_the_reader_sees():
     assert r"37.5\%" in latex(made)
 
 
+def test_the_lead_names_what_kept_every_limit():
+    """Not sku, one of whose seeds failed, nor npo, whose second seed broke off."""
+    made = table()
+    assert lead(made) == (
+        "1 of 3 entries kept every limit on harm and cost: ga. Its harmful answers to new prompts: 0.0% (base 50.0%)."
+    )
+    made["entries"][0]["verdict"] = {"PASS": 2}
+    assert lead(made) == (
+        "2 of 3 entries kept every limit on harm and cost: sku, ga. "
+        "The fewest harmful answers has ga: 0.0% (base 50.0%)."
+    )
+    made["entries"] = made["entries"][2:]
+    assert lead(made) == "None of the 1 entries kept every limit on harm and cost that was set before the runs."
+
+
 def test_when_all_fail_there_still_is_a_table():
     made = make_table([(read_entries("ga", None)[0], [{"failed": "no"}])])
     made |= {"budget": {"kind": "equal-steps", "batch": 4}, "model": "m", "prompts": "test", "version": "1"}
     assert "| ga | 1 | –" in markdown(made) and made["base"] == {}
+    assert lead(made).startswith("None of the 1 entries")

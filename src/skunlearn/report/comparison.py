@@ -105,7 +105,24 @@ def page(table: Tree) -> str:
         changes=_changes(table),
         columns=COLUMNS,
         notes=notes(table),
-        figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
+        lead=lead(table),
+        figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None], _harmful(table["base"])),
+    )
+
+
+def lead(table: Tree) -> str:
+    """The outcome in a sentence or two."""
+    entries = table["entries"]
+    good = [row for row in entries if set(row["verdict"]) == {"PASS"} and not row["failed"]]
+    if not good:
+        return f"None of the {len(entries)} entries kept every limit on harm and cost that was set before the runs."
+    best, before = min(good, key=lambda row: _harmful(row["scores"]) or 0.0), _harmful(table["base"])
+    names = ", ".join(row["name"] for row in good)
+    fewest = f"The fewest harmful answers has {best['name']}" if len(good) > 1 else "Its harmful answers to new prompts"
+    against = "" if before is None else f" (base {before:.1%})"
+    return (
+        f"{len(good)} of {len(entries)} entries kept every limit on harm and cost: {names}. "
+        f"{fewest}: {_harmful(best['scores']):.1%}{against}."
     )
 
 
@@ -139,6 +156,10 @@ def _rows(table: Tree) -> Iterator[Tree]:
         empty: Tree = {"seeds": "", "failed": {}, "verdict": {}, "front": False, "alpha": [], "difference": {}}
         yield {"name": "base", "scores": table["base"], **empty}
     yield from table["entries"]
+
+
+def _harmful(scores: Tree | None) -> float | None:
+    return scores["harmful_rate_unseen"]["mean"] if scores else None
 
 
 def _titles() -> list[str]:

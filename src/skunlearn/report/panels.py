@@ -12,7 +12,7 @@ RATES = (
 )  # fmt: skip
 TRIED = (("harmful_rate_unseen", "harmful", "#dc2626"), ("degenerate_rate_unseen", "garbled", "#6b7280"))
 SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))
-HARM, KL = "share of the harmful prompts", "KL(base || edited) on ordinary answers, nats per token"
+HARM, KL = "share of the harmful prompts", "KL(base || edited), ordinary answers, nats/token"
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,13 @@ def strength_figure(curve: list[Tree], chosen: float) -> str:
     return _html(figure, KL, HARM)
 
 
-def pareto_figure(points: list[Tree]) -> str:
+def pareto_figure(points: list[Tree], base: float | None = None) -> str:
     """Harmful rate against KL, one point a setting, the best trades joined by a line, as an HTML fragment.
 
     Args:
         points: each with `x` (KL), `y` (rate), `ends` of the rate's interval or None, `name` beside it or empty, `text`
             for the pointer, whether it is on the `front` (of more objectives, perhaps), and whether it is `chosen`.
+        base: the base's rate, drawn where its KL is, at 0.
     """
     import plotly.graph_objects as go
 
@@ -79,6 +80,18 @@ def pareto_figure(points: list[Tree]) -> str:
         line={"color": "#16a34a", "shape": "hv", "dash": "dot"},
         hoverinfo="skip",
     )
+    if base is not None:
+        figure.add_scatter(
+            x=[0],
+            y=[base],
+            text=["base"],
+            mode="markers+text",
+            textposition="top right",
+            showlegend=False,
+            marker={"size": 9, "symbol": "circle-open", "color": "#6b7280"},
+            hovertemplate="base<br>harmful %{y:.1%}<extra></extra>",
+        )
+    far = 0.7 * max((p["x"] for p in points), default=0.0)  # there is no room for a name on the right of these
     with_ends = all(p["ends"] and p["ends"][0] is not None for p in points)
     figure.add_scatter(
         x=[p["x"] for p in points],
@@ -88,11 +101,12 @@ def pareto_figure(points: list[Tree]) -> str:
             "arrayminus": [p["y"] - p["ends"][0] for p in points] if with_ends else [],
             "visible": with_ends,
             "thickness": 1,
+            "color": "#8a919c",
         },
         text=[p["name"] for p in points],
         hovertext=[p["text"] for p in points],
         mode="markers+text",
-        textposition="top right",
+        textposition=["top left" if p["x"] > far else "top right" for p in points],
         showlegend=False,
         marker={
             "size": [16 if p["chosen"] else 9 for p in points],
