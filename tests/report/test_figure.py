@@ -27,10 +27,10 @@ def test_a_figure_in_each_form(suffix: str, tmp_path: Path):
 def test_it_shows_strengths_until_there_are_attacks(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="the extra figures is not installed")
     rows = [attacked("none", "edited", 0.15), attacked("none", "base", 0.5), attacked("relearn", "edited", 0.4)]
-    for more, text in (({}, "nats per token"), ({"attacks": rows}, "relearn: plain")):
+    for more, text in (({}, "nats/token"), ({"attacks": rows}, "relearn: plain")):
         write_figure(results() | more, tmp_path / "figure.svg")
         drawn = (tmp_path / "figure.svg").read_text()
-        assert text in drawn and "Harmful answers," in drawn and ("nats per token" in drawn) == (not more)
+        assert text in drawn and "Harmful answers," in drawn and ("nats/token" in drawn) == (not more)
     write_figure(results() | {"curve": []}, tmp_path / "alone.svg")  # an evaluation of two models
     assert "Harmful answers," in (tmp_path / "alone.svg").read_text()
 
