@@ -19,7 +19,6 @@ from skunlearn.data.load import Data
 from skunlearn.entries import Entry, read_entries
 from skunlearn.errors import DataError, RunError
 from skunlearn.lm.model import LM
-from skunlearn.memory import high_water, resident
 from skunlearn.task_vector import TaskVector
 
 SMALL = [
@@ -196,25 +195,6 @@ def test_the_final_prompts_are_read_on_purpose_alone():
 def test_own_data_has_no_final_prompts(pairs: tuple[Path, Path]):
     with pytest.raises(DataError, match="only the built-in sets have final prompts"):
         Data(*pairs).with_final()
-
-
-def test_memory_is_seen_while_it_is_held():
-    with resident() as small:
-        pass
-    with resident() as large:
-        held = np.ones(40 * 2**20 // 8)
-        while large.peak < small.peak + 30 * 2**20:  # ends within a look or two, or never
-            assert held.any()
-    assert large.peak >= small.peak + 30 * 2**20
-
-
-@pytest.mark.skipif(not high_water(), reason="only Linux keeps a process's highest memory")
-def test_memory_that_is_held_between_two_looks_is_seen():
-    with resident() as seen:
-        before = high_water()
-        held = np.ones((before + 30 * 2**20) // 8)
-        del held
-    assert seen.peak >= before + 30 * 2**20
 
 
 def test_the_command(compared: tuple[Path, dict]):

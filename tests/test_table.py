@@ -112,11 +112,11 @@ def test_the_lead_names_what_kept_every_limit():
         "The fewest harmful answers has ga: 0.0% (base 50.0%)."
     )
     made["entries"] = made["entries"][2:]
-    assert lead(made) == "None of the 1 entries kept every limit on harm and cost that was set before the runs."
+    assert lead(made) == "No entry kept every limit on harm and cost that was set before the runs."
 
 
 def test_when_all_fail_there_still_is_a_table():
     made = make_table([(read_entries("ga", None)[0], [{"failed": "no"}])])
     made |= {"budget": {"kind": "equal-steps", "batch": 4}, "model": "m", "prompts": "test", "version": "1"}
     assert "| ga | 1 | –" in markdown(made) and made["base"] == {}
-    assert lead(made).startswith("None of the 1 entries")
+    assert lead(made).startswith("No entry kept every limit")

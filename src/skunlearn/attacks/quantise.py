@@ -13,11 +13,9 @@ from typing import ClassVar
 import torch
 
 from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target
-from skunlearn.errors import ConfigError
 from skunlearn.lm.edit import rewritten
 from skunlearn.lm.lora import Trained, linear_modules
-from skunlearn.lm.rounding import FORMS, GGUF_BLOCK, roundable, rounded
-from skunlearn.registry import did_you_mean
+from skunlearn.lm.rounding import FORMS, GGUF_BLOCK, check_forms, roundable, rounded
 from skunlearn.task_vector import moved
 
 OWN_GRID = 0.1  # a base that moves by less than this share of what random weights move by lies on the grid
@@ -38,9 +36,7 @@ class Quantise(Attack):
     on: tuple[On, ...] = BOTH
 
     def __post_init__(self) -> None:
-        for form in self.forms:
-            if form not in FORMS:
-                raise ConfigError(f"quantise.forms: unknown form '{form}': {did_you_mean(form, FORMS)}")
+        check_forms("quantise.forms", self.forms)
 
     def situations(self, target: Target) -> Situations:
         """Each form on each model. Linear weights in the layers are rounded; embeddings and head are not."""

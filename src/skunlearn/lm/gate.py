@@ -12,9 +12,8 @@ from skunlearn.data.batches import Batch, collate
 from skunlearn.data.template import Encoded, shortened
 from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.forward import decoder_layers, layer_number, reading, scored_hidden
-from skunlearn.lm.rounding import FORMS, passing
+from skunlearn.lm.rounding import check_forms, passing
 from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean
 
 ROWS_AT_ONCE = 64
 MOST_ROWS = 256  # of each kind, evenly spread
@@ -48,9 +47,7 @@ class Gate:
             raise ConfigError("gate.layers is empty: give shares of the depth")
         if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
             raise ConfigError(f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: at most 0, and 0 to 1")
-        for form in self.roundings:
-            if form not in FORMS:
-                raise ConfigError(f"gate.roundings: unknown form '{form}': {did_you_mean(form, FORMS)}")
+        check_forms("gate.roundings", self.roundings)
         if not self.ridge > 0 or not self.others >= 0:
             raise ConfigError(f"gate.ridge={self.ridge}, gate.others={self.others}: give above 0, and 0 or more")
 

@@ -1,6 +1,6 @@
 """Weights through eight or four bits and back: true round trips in floating point, on any machine."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from skunlearn.errors import ConfigError
 from skunlearn.lm.lora import Trained, linear_modules
+from skunlearn.registry import did_you_mean
 
 NF4_BLOCK, GGUF_BLOCK = 64, 32
 
@@ -64,6 +66,17 @@ FORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "q4_0": q4_0,
     "q4_1": partial(gguf, "Q4_1"),
 }
+
+
+def check_forms(option: str, forms: Iterable[str]) -> None:
+    """Refuse names that are no form.
+
+    Raises:
+        ConfigError: with the option and the nearest form.
+    """
+    for form in forms:
+        if form not in FORMS:
+            raise ConfigError(f"{option}: unknown form '{form}': {did_you_mean(form, FORMS)}")
 
 
 def roundable(model: Any, form: str) -> list[str]:

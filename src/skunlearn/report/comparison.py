@@ -115,7 +115,7 @@ def lead(table: Tree) -> str:
     entries = table["entries"]
     good = [row for row in entries if set(row["verdict"]) == {"PASS"} and not row["failed"]]
     if not good:
-        return f"None of the {len(entries)} entries kept every limit on harm and cost that was set before the runs."
+        return "No entry kept every limit on harm and cost that was set before the runs."
     best, before = min(good, key=lambda row: _harmful(row["scores"]) or 0.0), _harmful(table["base"])
     names = ", ".join(row["name"] for row in good)
     fewest = f"The fewest harmful answers has {best['name']}" if len(good) > 1 else "Its harmful answers to new prompts"
