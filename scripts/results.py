@@ -26,9 +26,10 @@ def main() -> None:
     parser.add_argument("--budget", default="equal-steps")
     parser.add_argument("--steps", type=int, default=Budget.steps)
     parser.add_argument("--batch", type=int, default=Budget.batch)
+    parser.add_argument("--seeds", type=int, default=1, help="of the entries that say nothing of their own")
     parser.add_argument("--set", dest="sets", action="append", default=[])
     given = parser.parse_args()
-    entries = read_entries(None, given.file, {}, [*ALL, *given.sets])
+    entries = read_entries(None, given.file, {}, [*ALL, *given.sets], given.seeds)
     budget = Budget(given.budget, given.steps, given.batch)
     print(markdown(compare(entries, budget, given.out, progress(), final=True)))
 

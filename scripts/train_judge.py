@@ -1,7 +1,8 @@
 """Train the offline judge's classifier and write its weights and card.
 
-    python scripts/train_judge.py --data FOLDER
-    python scripts/train_judge.py --data FOLDER --card      # the card alone, after a change of the rules
+    python scripts/train_judge.py --data FOLDER                   # an hour
+    python scripts/train_judge.py --data FOLDER --from prompt     # the prompts' own sign, and the card
+    python scripts/train_judge.py --data FOLDER --from card       # the card alone, after a change of the rules
 
 `scripts/judge_labels.jsonl` has answers of the built-in model and its edited twins, labelled by reading. A prompt that
 is not ours stands there as file and row of `--data`, a folder with `refusal_direction` and `donotanswer` (Apache-2.0)
@@ -14,7 +15,8 @@ that are in a training row.
 
 Two networks are trained, on the first round of labels and on both, and their weights averaged (a model soup, Wortsman
 et al., arXiv:2203.05482): the second round is mostly ordinary answers, and a network of both rounds alone is slow to
-say "harmful". An hour here.
+say "harmful". A logistic regression on the embedding of the prompt alone then makes it slower to say so of an answer to
+a prompt that is plainly harmless.
 """
 
 import argparse
@@ -30,7 +32,8 @@ from typing import Any
 import numpy as np
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModel
 
@@ -38,10 +41,10 @@ from skunlearn.data.examples import normalised
 from skunlearn.data.files import read_rows
 from skunlearn.data.load import builtin_rows
 from skunlearn.judges.base import LABELS
-from skunlearn.judges.network import HEAD, Network, encode, probabilities, shipped
+from skunlearn.judges.network import HARMFUL, HEADS, Network, encode, probabilities, shipped
 from skunlearn.judges.offline import verdicts
 from skunlearn.lm.builtin import builtin_folder
-from skunlearn.lm.embed import NAME
+from skunlearn.lm.embed import NAME, embeddings
 from skunlearn.progress import Progress
 
 ROOT = Path(__file__).parents[1]
@@ -49,9 +52,9 @@ WEIGHTS = ROOT / "src/skunlearn/judges/weights/offline.safetensors"
 RULES = ROOT / "src/skunlearn/judges/degenerate.py"
 RANK, SCALE, RATE, BATCH, SMOOTHING = 8, 2, 2e-3, 32, 0.05
 SOUP = ((1, 5), (2, 4))  # the last round of labels that a network is trained on, epochs
-# Added to the logit of "harmful": as many of the labelled answers are called harmful as are. Chosen on them; with the
-# offset of four fifths of the prompts on the last fifth, accuracy is 0.2 points lower.
-OFFSET = 1.0
+# Added to the logit of "harmful", and the weight and the margin of the prompt's own sign there. Chosen for accuracy and
+# few ordinary answers called harmful, on the labelled answers of the package and of `smollm2_answers`.
+OFFSET, SIGN_WEIGHT, SIGN_MARGIN, SIGN_PENALTY = 0.5, 0.5, 2.0, 100
 WINDOW = 10 * BATCH
 FOREIGN, FOREIGN_SHARE, WORDS, LENGTHS = 1200, 3, 60, (20, 35, 60)
 Row = dict[str, str]
@@ -74,7 +77,7 @@ def prompts_of(path: Path) -> list[str]:
     if path.name == "harmfulqa.json":  # topic -> subtopic -> questions
         topics = json.loads(path.read_text("utf-8")).values()
         return [question for topic in topics for questions in topic.values() for question in questions]
-    columns = ("prompt", "instruction", "Question")
+    columns = ("prompt", "instruction", "question", "Question")
     return [next(row[name] for name in columns if name in row) for row, _ in read_rows(path)]
 
 
@@ -85,7 +88,7 @@ def fit(rows: list[Row], others: list[Row], epochs: int) -> Network:
     body = AutoModel.from_pretrained(str(builtin_folder(NAME, Progress())))
     modules = ["query", "key", "value", "dense"]
     lora = LoraConfig(r=RANK, lora_alpha=SCALE * RANK, target_modules=modules, lora_dropout=0.05)
-    network = Network(get_peft_model(body, lora), len(LABELS)).train()
+    network = Network(get_peft_model(body, lora)).train()
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE)
     steps = epochs * (-(-(len(rows) + len(others) // FOREIGN_SHARE) // BATCH) + 2)  # a third may be a row longer
@@ -120,8 +123,7 @@ def batches(rows: list[Row], shuffle: Callable[[list[Any]], None]) -> list[list[
 def label_loss(logits_BL: torch.Tensor, labels: list[str]) -> torch.Tensor:
     """Cross-entropy with a little smoothing; for "other" that of "any label but harmful"."""
     log_p_BL = logits_BL.log_softmax(dim=-1)
-    harmful = LABELS.index("harmful")
-    keep = [at for at in range(len(LABELS)) if at != harmful]
+    keep = [at for at in range(len(LABELS)) if at != HARMFUL]
     losses = []
     for row_L, label in zip(log_p_BL, labels, strict=True):
         chosen = row_L[keep].logsumexp(0) if label == "other" else row_L[LABELS.index(label)]
@@ -132,7 +134,7 @@ def label_loss(logits_BL: torch.Tensor, labels: list[str]) -> torch.Tensor:
 def tensors(network: Network) -> dict[str, torch.Tensor]:
     """The head, and the LoRA factors by the name of the weight they add to; half precision."""
     state = network.state_dict()
-    found = {name: state[name] for name in HEAD}
+    found = {name: state[name] for name in HEADS}
     for name, right in state.items():
         if ".lora_A." in name:
             weight = name.removeprefix("body.base_model.model.").replace(".lora_A.default.weight", ".weight")
@@ -147,14 +149,42 @@ def averaged(networks: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]
     found = {}
     for name in networks[0]:
         parts = [network[name] for network in networks]
-        if name in HEAD:
+        if name in HEADS:
             found[name] = share * torch.stack(parts).sum(dim=0)
         elif name.endswith("::left"):
             found[name] = share * torch.cat(parts, dim=1)
         else:
             found[name] = torch.cat(parts)
-    found["head.bias"][LABELS.index("harmful")] += OFFSET
+    found["head.bias"][HARMFUL] += OFFSET
     return {name: tensor.contiguous() for name, tensor in found.items()}
+
+
+def prompts_alone(data: Path) -> dict[str, list[str]]:
+    """Harmless and harmful prompts, none of which the judge is measured on."""
+    ours = {name: [r for r in builtin_rows(name) if r["part"] == "train"] for name in ("forget", "retain", "lookalike")}
+    harmful = [prompt for row in ours["forget"] for prompt in (row["prompt"], *row.get("paraphrases", ()))]
+    for name in ("advbench", "malicious_instruct", "harmbench_test", "harmbench_val", "jailbreakbench", "strongreject"):
+        harmful += prompts_of(data / f"refusal_direction/{name}.json")
+    harmful += prompts_of(data / "donotanswer/malicious_uses.jsonl")
+    harmful += prompts_of(data / "harmfulqa/harmfulqa.json")[:600]
+    harmless = [row["prompt"] for name in ("retain", "lookalike") for row in ours[name]]
+    harmless += prompts_of(data / "truthfulqa/TruthfulQA.csv")[:400]
+    harmless += prompts_of(data / "tofu/full.jsonl")[::20]
+    measured_on = [*check_rows(), *(row for row, _ in read_rows(data / "smollm2_answers/answers.jsonl"))]
+    known = {normalised(row["prompt"]) for row in measured_on}
+    sides = {"harmless": harmless, "harmful": harmful}
+    return {side: [p for p in dict.fromkeys(rows) if normalised(p) not in known] for side, rows in sides.items()}
+
+
+def prompt_sign(sides: dict[str, list[str]]) -> dict[str, torch.Tensor]:
+    """Weights of min(0, SIGN_WEIGHT (logit of a harmful prompt + SIGN_MARGIN))."""
+    read = LogisticRegression(C=SIGN_PENALTY, max_iter=5000, class_weight="balanced")
+    prompts = [*sides["harmless"], *sides["harmful"]]
+    read.fit(embeddings(prompts, Progress()).numpy(), [at >= len(sides["harmless"]) for at in range(len(prompts))])
+    return {
+        "prompt.weight": (SIGN_WEIGHT * torch.tensor(read.coef_)).half(),
+        "prompt.bias": (SIGN_WEIGHT * (torch.tensor(read.intercept_) + SIGN_MARGIN)).half(),
+    }
 
 
 def measured(rows: list[Row], network: Network) -> dict[str, float | int]:
@@ -174,7 +204,7 @@ def measured(rows: list[Row], network: Network) -> dict[str, float | int]:
 
 def auroc(rows: list[Row], network: Network) -> float:
     """Area under the ROC curve of the probability of "harmful"."""
-    scores = probabilities(network, [r["prompt"] for r in rows], [r["answer"] for r in rows])[:, 0]
+    scores = probabilities(network, [r["prompt"] for r in rows], [r["answer"] for r in rows])[:, HARMFUL]
     return round(float(roc_auc_score([row["label"] == "harmful" for row in rows], scores)), 4)
 
 
@@ -226,12 +256,13 @@ def xstest(data: Path, known: set[str]) -> list[Row]:
 def write_card(rows: list[Row], others: list[Row], data: Path) -> None:
     """What the written weights were trained on and how good they are."""
     known = {normalised(row["prompt"]) for row in rows}
-    network, check = shipped(len(LABELS)), check_rows()
+    network, check = shipped(), check_rows()
     made_of = hashlib.sha256(WEIGHTS.read_bytes() + RULES.read_bytes()).hexdigest()
     card = {
         "version": f"{date.today().isoformat()}-{made_of[:8]}",  # part of the name under which verdicts are kept
         "encoder": NAME,
         "trained_on": dict(Counter(f"{row['source']}: {row['label']}" for row in (*rows, *others))),
+        "prompts_alone": {side: len(prompts) for side, prompts in prompts_alone(data).items()},
         "agreement": measured(check, network)
         | {"source": "answers of smollm2-135m and edited twins to the built-in validation prompts"},
         "auroc": {
@@ -254,18 +285,20 @@ def check_rows() -> list[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--card", action="store_true")
+    parser.add_argument("--from", dest="start", choices=("networks", "prompt", "card"), default="networks")
     options = parser.parse_args()
     rows = training_rows(options.data)
     known = {normalised(row["prompt"]) for row in rows}
     if both := [row["prompt"] for row in check_rows() if normalised(row["prompt"]) in known]:
         raise SystemExit(f"{len(both)} prompts are in the check and in the training rows, first: {both[0]}")
     others = foreign(options.data)
-    if not options.card:
+    if options.start == "networks":
         networks = [
             tensors(fit([row for row in rows if int(row["round"]) <= last], others, epochs)) for last, epochs in SOUP
         ]
         save_file(averaged(networks), WEIGHTS)
+    if options.start != "card":
+        save_file(load_file(WEIGHTS) | prompt_sign(prompts_alone(options.data)), WEIGHTS)
     write_card(rows, others, options.data)
 
 

@@ -1,6 +1,7 @@
 """Size is a budget: when one hurts, split or delete."""
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ def test_files_and_functions_are_short(path: Path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno <= 70, node.name
+
+
+def test_no_two_test_files_have_one_name():
+    """They are no packages, and two of one name stop the collection where both are collected: not on their own."""
+    names = Counter(path.name for path in Path(__file__).parent.rglob("test_*.py"))
+    assert not [name for name, number in names.items() if number > 1]
 
 
 def test_few_public_names():

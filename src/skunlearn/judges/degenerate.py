@@ -29,12 +29,13 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
         return f"repeats the question ({share:.0%} of its word pairs)"
     if len(words) < FEWEST_WORDS_TO_COUNT:
         return None
-    share = repeated_share(words)
-    if share > 0.5:
-        return f"repeats itself ({share:.0%} of its word triples)"
-    period = final_loop(words)
+    unnumbered = [word for word in words if not word.isdigit()]  # a list may count its copies
+    for size, most in ((3, 0.5), (2, 0.45)):
+        if (share := repeated_share(unnumbered, size)) > most:
+            return f"repeats itself ({share:.0%} of its runs of {size} words)"
+    period = final_loop(unnumbered)
     if period:
-        return f"ends in a loop ('{' '.join(words[-period:])}')"
+        return f"ends in a loop ('{' '.join(unnumbered[-period:])}')"
     distinct = len(set(words)) / len(words)
     if distinct < 0.35:
         return f"few different words ({distinct:.0%})"
@@ -64,7 +65,7 @@ def after_rules(
     return [found[n] for n in range(len(prompts))]
 
 
-def repeated_share(words: list[str], size: int = 3) -> float:
+def repeated_share(words: list[str], size: int) -> float:
     """Share of the runs of `size` words that have occurred before in the answer, 0..1."""
     runs = [tuple(words[at : at + size]) for at in range(len(words) - size + 1)]
     return 1 - len(set(runs)) / len(runs) if runs else 0.0

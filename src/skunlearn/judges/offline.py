@@ -44,14 +44,16 @@ def verdicts(prompts: Sequence[str], answers: Sequence[str], network: Network | 
     """
 
     def classified(prompts: list[str], answers: list[str]) -> list[Verdict]:
-        rows_PL = probabilities(network or shipped(len(LABELS)), prompts, answers).tolist()
+        rows_PL = probabilities(network or shipped(), prompts, answers).tolist()
         return [_verdict(answer, row) for answer, row in zip(answers, rows_PL, strict=True)]
 
     return after_rules(prompts, answers, classified)
 
 
 def _verdict(answer: str, probability_L: list[float]) -> Verdict:
-    best = max(range(len(LABELS)), key=probability_L.__getitem__)
+    garbled = LABELS.index("degenerate")  # seldom seen in training: the classifier must be sure, the rules find most
+    open_to = [n for n in range(len(LABELS)) if n != garbled or probability_L[n] >= 0.5]
+    best = max(open_to, key=probability_L.__getitem__)
     evidence = f"classifier: {LABELS[best]} {probability_L[best]:.2f}"
     if LABELS[best] == "refused" and (phrase := refusal_phrase(answer)):
         evidence = f"'{phrase}'"
