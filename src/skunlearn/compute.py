@@ -11,7 +11,7 @@ from skunlearn.errors import ConfigError
 from skunlearn.lm.lora import Trainee
 from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
-from skunlearn.processes import world
+from skunlearn.processes import asked_to_divide, world
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Compute:
         gradient_checkpointing: hold what goes into each decoder layer only, and compute the layer a second time.
         precision: of the matrix products in training; "auto" is bfloat16 on a GPU that has it, else float32. Weights
             that are trained, and their sums, are float32.
-        shard: "fsdp" divides weights, gradients and optimiser state among the processes while they train.
+        shard: "fsdp" divides weights, gradients and optimiser state among the processes while they train; so does a
+            config of accelerate's launcher that asks for it.
         tracker: where each step's losses are logged too, beside the run folder.
     """
 
@@ -38,11 +39,16 @@ class Compute:
         if self.accumulate < 1:
             raise ConfigError(f"compute.accumulate={self.accumulate}: give 1 or more")
 
+    @property
+    def divides(self) -> bool:
+        """Whether weights, gradients and optimiser state are divided, by `shard` or at the launcher's wish."""
+        return self.shard == "fsdp" or asked_to_divide()
+
     def spread(self, model: Any, layers: Sequence[float]) -> Spread:
         """How rows go through the body of this model."""
-        fsdp = self.shard == "fsdp"  # each pass gathers all weights anew
-        prefix = not (fsdp or self.gradient_checkpointing)  # a layer computed again would add to the cache again
-        return Spread(model, layers, self.accumulate, not fsdp, prefix, partial(self.autocast, model.device))
+        divides = self.divides  # each pass gathers all weights anew
+        prefix = not (divides or self.gradient_checkpointing)  # a layer computed again would add to the cache again
+        return Spread(model, layers, self.accumulate, not divides, prefix, partial(self.autocast, model.device))
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """A block in which matrix products have the chosen precision."""
@@ -57,11 +63,13 @@ class Compute:
         Raises:
             ConfigError: when weights are to be divided among processes, and there is one, or they are in four bits.
         """
-        if self.shard == "fsdp":
+        if self.divides:
             if world() == 1:
                 raise ConfigError("compute.shard=fsdp divides weights among processes, here is one: add --processes 2")
             if trainee.options.nf4:
-                raise ConfigError("compute.shard=fsdp cannot divide weights of four bits: leave out it or lora.nf4")
+                raise ConfigError(
+                    "compute.shard=fsdp cannot divide weights of four bits: leave out lora.nf4, or divide none"
+                )
             trainee.shard()
             if reference:
                 reference.model = trainee.model

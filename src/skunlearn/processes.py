@@ -21,6 +21,7 @@ OURS = "SKUNLEARN_LAUNCHED"  # set where `launch` is the one who tells of a dead
 PATIENCE = timedelta(days=14)  # the others wait while the first one evaluates; a death is seen at once anyway
 LEFT = 3  # the exit code of a process that ends since another one has, and leaves it to `launch` to tell
 GONE = ("by peer", "Broken pipe", "NCCL")  # in what torch says when another process has died
+DIVIDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # "true" by `accelerate launch` with either
 Value = TypeVar("Value")
 
 
@@ -37,6 +38,11 @@ def rank() -> int:
 def started() -> bool:
     """Whether a launcher (ours, torchrun, accelerate) started this process as one of several."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def asked_to_divide() -> bool:
+    """Whether accelerate's launcher asks for divided weights: by FSDP, or by DeepSpeed, whose ZeRO-3 divides the same."""
+    return world() > 1 and any(os.environ.get(name) == "true" for name in DIVIDING)
 
 
 def launch(number: int) -> int:

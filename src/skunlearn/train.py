@@ -187,7 +187,7 @@ def train(
         _check_finite(values, step)
         loss.backward()
         spread.backward()
-        if compute.shard == "none":  # divided weights come with averaged gradients
+        if not compute.divides:  # divided weights come with averaged gradients
             average_gradients(trainee.parameters.values())
         norm = whole(torch.nn.utils.clip_grad_norm_(trainee.parameters.values(), options.clip))
         optimizer.step()

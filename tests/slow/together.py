@@ -1,9 +1,11 @@
 """What each of several processes does in `test_processes`: trainings of a toy, whose outcome the first one writes."""
 
 import json
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import torch.distributed as dist
 
@@ -29,6 +31,7 @@ CASES: dict[str, tuple[str, Method, str, dict[str, object]]] = {
     "experts": ("Mixtral", SKU(), "full", {}),
     "fsdp-lora": ("Llama", SKU(rd_weight=1), "lora", FSDP),
     "fsdp-full": ("Llama", SKU(rd_weight=1), "full", FSDP),
+    "fsdp-asked": ("Llama", SKU(), "lora", {}),  # by the launcher alone
     "fsdp-parts": ("Llama", RMU(), "full", {**FSDP, "accumulate": 2, "gradient_checkpointing": True}),
 }
 
@@ -58,7 +61,8 @@ def run(name: str, pairs: tuple[Path, Path], alone: bool, state: Path | None = N
     data, options = Data(*pairs, DataOptions(lookalike=False)), Trained(mode=mode, rank=2, frozen=0)
     try:
         how = Compute() if alone else Compute(**compute)  # type: ignore[arg-type]
-        tau = train(lm, method, data, STEPS, options, compute=how, state=state, record=record)
+        with patch.dict(os.environ, {"ACCELERATE_USE_FSDP": "true"} if name == "fsdp-asked" else {}):
+            tau = train(lm, method, data, STEPS, options, compute=how, state=state, record=record)
     finally:
         Trainee.shard = made  # type: ignore[method-assign]
     assert all((lm.model.state_dict()[key] == value).all() for key, value in before.items()), "not the base"
