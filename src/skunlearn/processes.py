@@ -41,7 +41,7 @@ def started() -> bool:
 
 
 def asked_to_divide() -> bool:
-    """Whether accelerate's launcher asks for divided weights: by FSDP, or by DeepSpeed, whose ZeRO-3 divides the same."""
+    """Whether accelerate's launcher asks for divided weights: FSDP, or DeepSpeed, whose ZeRO-3 divides the same."""
     return world() > 1 and any(os.environ.get(name) == "true" for name in DIVIDING)
 
 
