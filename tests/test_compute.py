@@ -7,6 +7,7 @@ import pytest
 import torch
 import toy
 
+from skunlearn import processes
 from skunlearn.compute import Compute
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.errors import ConfigError
@@ -145,3 +146,13 @@ def test_dividing_weights_needs_several_processes(pairs: tuple[Path, Path]):
         trained(pairs, SKU(), "lora", Compute(shard="fsdp"))
     with pytest.raises(ConfigError, match=r"compute.accumulate=0"):
         Compute(accumulate=0)
+
+
+@pytest.mark.parametrize("name", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"])
+def test_weights_are_divided_where_the_launcher_asks_for_it_and_there_are_several(name: str, monkeypatch):
+    monkeypatch.setenv(name, "true")
+    assert not Compute().divides
+    monkeypatch.setattr(processes, "world", lambda: 2)
+    assert Compute().divides
+    monkeypatch.setenv(name, "false")
+    assert not Compute().divides and Compute(shard="fsdp").divides
