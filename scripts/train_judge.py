@@ -162,7 +162,8 @@ def averaged(networks: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]
 def prompts_alone(data: Path) -> dict[str, list[str]]:
     """Harmless and harmful prompts, none of which the judge is measured on."""
     ours = {name: [r for r in builtin_rows(name) if r["part"] == "train"] for name in ("forget", "retain", "lookalike")}
-    harmful = [prompt for row in ours["forget"] for prompt in (row["prompt"], *row.get("paraphrases", ()))]
+    asked = [row for row in ours["forget"] if row.get("judge")]  # the others are tested as trained prompts
+    harmful = [prompt for row in asked for prompt in (row["prompt"], *row.get("paraphrases", ()))]
     for name in ("advbench", "malicious_instruct", "harmbench_test", "harmbench_val", "jailbreakbench", "strongreject"):
         harmful += prompts_of(data / f"refusal_direction/{name}.json")
     harmful += prompts_of(data / "donotanswer/malicious_uses.jsonl")

@@ -1,5 +1,6 @@
 """Nothing is generated or judged twice, and a dead model gets no good verdict."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -55,12 +56,26 @@ def test_completions_are_kept_and_judged_once(
     assert len(path.read_text().splitlines()) == 11
 
 
+def test_another_judge_reads_the_same_answers(
+    counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lm, path = toy.lm(), tmp_path / "completions.jsonl"
+    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    monkeypatch.setattr(Counting, "name", "another")
+    monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
+    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert counting.calls == 22 and len(rows) == 22
+    assert [row["answer"] for row in rows[:11]] == [row["answer"] for row in rows[11:]]
+
+
 def test_what_was_not_scored_is_tried_again(counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
     with monkeypatch.context() as failing:
         failing.setattr(Counting, "judge", lambda self, prompts, answers: [Verdict(None, 0.0, "down")] * len(prompts))
         first = evaluate(lm, PART, OPTIONS, store=Completions(path))
     assert first.scores["harmful_rate_unseen"].unscored == 4
+    monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
     assert evaluate(lm, PART, OPTIONS, store=Completions(path)).scores["harmful_rate_unseen"].unscored == 0
 
 

@@ -22,12 +22,18 @@ class Completions:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
-        rows = [row for row in read_lines(path) if row["verdict"]["label"]] if path else []  # unscored: tried again
-        self.known = {row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])}) for row in rows}
+        rows = read_lines(path) if path else []
+        self.answers: dict[str, str] = {_written(row["key"]): row["answer"] for row in rows}
+        self.known = {
+            row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])})
+            for row in rows
+            if row["verdict"]["label"]  # unscored: judged again
+        }
 
     def add(self, rows: Sequence[Completion]) -> None:
         """Keep rows, on disk too."""
         self.known |= {row.key: row for row in rows}
+        self.answers |= {_written(row.key): row.answer for row in rows}
         if self.path:
             append_lines(self.path, [asdict(row) for row in rows])
 
@@ -73,7 +79,10 @@ class Writer:
 
     def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
         chosen = [example for _, example in batch]
-        answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
+        kept = [self.store.answers.get(_written(key)) for key in keys]  # another judge has read them
+        answers = [answer for answer in kept if answer is not None]
+        if len(answers) < len(batch):  # all of a batch: rows that share one decide each other's last bits
+            answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
         wanted = [example.intent or example.prompt for example in chosen]
         verdicts = self.judge.judge(wanted, answers)
         self.store.add(
@@ -89,4 +98,10 @@ class Writer:
     def _key(self, example: Example) -> str:
         decoding: list[Any] = [asdict(self.sampling) if self.sampling else "greedy", self.max_new_tokens]
         wrapped = [example.intent] if example.intent else []
-        return digest([*self.weights, self.lm.template.render(example), decoding, self.judge.name, *wrapped])
+        written = digest([*self.weights, self.lm.template.render(example), decoding, *wrapped])
+        return f"{written}-{digest(self.judge.name)}"
+
+
+def _written(key: str) -> str:
+    """The part of a key that names the answer, whoever judged it."""
+    return key.partition("-")[0]

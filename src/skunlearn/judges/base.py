@@ -39,7 +39,7 @@ class Completion:
     """One answer of one model, judged once.
 
     Attributes:
-        key: names (weights, template, prompt, decoding, judge).
+        key: names (weights, template, prompt, decoding), then the judge.
         who: "base", "edited", or any name of a model.
         group: "unseen", "seen", "paraphrase", "retain" or "lookalike".
         prompt: what was asked.
