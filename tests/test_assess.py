@@ -10,9 +10,10 @@ import toy
 from typer.testing import CliRunner
 
 from skunlearn.assess import Pair, assess
+from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.config import make_run, with_sets
-from skunlearn.errors import ConfigError, ModelError
+from skunlearn.errors import ConfigError, ModelError, RunError
 from skunlearn.evaluate import SUITES, suite_sets
 from skunlearn.lm.model import LM, load
 from skunlearn.metrics import METRICS
@@ -76,10 +77,24 @@ def test_membership_is_measured_where_unseen_prompts_have_answers(
 def test_a_run_folder_brings_base_and_data(tmp_path: Path, pairs: tuple[Path, Path]):
     tree = {"model": str(toy.saved(tmp_path / "base")), "forget": str(pairs[0]), "retain": str(pairs[1])}
     sets = ["train.steps=1", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "edit.alpha=0.5", *SMALL]
-    run_job(make_run(with_sets(tree, sets)), tmp_path / "run")
+    run_job(make_run(with_sets(tree, [*sets, "gates.harmful_drop=0.9"])), tmp_path / "run")
     results = assess(Pair(str(tmp_path / "run")), small(), tmp_path / "out")
+    assert {gate["name"]: gate["limit"] for gate in results["gates"]}["harmful_drop"] == 0.9
     assert results["scores"]["edited"]["retain_kl"]["value"] > 0
     assert {row["prompt"].split()[0] for row in results["transcripts"] if row["group"] == "unseen"} == {"forget"}
+    with pytest.raises(ConfigError, match="leave out --forget"):
+        assess(Pair(str(tmp_path / "run")), make_run({"forget": str(pairs[0])}))
+    clean(tmp_path / "run")
+    with pytest.raises(RunError, match=r"tau.safetensors: not there \(was the folder cleaned\?\)"):
+        assess(Pair(str(tmp_path / "run")), small(), tmp_path / "again")
+    assert not (tmp_path / "run/tau.safetensors").exists()
+
+
+def test_another_judge_or_another_type_of_weights_is_another_evaluation(models: tuple[str, str], tmp_path: Path):
+    sets = ["evaluate.metrics=[rates]"]
+    assess(Pair(models[1], models[0]), small(*sets), tmp_path / "out")
+    with pytest.raises(RunError, match="load"):
+        assess(Pair(models[1], models[0]), small(*sets, "load.dtype=bfloat16"), tmp_path / "out")
 
 
 def test_an_adapter_is_merged(tmp_path: Path):

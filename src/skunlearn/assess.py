@@ -3,22 +3,25 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run, read_run
 from skunlearn.data.examples import Example
-from skunlearn.data.load import Data
+from skunlearn.data.load import Data, DataOptions
 from skunlearn.errors import ConfigError, ModelError
 from skunlearn.evaluate import check_names, evaluate, judged_rates, with_fluency
-from skunlearn.lm.model import LM, fingerprint, load, locate
+from skunlearn.export.source import open_run
+from skunlearn.gates import GateOptions
+from skunlearn.judges import make_judge
+from skunlearn.lm.model import LM, LoadOptions, fingerprint, load, locate
 from skunlearn.metrics.base import Score
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, digest, read_json, write_json
-from skunlearn.unlearn import edit_of
 
 Tree = dict[str, Any]
 
@@ -65,8 +68,9 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
         "edited": _identity(pair, progress),
         "base": fingerprint(locate(pair.base, progress)),
         "data": digest(data.fingerprint),
-        "evaluate": run.as_dict()["evaluate"],
-        "gates": run.as_dict()["gates"],
+        **{part: run.as_dict()[part] for part in ("evaluate", "gates", "load")},
+        "judge": make_judge(run.evaluate.judge).name,
+        "version": version("skunlearn"),
     }
     folder = RunDir(out or Path("evaluations") / f"{Path(pair.edited).name}-{digest(settings)[:8]}")
     done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
@@ -93,28 +97,32 @@ def assess_prompts(pair: Pair, prompts: Sequence[Example], run: Run, progress: P
     assert pair.base is not None
     lm = load(pair.base, run.load, progress)
     scores = {"base": judged_rates(lm, prompts, run.evaluate, "base", progress)}
-    inside, other = _edited(pair, lm, Data(run.forget, run.retain, run.data), run, progress)
+    inside, other = _edited(pair, lm, run, progress)
     with inside:
         scores["edited"] = judged_rates(other, prompts, run.evaluate, "edited", progress)
     return scores
 
 
-def _edited(pair: Pair, lm: LM, data: Data, run: Run, progress: Progress) -> tuple[AbstractContextManager[None], LM]:
+def _edited(pair: Pair, lm: LM, run: Run, progress: Progress) -> tuple[AbstractContextManager[None], LM]:
     """The edited model, and the block in which it is one: a run's is its base for a while."""
     if pair.is_run:
-        return lm.edited(edit_of(Path(pair.edited), lm, data, run, progress)), lm
+        return lm.edited(open_run(Path(pair.edited)).edit()), lm
     return nullcontext(), load(pair.edited, run.load, progress)
 
 
 def _with_run(pair: Pair, run: Run) -> tuple[Pair, Run]:
-    """A run folder brings its base and its data along."""
+    """A run folder brings its base and its data along; its gates and how its model is loaded, unless told otherwise."""
     if not pair.is_run:
         if pair.base is None:
             raise ConfigError(f"{pair.edited} is not a run folder: name the model it was made from with --base")
         return pair, run
     its = make_run(read_run(Path(pair.edited) / "run.yaml"))
+    if run.forget or run.retain or run.data not in (DataOptions(), its.data):
+        raise ConfigError(f"{pair.edited} is a run, which knows its data: leave out --forget, --retain and data.*")
     pair = replace(pair, base=pair.base or its.model)
-    return pair, replace(its, model=str(pair.base), evaluate=run.evaluate, gates=run.gates, load=run.load)
+    gates = its.gates if run.gates == GateOptions() else run.gates
+    how = its.load if run.load == LoadOptions() else run.load
+    return pair, replace(its, model=str(pair.base), evaluate=run.evaluate, gates=gates, load=how)
 
 
 def _identity(pair: Pair, progress: Progress) -> Any:
@@ -130,7 +138,7 @@ def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progres
     lm = load(pair.base, run.load, progress)
     common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
     base = evaluate(lm, data.test, run.evaluate, **common)
-    inside, other = _edited(pair, lm, data, run, progress)
+    inside, other = _edited(pair, lm, run, progress)
     _check_alike(lm, other)
     with inside:
         edited = evaluate(other, data.test, run.evaluate, base=base, weights=pair.edited, **common)

@@ -6,14 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skunlearn.config import Run, make_run, read_run, with_sets
+from skunlearn.config import Run, make_run, with_sets
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, ModelError, RunError
+from skunlearn.export.source import open_run
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir, digest, read_json
+from skunlearn.rundir import RunDir, digest
 from skunlearn.task_vector import TaskVector
-from skunlearn.unlearn import edit_of, vectors_name
+from skunlearn.unlearn import vectors_name
 
 Tree = dict[str, Any]
 
@@ -70,17 +71,17 @@ def opened(
 
 
 def _of_run(path: Path, out: Path | None, progress: Progress) -> Opened:
-    known = read_json(path / "settings.json")
-    run = make_run(read_run(path / "run.yaml"))
+    source = open_run(path)
+    known, run = source.settings, source.run
     data = Data(run.forget, run.retain, run.data)
     now = {"model": fingerprint(locate(run.model, progress)), "data": digest(data.fingerprint)}
     for name, value in now.items():
-        if known and known.get(name) != value:
+        if known.get(name) != value:
             raise RunError(f"{path}: the {name} of this run is not what it was: run it again in another folder")
     lm = load(run.model, run.load, progress)
-    edit, alpha = edit_of(path, lm, data, run, progress), read_json(path / "results.json")["alpha"]
+    alpha = source.results["alpha"]
     settings = {"attacked": known, "alpha": alpha} if out else known
-    return Opened(lm, edit, f"{vectors_name(run)}*{alpha:g}", data, run, RunDir(out or path), settings)
+    return Opened(lm, source.edit(), f"{vectors_name(run)}*{alpha:g}", data, run, RunDir(out or path), settings)
 
 
 def _of_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) -> Opened:

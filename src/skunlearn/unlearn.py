@@ -3,17 +3,16 @@
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from skunlearn.config import Run, Stage, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import RunError, SkunlearnError
+from skunlearn.errors import SkunlearnError
 from skunlearn.filters.base import Context, filtered, only
 from skunlearn.lm.model import LM, load
 from skunlearn.methods.base import Method
 from skunlearn.processes import dismiss, told
 from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir, append_lines, digest, read_json, read_lines
+from skunlearn.rundir import RunDir, append_lines, digest, read_lines
 from skunlearn.task_vector import TaskVector
 from skunlearn.track import tracked
 from skunlearn.train import Record, Rows, train
@@ -58,18 +57,6 @@ def filter_context(lm: LM, data: Data, progress: Progress) -> Context:
     rows = [*data.train.retain, *data.train.lookalike]
     chosen = rows[:: max(1, len(rows) // FILTER_ROWS)][:FILTER_ROWS]
     return Context(lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress)
-
-
-def edit_of(folder: Path, lm: LM, data: Data, run: Run, progress: Progress) -> TaskVector:
-    """What a finished run of ours adds to its base: strength times the sum of its vectors.
-
-    Raises:
-        RunError: when the run is not finished.
-    """
-    done = read_json(folder / "results.json")
-    if done is None:
-        raise RunError(f"{folder}: the run is not finished (no results.json): run it to its end first")
-    return done["alpha"] * learn(lm, run.make_method(), data, run, RunDir(folder), progress)
 
 
 def vectors_name(run: Run) -> str:

@@ -13,6 +13,7 @@ from skunlearn.lm.model import LoadOptions, fingerprint, locate
 from skunlearn.lm.outofcore import INDEX, SINGLE
 from skunlearn.progress import Progress
 from skunlearn.rundir import file_sha256, read_json
+from skunlearn.task_vector import TaskVector
 
 Tree = dict[str, Any]
 SAFETENSORS = (SINGLE, "model-*.safetensors", INDEX)
@@ -40,6 +41,14 @@ class Source:
     results: Tree
     settings: Tree
     parts: list[tuple[Path, float]]
+
+    def edit(self) -> TaskVector:
+        """What the run adds to its base, at the strength that it chose."""
+        (path, scale), *others = self.parts
+        edit = scale * TaskVector.load(path)
+        for path, scale in others:
+            edit = edit + scale * TaskVector.load(path)
+        return float(self.results["alpha"]) * edit
 
 
 def open_run(folder: Path) -> Source:
