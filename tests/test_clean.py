@@ -62,6 +62,19 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     assert clean(run)["removed"] == []
 
 
+def test_a_comparison_is_cleaned_with_all_its_runs(tmp_path: Path):
+    for folder in (tmp_path, tmp_path / "sku/seed-0", tmp_path / "npo/seed-1"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "settings.json", {})
+        for name in ("base.jsonl", "completions.jsonl", "tau.safetensors", "compare.json"):
+            (folder / name).touch()
+    removed = ["base.jsonl", "completions.jsonl", "tau.safetensors"]
+    found = sorted(clean(tmp_path)["removed"])
+    assert found == sorted([*removed, *(f"{run}/{n}" for run in ("sku/seed-0", "npo/seed-1") for n in removed)])
+    assert len([*tmp_path.rglob("compare.json")]) == 3 and not [*tmp_path.rglob("tau.safetensors")]
+    assert all("cleaned" in read_json(path) for path in tmp_path.rglob("settings.json"))
+
+
 def test_keep_tau_leaves_the_vectors(tmp_path: Path):
     write_json(tmp_path / "settings.json", {})
     (tmp_path / "tau.safetensors").touch()

@@ -87,6 +87,13 @@ def test_memory_by_hand(tmp_path: Path):
     assert gpu.total == gpu.weights + gpu.state + gpu.activations + gpu.logits + 2**30
     again = needs(model, run, run.make_method(), steps, Layout(on_cpu=False, checkpointing=True))
     assert again.activations == 1.5 * 2 * 1000 * (22 * 4096 + 8 * 4096 + 4 * 11008)
+    four_bits = Run(lora=Trained(nf4=True))
+    quantised, linear = (
+        needs(model, four_bits, run.make_method(), steps, Layout(on_cpu=False)),
+        32 * (4 * 4096**2 + 3 * 4096 * 11008),
+    )
+    assert quantised.weights == pytest.approx(2 * (6_738_415_616 - linear) + 0.516 * linear)
+    assert quantised.whole == 2 * 6_738_415_616 and quantised.state == gpu.state  # the weights as they were come back
     full, head = Run(lora=Trained(mode="full", frozen=0.0)), 4 * 32000 * 4096  # the base's head is kept
     alone, four = (
         needs(model, full, full.make_method(), steps, Layout(on_cpu=False, devices=devices)) for devices in (1, 4)
@@ -119,6 +126,14 @@ def test_what_fits_and_the_command(name: str, memory: str, chosen: int | None, t
     else:
         assert found.ways[chosen].command == f"skunlearn run --model {folder} --set load.dtype=bfloat16"
         assert str(found).endswith(found.ways[chosen].command)
+
+
+def test_four_bits_are_not_trained_in_full(tmp_path: Path):
+    run = make_run({"model": shape(tmp_path, "7b"), "lora": {"nf4": True}})
+    found = fits(run, Data(), Device(bytes_of("24GB"), flops=1e14), ["--set", "lora.nf4=true"])
+    assert [way.mode for way in found.ways] == ["lora", "lora"] and found.ways[0].command.endswith(
+        "load.dtype=bfloat16"
+    )
 
 
 def test_what_is_given_up_for_less_memory(tmp_path: Path):

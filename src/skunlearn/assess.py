@@ -128,8 +128,8 @@ def _with_run(pair: Pair, run: Run) -> tuple[Pair, Run]:
 def _identity(pair: Pair, progress: Progress) -> Any:
     if not pair.is_run:
         return fingerprint(locate(pair.edited, progress))
-    results = Path(pair.edited) / "results.json"
-    return [read_json(Path(pair.edited) / "settings.json"), (read_json(results) or {}).get("alpha")]
+    source = open_run(Path(pair.edited))
+    return [source.settings, source.results["alpha"]]
 
 
 def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progress) -> Tree:

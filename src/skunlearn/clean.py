@@ -15,7 +15,7 @@ from skunlearn.errors import RunError
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, read_json, write_json
 
-HARMFUL = ("completions*.jsonl", "flagged.jsonl", "state", "*.partial")
+HARMFUL = ("completions*.jsonl", "base.jsonl", "flagged.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors", "tune")
 MARK = "[removed by skunlearn clean]"
 TEXTS = ("prompt", "answer", "evidence")
@@ -24,10 +24,10 @@ Tree = dict[str, Any]
 
 
 def clean(path: Path, keep_tau: bool = False) -> Tree:
-    """Clean a run folder; doing it twice does no harm.
+    """Clean a run folder, or a comparison's with all its runs; doing it twice does no harm.
 
     Args:
-        path: the run folder.
+        path: the folder.
         keep_tau: leave the task vectors, so that it can still be exported.
 
     Returns:
@@ -39,6 +39,8 @@ def clean(path: Path, keep_tau: bool = False) -> Tree:
     folder, settings = RunDir(path), read_json(path / "settings.json")
     if settings is None:
         raise RunError(f"{path}: not a run folder: give one that 'skunlearn run' made")
+    within = [file.parent for file in sorted(path.glob("*/seed-*/settings.json"))]  # runs of a comparison
+    runs = {run.relative_to(path): clean(run, keep_tau) for run in within}
     with folder.lock():
         gone = "completions" if keep_tau else "task vectors and completions"
         write_json(folder / "settings.json", settings | {"cleaned": f"{gone} were removed"})
@@ -53,6 +55,9 @@ def clean(path: Path, keep_tau: bool = False) -> Tree:
             for found in sorted(path.glob(pattern)):
                 shutil.rmtree(found) if found.is_dir() else found.unlink()
                 removed.append(found.relative_to(path).as_posix())
+    for run, done in runs.items():
+        removed += [(run / name).as_posix() for name in done["removed"]]
+        rewritten += [(run / name).as_posix() for name in done["rewritten"]]
     return {"run": str(path), "removed": removed, "rewritten": rewritten}
 
 

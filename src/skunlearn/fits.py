@@ -218,7 +218,8 @@ def _kinds(run: Run, model: Any) -> list[tuple[Literal["lora", "full"], str]]:
     """What is trained, and the type of the weights: the run's own where it names one, else the config's first."""
     own = str(model.dtype).removeprefix("torch.") if run.load.dtype == "auto" else run.load.dtype
     other = "float32" if own != "float32" else "bfloat16"
-    return [("lora", own), ("lora", other), ("full", own)]
+    full: list[tuple[Literal["lora", "full"], str]] = [] if run.lora.nf4 else [("full", own)]
+    return [("lora", own), ("lora", other), *full]
 
 
 def _batches(run: Run) -> list[int]:

@@ -11,7 +11,7 @@ from skunlearn.config import Run, Stage
 from skunlearn.data.batches import length_groups
 from skunlearn.data.load import Data
 from skunlearn.lm.forward import ANOTHER_PASS, depth_of
-from skunlearn.lm.lora import linear_modules, moves_head, trained_layers, trained_parameters
+from skunlearn.lm.lora import Trained, linear_modules, moves_head, trained_layers, trained_parameters
 from skunlearn.lm.nf4 import true_shape
 from skunlearn.methods.base import Method
 from skunlearn.task_vector import layer_of
@@ -21,6 +21,7 @@ PROBE_SECONDS = 0.15
 TRAIN_SHARE, DECODE_SHARE = 0.55, 0.3  # of the matrix-multiply peak that training and decoding reach
 FRAGMENTS = 1.5  # what activations take of the allocator beside LoRA, whose own products come and go between them
 PER_SCORE = 5  # numbers held at once for each scored token and word: logits, log-softmaxes, the base's, gradients
+NF4_BYTES = 0.516  # a weight: four bits, and a scale for every 64, itself in eight bits
 ROOM_CPU, ROOM_GPU = 70 * 2**20, 2**30  # libraries' own: threads and kernels; a GPU's context
 
 
@@ -132,7 +133,7 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     config, full = model.config.get_text_config(), run.lora.mode == "full"
     trainable = trainable_of(model, run, method)
     size = 4 if full else model.dtype.itemsize
-    weights = 4 * weights_of(model) if full else sum(p.numel() * p.element_size() for p in model.parameters())
+    weights = 4 * weights_of(model) if full else _held(model, run.lora.nf4)
     layers = len(trained_layers(model, run.lora, depth_of(model, method.layers)))
     kept_here = layout.on_cpu or layout.devices > 1
     before = 4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0  # vectors wait on the CPU
@@ -144,7 +145,8 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     a_token = layers * hidden + wide if layout.checkpointing else layers * wide
     gated = max(len(stage.method.gate.layers) if stage.method.gate else 0 for stage in run.stages(method))
     return Needs(
-        whole=weights + 4 * inner**2 * (2 * gated + 1 if gated else 0),  # second moments, before anything is divided
+        # with the gates' second moments, before anything is divided; after QLoRA come the weights as they were
+        whole=max(weights + 4 * inner**2 * (2 * gated + 1 if gated else 0), size * weights_of(model)),
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
         state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
         activations=(1.0 if full else FRAGMENTS) * number * a_token * max(step.tokens for step in steps),
@@ -184,6 +186,17 @@ def matmul_flops(width: int, dtype: torch.dtype, device: torch.device) -> float:
         (a @ b)[0, 0].item()
         times += 1
     return times * 2.0 * 256 * width * 4 * width / spent
+
+
+def _held(model: Any, nf4: bool) -> float:
+    """Bytes of the weights while LoRA is trained: as they are, or those of the layers' linear modules in four bits."""
+    total = float(sum(p.numel() * p.element_size() for p in model.parameters()))
+    if nf4 and not any(hasattr(p, "quant_state") for p in model.parameters()):  # of a sketch
+        linear = linear_modules(model, Trained(frozen=0))
+        total -= sum(
+            (w := model.get_submodule(name).weight).numel() * (w.element_size() - NF4_BYTES) for name in linear
+        )
+    return total
 
 
 def _inner(config: Any) -> int:

@@ -150,6 +150,8 @@ def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedP
     for side in ("base", "edited"):
         assert set(found[0]["scores"][side]) == {"harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate"}
         assert sum(score["value"] for score in found[0]["scores"][side].values()) == pytest.approx(1)
+    done = CliRunner().invoke(app, ["evaluate", str(run), "--prompts", str(tmp_path / "p.jsonl"), "--samples", "2"])
+    assert "leave out --samples" in str(done.exception)
 
 
 @pytest.mark.parametrize(

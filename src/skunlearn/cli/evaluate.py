@@ -30,6 +30,7 @@ def evaluate(
 ) -> None:
     """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""
     from skunlearn.assess import Pair, assess
+    from skunlearn.errors import ConfigError
     from skunlearn.evaluate import suite_sets
 
     named = suite_sets(suite or "quick") if prompts is None or suite else []
@@ -38,6 +39,9 @@ def evaluate(
     named += [f"evaluate.samples={samples}"] if samples else []
     job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
     pair = Pair(edited, base)
+    unread = {"--out": out, "--second-judge": second_judge, "--samples": samples, "--gate": gate}
+    if prompts and (given := [flag for flag, value in unread.items() if value]):
+        raise ConfigError(f"--prompts asks for rates alone: leave out {given[0]}")
     results = _judge_prompts(pair, prompts, job) if prompts else assess(pair, job, out, show.progress())
     if json:
         names = ("verdict", "gates", "run", "report", "scores")

@@ -38,7 +38,7 @@ def plan(
     made: Plan | Fits
     data = Data(job.forget, job.retain, job.data)
     if device_memory is None:
-        made = make_plan(load(job.model, job.load, show.progress()), data, job.make_method(), job)
+        made = make_plan(load(job.model, job.load, show.progress(), nf4=job.lora.nf4), data, job.make_method(), job)
     else:
         flops = None if device_tflops is None else device_tflops * 1e12
         device = Device(bytes_of(device_memory), devices, flops, on_cpu=job.load.device == "cpu")
