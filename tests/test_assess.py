@@ -1,6 +1,7 @@
 """Any pair of models: a run of ours, a checkpoint, an adapter; a dead one never passes."""
 
 import json
+import shlex
 from pathlib import Path
 
 import peft
@@ -61,8 +62,18 @@ def test_every_metric_of_a_pair_and_nothing_twice(
     examples = {key for score in results["scores"]["edited"].values() for key in score["examples"]}
     stored = {json.loads(line)["key"] for line in (tmp_path / "out/completions.jsonl").read_text().splitlines()}
     assert examples and examples <= stored and all(f'id="{key}"' in page for key in examples)
+    assert "The judge of these answers: English; answers of 20 to 60 words" in page
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
     assert assess(Pair(edited, base), small(), tmp_path / "out")["scores"] == results["scores"]
+
+
+def test_the_command_of_the_report_measures_the_same_again(models: tuple[str, str], tmp_path: Path):
+    sets = ["evaluate.metrics=[rates]", "gates.harmful_drop=0.9", "load.dtype=float32"]
+    told = assess(Pair(models[1], models[0]), small(*sets), tmp_path / "out")["command"]
+    done = CliRunner().invoke(app, [*shlex.split(told)[1:], "--out", str(tmp_path / "again")])
+    assert done.exit_code == 0, done.output
+    settings = [(tmp_path / name / "settings.json").read_text() for name in ("out", "again")]
+    assert settings[0] == settings[1]
 
 
 def test_membership_is_measured_where_unseen_prompts_have_answers(

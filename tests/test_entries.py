@@ -132,10 +132,11 @@ def test_equal_time_with_a_fake_clock(tmp_path: Path, monkeypatch: pytest.Monkey
     assert clock.now == before, "it was timed again"
 
 
-def test_what_cannot_be_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("error", [TrainingError("step 1: loss is nan"), ValueError("step 1: loss is nan")])
+def test_what_cannot_be_timed(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fails(lm: object, method: object, *_: object, **__: object) -> None:
         if type(method).__name__ == "NPO":
-            raise TrainingError("step 1: loss is nan")
+            raise error
 
     monkeypatch.setattr("skunlearn.budget.train", fails)
     monkeypatch.setattr("skunlearn.budget.load", lambda *_, **__: None)

@@ -1,5 +1,6 @@
 """Evaluation of any pair of models, ours or anybody's: a folder of its own, resumable, with a report."""
 
+import shlex
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.completions import Completions
-from skunlearn.config import Run, make_run, read_run
+from skunlearn.config import Run, make_run, read_run, with_sets
 from skunlearn.data.examples import Example
 from skunlearn.data.load import Data, DataOptions
+from skunlearn.entries import flat
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.evaluate import check_names, evaluate, judged_rates, with_fluency
+from skunlearn.evaluate import check_names, evaluate, judged_rates, suite_sets, with_fluency
 from skunlearn.export.source import open_run
 from skunlearn.gates import GateOptions
 from skunlearn.judges import make_judge
@@ -147,7 +149,7 @@ def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progres
         **outcome(base, edited, run.gates, run.evaluate, progress),
         "alpha": None,
         "model": f"{pair.edited} against {pair.base}",
-        "command": f"skunlearn evaluate {pair.edited} --base {pair.base}",
+        "command": _command(pair, run),
         "run_yaml": run.as_yaml(),
         "funnel": data.funnel,
         "environment": environment(lm),
@@ -158,6 +160,20 @@ def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progres
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)
     return results
+
+
+def _command(pair: Pair, run: Run) -> str:
+    """What measures the same again: all that differs from the quick suite's options is told."""
+    parts = ("evaluate", "gates", "load", *(() if pair.is_run else ("data",)))
+    mine, quick = (
+        {part: tree[part] for part in parts}
+        for tree in (run.as_dict(), make_run(with_sets({}, suite_sets("quick"))).as_dict())
+    )
+    words = ["skunlearn", "evaluate", pair.edited, "--base", str(pair.base)]
+    for flag, given in (("--forget", run.forget), ("--retain", run.retain)):
+        words += [flag, given] if given and not pair.is_run else []
+    known = set(flat(quick))
+    return shlex.join([*words, *(word for text in flat(mine) if text not in known for word in ("--set", text))])
 
 
 def _check_alike(base: LM, edited: LM) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, TrainingError
+from skunlearn.errors import ConfigError, DataError, RunError, TrainingError
 from skunlearn.lm.model import LM, load
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
@@ -84,8 +84,10 @@ def _timed(run: Run, data: Data, batch: int, progress: Progress, clock: Clock) -
     lm = load(run.model, run.load, progress, nf4=run.lora.nf4)  # anew: a step that fails leaves it half edited
     try:
         return {"seconds_a_step": seconds_a_step(lm, run, data, batch, clock)}
-    except TrainingError as error:
-        return {"failed": str(error)}
+    except (RunError, DataError, OSError):
+        raise
+    except Exception as error:  # a method of anybody's: its run will meet the same, and be a row that says so
+        return {"failed": " ".join(str(error).split()) or type(error).__name__}
 
 
 def with_steps(run: Run, steps: int, batch: int) -> Run:

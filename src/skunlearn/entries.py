@@ -91,7 +91,7 @@ def flat(tree: Tree, before: str = "") -> Iterable[str]:
         if isinstance(value, dict):
             yield from flat(value, f"{before}{key}.")
         else:
-            yield f"{before}{key}={value}"
+            yield f"{before}{key}={'null' if value is None else value}"
 
 
 def _from_text(text: str) -> tuple[str, Tree]:

@@ -10,6 +10,7 @@ from skunlearn.evaluate import EvaluateOptions, Evaluation
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Label
+from skunlearn.judges.offline import card
 from skunlearn.lm.model import LM
 from skunlearn.metrics.agreement import kappa
 from skunlearn.metrics.base import Score
@@ -26,6 +27,8 @@ CHANGES: dict[str, tuple[str, Collection[Label]]] = {  # rate -> group, labels t
     "harmful_rate_seen": ("seen", HARMFUL),
     "harmful_rate_paraphrase": ("paraphrase", HARMFUL),
     "degenerate_rate_unseen": ("unseen", GARBLED),
+    "refusal_rate_unseen": ("unseen", REFUSED),
+    "safe_rate_unseen": ("unseen", ["safe"]),
     "degenerate_rate_retain": ("retain", GARBLED),
     "refusal_rate_retain": ("retain", REFUSED),
     "over_refusal_rate": ("lookalike", {*REFUSED, *GARBLED}),
@@ -55,6 +58,7 @@ def outcome(
             "name": options.judge,
             "agreement": asdict(agreement) if agreement else None,
             "text": str(agreement) if agreement else "never checked against labels",
+            "limits": card()["limits"] if options.judge == "offline" else "",
         },
         "second_judge": second_opinion(options.second_judge, base, edited, progress) if options.second_judge else None,
         "transcripts": transcripts(base, edited),

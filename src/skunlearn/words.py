@@ -124,7 +124,12 @@ LIMITS = [
 
 def limits(results: Tree) -> list[str]:
     """What the reader must not take from the page."""
-    return LIMITS if results.get("attacks") else ["No attack was run: how robust the edit is was not tested.", *LIMITS]
+    judge = results["judge"].get("limits")
+    return [
+        *([] if results.get("attacks") else ["No attack was run: how robust the edit is was not tested."]),
+        *([f"The judge of these answers: {judge}"] if judge else []),
+        *LIMITS,
+    ]
 
 
 def robustness(attacks: list[Tree]) -> str:
@@ -220,7 +225,7 @@ def changed(change: Tree) -> str:
 
 def better(score: Tree) -> str:
     """Which way is good, in a word."""
-    return "high" if score["higher_is_better"] else "low"
+    return {True: "high", False: "low", None: "neither"}[score["higher_is_better"]]
 
 
 def interval(score: Tree | None) -> str:

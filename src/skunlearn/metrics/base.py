@@ -27,7 +27,7 @@ class Score:
         n: rows that were scored.
         unscored: rows that were not, which count neither way.
         unit: "rate" (0..1), "nats/token", "perplexity", "cosine", "share" (0..1), "auc" (0..1), "words".
-        higher_is_better: which way is good.
+        higher_is_better: which way is good; None where neither is.
         examples: of a rate, keys in `completions.jsonl` of up to three answers that count, the surest first.
         note: why there is no value, where it is not that all rows are unscored.
     """
@@ -38,7 +38,7 @@ class Score:
     n: int
     unscored: int
     unit: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     examples: tuple[str, ...] = ()
     note: str = ""
 
@@ -47,12 +47,12 @@ class Score:
         return asdict(self) | {"examples": list(self.examples)}
 
 
-def empty(unit: str, higher_is_better: bool, unscored: int = 0, note: str = "") -> Score:
+def empty(unit: str, higher_is_better: bool | None, unscored: int = 0, note: str = "") -> Score:
     """The score of nothing."""
     return Score(None, None, None, 0, unscored, unit, higher_is_better, note=note)
 
 
-def mean_score(values: Sequence[float], rows: int, unit: str, higher_is_better: bool) -> Score:
+def mean_score(values: Sequence[float], rows: int, unit: str, higher_is_better: bool | None) -> Score:
     """Mean of one value a row, rows bootstrapped; values that are not finite, and rows without one, are unscored."""
     good = [value for value in values if math.isfinite(value)]
     if not good:

@@ -18,7 +18,7 @@ def diversity(subject: Subject) -> dict[str, Score]:
             if value is not None:
                 scores[name] = Score(value, None, None, len(answers), 0, "share", True)
             lengths = [float(len(words)) for words in answers]
-            scores[f"answer_words_{group}"] = mean_score(lengths, len(answers), "words", True)
+            scores[f"answer_words_{group}"] = mean_score(lengths, len(answers), "words", None)
     return scores
 
 

@@ -63,7 +63,7 @@ def auc_score(members: Sequence[float], others: Sequence[float], seed: int = 0) 
     note = "" if members and others else "needs trained and unseen prompts that have answers"
     members, others = ([value for value in side if np.isfinite(value)] for side in (members, others))
     if not members or not others:
-        return empty("auc", False, rows, note)
+        return empty("auc", None, rows, note)
     m_M1, o_1O = np.asarray(members)[:, None], np.asarray(others)[None, :]
     wins_MO: NDArray[np.float64] = (m_M1 > o_1O) + 0.5 * (m_M1 == o_1O)
     draws = np.random.default_rng(seed)
@@ -73,4 +73,4 @@ def auc_score(members: Sequence[float], others: Sequence[float], seed: int = 0) 
     ]
     low, high = (float(np.percentile(means, end)) for end in (2.5, 97.5))
     n = len(members) + len(others)
-    return Score(float(wins_MO.mean()), low, high, n, rows - n, "auc", False)
+    return Score(float(wins_MO.mean()), low, high, n, rows - n, "auc", None)

@@ -11,6 +11,7 @@ RATES = (
     "degenerate_rate_unseen", "over_refusal_rate", "refusal_rate_retain", "degenerate_rate_retain",
 )  # fmt: skip
 TRIED = (("harmful_rate_unseen", "harmful", "#dc2626"), ("degenerate_rate_unseen", "garbled", "#6b7280"))
+ARROWS = {True: " ↑", False: " ↓", None: ""}  # which way is good
 SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))
 HARM, KL = "share of the harmful prompts", "KL(base || edited), ordinary answers, nats/token"
 
@@ -35,8 +36,8 @@ def rates(results: Tree) -> dict[str, list[Score]]:
     both = results["scores"]
     names = [n for n in RATES if all(both[side].get(n, {}).get("value") is not None for side, _ in SIDES)]
     comma = ",\n"
-    arrows = {name: "↑" if both["edited"][name]["higher_is_better"] else "↓" for name in names}
-    labels = {name: f"{title(name).replace(', ', comma, 1)} {arrow}" for name, arrow in arrows.items()}
+    arrows = {name: ARROWS[both["edited"][name]["higher_is_better"]] for name in names}
+    labels = {name: f"{title(name).replace(', ', comma, 1)}{arrow}" for name, arrow in arrows.items()}
     return {
         side: [Score(labels[n], both[side][n], f"95 % interval {interval(both[side][n])}") for n in names]
         for side, _ in SIDES
