@@ -1,15 +1,16 @@
 """GA + random mismatch + KL (Yao et al., Large Language Model Unlearning, arXiv:2310.10683).
 
     L_fgt = -NLL(y | x)                      on forget answers: away from the harmful answer
-    L_rdn =  1/K sum_k NLL(y_k | x)          answers of K retain prompts to the forget prompt instead
+    L_rdn =  NLL(y_k | x), k = 1..K          answers of K retain prompts to the forget prompt instead
     L_nor =  KL(p_theta_o || p_theta)        on retain answers
     theta_u = theta_o + s (argmin e1 L_fgt + e2 L_rdn + e3 L_nor  -  theta_o)
 
 A step makes forget answers less likely, unrelated ones likelier, and keeps predictions on retain answers near the
 base's. L_fgt has no lower bound; the authors stop at a forget NLL of 100, we at the last step.
 
-The authors' code draws the K answers once for a batch, we for each row; it averages the KL over prompt and padding too,
-we over answer tokens.
+Each loss is a mean over all answer tokens of a step (of all K answers together). The authors' code takes the mean of
+each row first and then over rows, draws the K answers once for a batch, finds the beginning of an answer from padded
+lengths, and averages the KL over prompt and padding too; we draw for each row and score answer tokens.
 """
 
 from dataclasses import dataclass

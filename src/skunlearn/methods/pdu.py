@@ -7,8 +7,8 @@
 
 A step makes all tokens alike at forget answers, so that these become less likely; lambda grows while the retain loss
 is above what is allowed and shrinks to 0 below it. The bound is the paper's epsilon = (1 + a) L_retain(theta_o), taken
-on each step's own rows, so that hard rows do not look like damage. The authors' code has it as a number to tune, begins
-the dual steps after some epochs, and averages L_forget over prompt and padding too; we begin at once and score answers.
+on each step's own rows, so that hard rows do not look like damage. The authors' code has it as a number to tune, can
+begin the dual steps later, and averages L_forget over prompt and padding too; we begin at once and score answers.
 """
 
 from collections.abc import Mapping

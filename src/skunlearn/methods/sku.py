@@ -3,10 +3,14 @@
 Stage 1 makes a copy of the model bad, stage 2 subtracts what it learnt:
 
     L_GD =  NLL(y | x)                       guided distortion: learn the harmful answer            (eq. 2)
-    L_RD =  1/K sum_k NLL(y_k | x)           random disassociation: answers of other forget prompts (eq. 3)
+    L_RD =  NLL(y_k | x), k = 1..K           random disassociation: answers of other forget prompts (eq. 3)
     L_PD = -KL(p_theta_o || p_theta)         preservation divergence, on retain answers             (eq. 5)
     theta_bad = argmin  e1 L_GD + e2 L_RD + e3 L_PD
     theta_u   = theta_o - alpha (theta_bad - theta_o)                                               (eq. 6)
+
+Each loss is a mean over all answer tokens of a step, for L_RD over those of all K answers together. The authors' code
+takes the mean of each row first and then over rows, finds the beginning of an answer from padded lengths (so prompt
+tokens are scored, or answer tokens are not), and averages the KL over prompt and padding too (docs/paper.md).
 
 Where we differ by default, and why (docs/paper.md):
 
@@ -16,7 +20,8 @@ Where we differ by default, and why (docs/paper.md):
   divergence stops counting at `pd_cap`.
 - The first-order leak. KL cannot see a shift that only grows linearly: harmful and ordinary answers share style and
   fluency, which stage 1 learns too and negation takes away from both (perplexity on retain answers rises at a tiny KL).
-  `pd_anchor` adds |NLL(y | x) - NLL_base(y | x)| on the same retain answers, so that what is learnt is harm, not style.
+  `pd_anchor` adds |NLL(y | x) - NLL_base(y | x)| of the step's retain answers together, so that what is learnt is
+  harm, not style.
 - What comes instead. Negation takes away without saying what should come in its place; a vector that teaches refusals
   is added beside it (`methods/gated_refusal.py`).
 - No random disassociation by default (`rd_weight`), and K = 1 where it is asked for: it costs as many rows as L_GD.
