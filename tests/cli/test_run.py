@@ -164,6 +164,7 @@ def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedP
         (["--forget", "f.jsonl", "--retain", "f.jsonl"], "in the retain set and in the forget set"),
         (["--forget", "f.jsonl", "--set", "data.max_length=30"], "cuts the whole answer away"),
         (["--method", "skuu"], "unknown method 'skuu': did you mean 'sku'"),
+        (["--method", "npo", "--refuse"], "--refuse stands beside methods that negate, and npo does not"),
         (["--set", "train.stepz=1"], "unknown option 'train.stepz': did you mean 'steps'"),
         (["--set", "edit.alpha=-1"], "a negative strength would make the harmful model"),
         (["--model", "./nowhere"], "no model './nowhere'"),

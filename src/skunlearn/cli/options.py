@@ -33,13 +33,17 @@ def make(
 ) -> Job:  # fmt: skip
     """The run that the options ask for: the preset first, then the file, then the named options, then --set."""
     from skunlearn.config import make_run, read_run, with_sets
+    from skunlearn.errors import ConfigError
     from skunlearn.presets import merged, read_preset
 
     tree = merged(read_preset(preset) if preset else {}, read_run(file) if file else {})
     tree |= {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
     named = [f"method.name={method}"] if method else []
     named += [] if refuse is None else [f"refuse.weight={float(refuse)}"]
-    return make_run(with_sets(tree, [*named, *(sets or [])]))
+    run = make_run(with_sets(tree, [*named, *(sets or [])]))
+    if refuse and run.make_method().edit_scale > 0:
+        raise ConfigError(f"--refuse stands beside methods that negate, and {run.method_name} does not: leave it out")
+    return run
 
 
 def words(
