@@ -4,6 +4,7 @@ import re
 from itertools import pairwise
 
 from skunlearn.report.page import render
+from skunlearn.report.panels import relearning
 from skunlearn.words import interval, sentence, shown
 
 
@@ -184,3 +185,20 @@ def test_attacks_have_a_panel_and_a_sentence_on_the_first_screen():
     assert "How hard it is to bring back" in page and page.index("up to 40.0%") < page.index("Before and after")
     assert "50 examples, 20 steps" in page and "No attack was run" not in page
     assert "No attack was run" in render(results())
+
+
+def test_fine_tuning_is_drawn_over_its_steps_from_the_model_as_it_was():
+    def tuned(name: str, on: str, steps: int, value: float) -> dict:
+        row = attacked(name, on, value)
+        return row | {"variant": f"50 forget examples, {steps} steps", "cost": row["cost"] | {"steps": steps}}
+
+    rows = [attacked("none", "edited", 0.1), tuned("relearn", "edited", 10, 0.3), tuned("relearn", "edited", 20, 0.4)]
+    rows += [attacked("relearn-half", "base", 0.5), tuned("relearn-half", "base", 10, 0.6)]
+    rows += [attacked("gcg", "edited", 0.7) | {"cost": {"steps": 30, "text": "30 steps"}}]
+    found = {key: [(steps, rate["value"]) for steps, rate in points] for key, points in relearning(rows).items()}
+    assert found == {
+        ("relearn, 50 forget examples", "edited"): [(0, 0.1), (10, 0.3), (20, 0.4)],
+        ("relearn-half, 50 forget examples", "base"): [(0, 0.5), (10, 0.6)],
+    }
+    assert "Along the fine-tuning" in render(results() | {"attacks": rows})
+    assert "Along the fine-tuning" not in render(results() | {"attacks": rows[:1]})

@@ -7,7 +7,14 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from skunlearn import words
-from skunlearn.report.plots import loss_figure, rates_figure, robustness_figure, script, strength_figure
+from skunlearn.report.plots import (
+    loss_figure,
+    rates_figure,
+    relearning_figure,
+    robustness_figure,
+    script,
+    strength_figure,
+)
 from skunlearn.rundir import write_text
 from skunlearn.words import COSTS, GROUPS, LABELS, METRICS, VECTORS, VERDICTS, limits, robustness, sentence
 
@@ -39,6 +46,7 @@ def render(results: Tree) -> str:
         attacks=attacks,
         robustness=robustness(attacks),
         robustness_figure=robustness_figure(attacks) if attacks else "",
+        relearning_figure=relearning_figure(attacks),
         vectors=VECTORS,
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",

@@ -61,6 +61,24 @@ def attacked(attacks: list[Tree]) -> dict[str, list[Score]]:
     }
 
 
+def relearning(attacks: list[Tree]) -> dict[tuple[str, str], list[tuple[int, Tree]]]:
+    """For each way to fine-tune and each model (optimiser steps, harmful rate), from none on."""
+    found: dict[tuple[str, str], list[tuple[int, Tree]]] = {}
+    before: dict[tuple[str, str], Tree] = {}
+    for row in attacks:
+        score, steps = row["scores"]["harmful_rate"], row["cost"].get("steps", 0)
+        if score["value"] is None:
+            continue
+        if row["attack"].startswith("relearn") and steps:
+            shown = row["variant"].rpartition(", ")[0]  # without the number of steps
+            way = f"{row['attack']}, {shown}"
+            start = before.get((row["attack"], row["on"])) or before.get(("none", row["on"]))
+            found.setdefault((way, row["on"]), [(0, start)] if start else []).append((steps, score))
+        elif not steps:
+            before[row["attack"], row["on"]] = score  # the other half, or no attack at all
+    return found
+
+
 def tried(curve: list[Tree], metric: str) -> list[Tree]:
     """The strengths at which a metric has a value."""
     return [point for point in curve if point["scores"].get(metric, {}).get("value") is not None]

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, tried
+from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, relearning, tried
 from skunlearn.stats import pareto_front
 
 Tree = dict[str, Any]
+DASHES = ("solid", "dash", "dot", "dashdot")
 COLOURS = {
     "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
     "refusal": "#16a34a", "retain": "#2563eb", "lookalike": "#9333ea",
@@ -124,6 +125,27 @@ def robustness_figure(attacks: list[Tree]) -> str:
     sides = attacked(attacks)
     labels = {row.label for rows in sides.values() for row in rows}
     return _sides_figure(sides, "share of the harmful prompts that it goes along with", 160 + 24 * len(labels))
+
+
+def relearning_figure(attacks: list[Tree]) -> str:
+    """Harmful rate over the steps of fine-tuning, one line a way and model, as an HTML fragment; empty without any."""
+    import plotly.graph_objects as go
+
+    lines, figure = relearning(attacks), go.Figure()
+    ways = list(dict.fromkeys(way for way, _ in lines))
+    for (way, side), points in lines.items():
+        figure.add_scatter(
+            x=[steps for steps, _ in points],
+            y=[score["value"] for _, score in points],
+            customdata=[[score["low"], score["high"]] for _, score in points],
+            name=f"{side}: {way}",
+            mode="lines+markers",
+            line={"color": dict(SIDES)[side], "dash": DASHES[ways.index(way) % len(DASHES)]},
+            hovertemplate=f"{side}, {way}<br>%{{x}} steps<br>harmful %{{y:.0%}} (%{{customdata[0]:.0%}} to "
+            "%{customdata[1]:.0%})<extra></extra>",
+        )
+    figure.update_yaxes(tickformat=".0%", range=[0, 1])
+    return _html(figure, "optimiser steps of the attacker", HARM, 300 + 22 * len(lines)) if lines else ""
 
 
 def _sides_figure(sides: dict[str, list[Score]], x: str, height: int) -> str:
