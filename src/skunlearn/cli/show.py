@@ -135,8 +135,11 @@ def agreement_table(result: Tree) -> None:
     _console().print(table)
     print(
         f"\n{result['judge']}: {result['n']} answers, {result['unscored']} unscored; AUROC of harmful "
-        f"{_number(result['auroc'])}, four-way accuracy {_number(result['accuracy'])}"
+        f"{_number(result['auroc'])}, four-way accuracy {_number(result['accuracy'])}, "
+        f"kappa {_number(result['kappa'])}"
     )
+    for label, verdicts in result["confusion"].items():
+        print(f"  labelled {label}: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
     for source, part in result.get("per_source", {}).items():
         print(f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}")
 
