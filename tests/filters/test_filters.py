@@ -1,6 +1,8 @@
 """Filters: by hand on small matrices; identity settings change nothing; norms never grow where they must not."""
 
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +22,9 @@ from skunlearn.filters.negmerge import NegMerge, agreed
 from skunlearn.filters.null_space import NullSpace, without_inputs
 from skunlearn.filters.ties import Ties, elected
 from skunlearn.filters.trim import Trim, trimmed
+from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.lora import Trained, linear_modules
+from skunlearn.losses import answer_nll
 from skunlearn.registry import resolve
 from skunlearn.task_vector import LowRank, TaskVector
 
@@ -109,8 +113,21 @@ def test_the_fisher_is_the_mean_square_gradient():
     it = context()
     name = "model.layers.0.mlp.up_proj.weight"
     found = it.fisher([name])[name]
-    assert found.shape == it.lm.model.get_parameter(name).shape and found.mean() > 0
+    weight, squares = it.lm.model.get_parameter(name), []
+    weight.requires_grad_(True)
+    for batch in it.batches:
+        loss = answer_nll(scored_logits(it.lm.model, batch), batch.labels_N)
+        squares.append(torch.autograd.grad(loss, weight)[0] ** 2)
+    torch.testing.assert_close(found, sum(squares) / len(squares))
     assert all(p.requires_grad and p.grad is None for p in it.lm.model.parameters())  # as it was
+
+
+def test_every_filter_has_a_row_in_the_docs_with_its_options():
+    text = (Path(__file__).parents[2] / "docs/methods.md").read_text()
+    rows = {line.split("`")[1]: line for line in text.partition("## Filters")[2].splitlines() if line.startswith("| `")}
+    for name in FILTERS:
+        options = [field.name for field in fields(resolve(name, FILTERS, "filter"))]
+        assert all(f"`{option}=" in rows[name] for option in options), name
 
 
 def test_a_mask_takes_layers_and_scales_modules():

@@ -67,7 +67,8 @@ class Context:
         return {name: total.cpu() / max(tokens, 1) for name, total in sums.items()}
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Diagonal of the empirical Fisher on the retain rows: mean square of each batch's gradient of the NLL."""
+        """Diagonal of the empirical Fisher on the retain rows, a few rows at a time: mean over batches of the square of
+        the batch's gradient of its mean NLL. Smaller than row by row, where rows of a batch pull apart."""
         parameters = {name: self.lm.model.get_parameter(name) for name in names}
         sums = {name: torch.zeros_like(p, dtype=torch.float32, device="cpu") for name, p in parameters.items()}
         before = {name: parameter.requires_grad for name, parameter in parameters.items()}

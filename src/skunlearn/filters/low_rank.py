@@ -30,7 +30,8 @@ class LowRankOnly(Filter):
 
 
 def spectrum_cut(delta: Delta, first: int, last: int | None) -> Delta:
-    """The part of a difference between two places of its singular spectrum, largest first; vectors stay as they are.
+    """The part of a difference between two places of its singular spectrum, largest first; vectors and stacked experts
+    (three axes) stay as they are.
 
     Args:
         delta: factors, or a matrix.
