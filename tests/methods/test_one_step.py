@@ -43,6 +43,12 @@ EFFECTS: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "undial": (FORGET_UP, {}),
     "wga": (FORGET_UP, {"retain_weight": 0.0}),
 }
+# For families other than Llama, whose random toys share more between forget and retain answers: the forget term alone.
+ALONE: dict[str, dict[str, float]] = {
+    "npo": {"retain_weight": 0.0},
+    "pdu": {"dual_start": 0.0},
+    "safe_unlearning": {"unlearn_weight": 1.0, "safe_weight": 0.1},
+}
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +71,15 @@ def nll(lm: LM, rows: Rows) -> dict[str, float]:
     return {role: nll_score(row_likelihoods(lm.model, taken)).value or 0.0 for role, taken in sets.items()}
 
 
-@pytest.mark.parametrize("mode", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("family", "mode"), [("Llama", "lora"), ("Llama", "full"), *((f, "lora") for f in toy.FAMILIES if f != "Llama")]
+)
 @pytest.mark.parametrize("name", METHODS)
-def test_the_edit_moves_the_losses_as_the_docstring_says(name: str, mode: str, data: Data):
+def test_the_edit_moves_the_losses_as_the_docstring_says(name: str, family: str, mode: str, data: Data):
     effect, options = EFFECTS[name]
-    lm, method = toy.lm(), resolve(name, METHODS, "method")(**options)
+    if family != "Llama" and name in ALONE:
+        effect, options = FORGET_UP, options | ALONE[name]
+    lm, method = toy.lm(family), resolve(name, METHODS, "method")(**options)
     rows = Rows(lm, data, method, STEP)
     before = nll(lm, rows)
     tau = train(lm, method, data, STEP, Trained(mode=mode, rank=4, frozen=0))
