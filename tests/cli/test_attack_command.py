@@ -49,7 +49,7 @@ def test_json_and_table(edited: Path, tmp_path: Path):
             "edited was not made from other: the two checkpoints differ",
         ),
         (["edited", "--base", "edited", "--only", "mirror"], "the two checkpoints are equal"),
-        (["unfinished"], "unfinished: the run is not finished"),
+        (["unfinished"], "unfinished: no finished run here"),
         (["unfinished", "--base", "edited"], "unfinished is a run, which knows its base, data and judge"),
         (["edited", "--base", "smollm2-135m", "--set", "promts=3"], "unknown option 'promts': did you mean 'prompts'"),
         (["edited", "--base", "smollm2-135m", "--set", "prompts=0"], "attack.prompts=0: give 1 or more"),

@@ -28,6 +28,15 @@ def nf4_options(device: str) -> dict[str, Any]:
     return {"quantization_config": config, "device_map": {"": device}}
 
 
+def keep_layout(model: Any) -> None:
+    """Four-bit weights stay as they are packed. On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks those that read
+    without gradients, for a kernel of its own: their scales become bfloat16, and weights narrower than a block fail.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def true_shape(weight: torch.Tensor) -> torch.Size:
     """The shape of a weight, of one in four bits too, whose own is that of its packed bytes."""
     state = getattr(weight, "quant_state", None)
