@@ -23,7 +23,21 @@ from skunlearn.unlearn import learn
 needs_it = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="pip install skunlearn[quant]")
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Toys whose rows are whole blocks."""
+    for family, size in (("Llama", {"hidden_size": 64, "intermediate_size": 128}), ("GPT2", {"n_embd": 64})):
+        monkeypatch.setitem(toy.FAMILIES, family, toy.FAMILIES[family] | size)
+
+
 @needs_it
+def test_rows_that_are_no_whole_blocks_are_refused_on_a_cpu(tmp_path: Path):
+    with pytest.raises(ModelError, match="has 32 inputs, no multiple of 64"):
+        load(toy.saved(tmp_path / "model"), nf4=True)
+
+
+@needs_it
+@pytest.mark.usefixtures("wide")
 @pytest.mark.parametrize("family", ["Llama", "GPT2"])
 def test_the_vector_of_four_bits_is_near_that_of_whole_weights_and_fits_them(
     family: str, pairs: tuple[Path, Path], tmp_path: Path
@@ -49,6 +63,7 @@ def test_the_vector_of_four_bits_is_near_that_of_whole_weights_and_fits_them(
 
 
 @needs_it
+@pytest.mark.usefixtures("wide")
 def test_a_run_trains_in_four_bits_and_goes_on_with_whole_weights(pairs: tuple[Path, Path], tmp_path: Path):
     sets = ["lora.nf4=true", "lora.rank=2", "train.steps=1", "train.batch=1", "refuse.weight=0"]
     run = make_run(with_sets({"model": str(toy.saved(tmp_path / "model"))}, sets))

@@ -5,7 +5,9 @@ from typing import Any
 
 import torch
 
-from skunlearn.errors import ConfigError
+from skunlearn.errors import ConfigError, ModelError
+
+BLOCK = 64  # weights that share a scale
 
 
 def nf4_options(device: str) -> dict[str, Any]:
@@ -30,11 +32,21 @@ def nf4_options(device: str) -> dict[str, Any]:
 
 def keep_layout(model: Any) -> None:
     """Four-bit weights stay as they are packed. On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks those that read
-    without gradients, for a kernel of its own: their scales become bfloat16, and weights narrower than a block fail.
+    without gradients, for a kernel of its own, with scales in bfloat16; and its CPU code takes wrong scales where a row
+    is no whole number of blocks.
+
+    Raises:
+        ModelError: on a CPU, when a weight has such rows.
     """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+    for name, module in model.named_modules():
+        if not hasattr(module, "support_avx512bf16_for_cpu"):
+            continue
+        module.support_avx512bf16_for_cpu = False
+        if module.weight.device.type == "cpu" and module.in_features % BLOCK:
+            raise ModelError(
+                f"lora.nf4=true on a CPU: {name} has {module.in_features} inputs, no multiple of {BLOCK}, which "
+                "bitsandbytes reads wrongly there: leave out lora.nf4, or take a GPU"
+            )
 
 
 def true_shape(weight: torch.Tensor) -> torch.Size:
