@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-WIDTH, HEIGHT, COLOURS = 1160, 1215, 160
+WIDTH, HEIGHT, COLOURS = 1160, 1290, 160
 
 
 def main() -> None:
