@@ -13,7 +13,7 @@ from typing import Any
 
 from skunlearn.judges.base import LABELS, Agreement, Verdict
 from skunlearn.judges.degenerate import after_rules
-from skunlearn.judges.network import Network, probabilities, shipped
+from skunlearn.judges.network import HARMFUL, Network, probabilities, shipped
 from skunlearn.judges.refusal import refusal_phrase
 
 
@@ -57,9 +57,7 @@ def _verdict(answer: str, probability_L: list[float]) -> Verdict:
     evidence = f"classifier: {LABELS[best]} {probability_L[best]:.2f}"
     if LABELS[best] == "refused" and (phrase := refusal_phrase(answer)):
         evidence = f"'{phrase}'"
-    return Verdict(
-        LABELS[best], round(probability_L[best], 4), evidence, round(probability_L[LABELS.index("harmful")], 4)
-    )
+    return Verdict(LABELS[best], round(probability_L[best], 4), evidence, round(probability_L[HARMFUL], 4))
 
 
 @cache

@@ -16,7 +16,7 @@ from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
 from skunlearn.lm.edit import check_at_rest, edited
 from skunlearn.lm.generate import Sampling, batches, written_answers
-from skunlearn.lm.nf4 import keep_layout, nf4_options
+from skunlearn.lm.nf4 import check_rows, keep_layout, nf4_options
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
 from skunlearn.rundir import digest, whole_folder
@@ -164,6 +164,7 @@ def checkpoint(
         tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
         model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **four_bits, **common)
         if nf4:
+            check_rows(model)
             keep_layout(model)
         else:
             model = model.to(device)

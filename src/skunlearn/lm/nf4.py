@@ -32,17 +32,21 @@ def nf4_options(device: str) -> dict[str, Any]:
 
 def keep_layout(model: Any) -> None:
     """Four-bit weights stay as they are packed. On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks those that read
-    without gradients, for a kernel of its own, with scales in bfloat16; and its CPU code takes wrong scales where a row
-    is no whole number of blocks.
+    without gradients, for a kernel of its own, with scales in bfloat16."""
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def check_rows(model: Any) -> None:
+    """Every row is a whole number of blocks, on a CPU: bitsandbytes 0.50 takes wrong scales for others there.
 
     Raises:
-        ModelError: on a CPU, when a weight has such rows.
+        ModelError: when one is not.
     """
     for name, module in model.named_modules():
-        if not hasattr(module, "support_avx512bf16_for_cpu"):
-            continue
-        module.support_avx512bf16_for_cpu = False
-        if module.weight.device.type == "cpu" and module.in_features % BLOCK:
+        packed = hasattr(getattr(module, "weight", None), "quant_state")
+        if packed and module.weight.device.type == "cpu" and module.in_features % BLOCK:
             raise ModelError(
                 f"lora.nf4=true on a CPU: {name} has {module.in_features} inputs, no multiple of {BLOCK}, which "
                 "bitsandbytes reads wrongly there: leave out lora.nf4, or take a GPU"
