@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from skunlearn.data.load import Data
 from skunlearn.data.template import Encoded
-from skunlearn.lm.lora import Trained, Trainee
+from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.lm.model import LM
 from skunlearn.methods.sku import SKU
 from skunlearn.progress import Progress
@@ -50,12 +50,12 @@ class Baseline:
     def __init__(self, lm: LM, pad_to: int | None, second_copy: bool) -> None:
         self.pad_to = pad_to
         self.base = copy.deepcopy(lm.model) if second_copy else None
-        self.trainee = Trainee(lm.model, EVERYWHERE, 0)
-        self.optimizer = torch.optim.AdamW(self.trainee.parameters.values(), lr=RATE)
+        self.model = with_lora(lm.model, linear_modules(lm.model, EVERYWHERE), EVERYWHERE, 0)  # peft's own
+        self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=RATE)
 
     def close(self) -> None:
         """Take LoRA off again."""
-        self.trainee.model.unload()
+        self.model.unload()
 
     def padded(self, rows: Sequence[Encoded]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Ids, mask and labels (-100 where nothing is scored), (B, T) each."""
@@ -72,7 +72,7 @@ class Baseline:
     def nll(self, rows: Sequence[Encoded]) -> torch.Tensor:
         """Mean over the answer tokens, from the logits of every position."""
         ids_BT, mask_BT, labels_BT = self.padded(rows)
-        logits_BTV = self.trainee.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
+        logits_BTV = self.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False).logits
         return F.cross_entropy(logits_BTV[:, :-1].reshape(-1, logits_BTV.shape[-1]), labels_BT[:, 1:].reshape(-1))
 
     def divergence(self, rows: Sequence[Encoded]) -> torch.Tensor:
@@ -83,9 +83,9 @@ class Baseline:
             if self.base is not None:
                 base_BTV = self.base(**inputs).logits
             else:
-                with self.trainee.model.disable_adapter():
-                    base_BTV = self.trainee.model(**inputs).logits
-        logits_BTV = self.trainee.model(**inputs).logits
+                with self.model.disable_adapter():
+                    base_BTV = self.model(**inputs).logits
+        logits_BTV = self.model(**inputs).logits
         scored_BT = labels_BT[:, 1:] != -100
         p_BTV, q_BTV = base_BTV[:, :-1].log_softmax(-1), logits_BTV[:, :-1].log_softmax(-1)
         return (F.kl_div(q_BTV, p_BTV, reduction="none", log_target=True).sum(-1) * scored_BT).sum() / scored_BT.sum()

@@ -2,7 +2,9 @@
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ import toy
 
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.errors import TrainingError
-from skunlearn.lm.lora import Trained
+from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
 from skunlearn.methods.ga_mismatch import GAMismatch
@@ -142,6 +144,55 @@ def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path
         assert kl(reference.logits([0, 1, 2]), scored_logits(other.model, batch)) == pytest.approx(
             plain.item(), rel=1e-5
         )
+
+
+def test_a_whole_step_has_the_gradients_of_the_plain_computation(
+    pairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    """Of one pass for each loss, rows padded to the longest, all logits, and a pass of the base: SKU's third step."""
+    found: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+    clip = torch.nn.utils.clip_grad_norm_
+
+    def seen(parameters: Iterable[torch.nn.Parameter], *args: Any) -> torch.Tensor:
+        parameters = list(parameters)
+        found.append([(p.detach().clone(), p.grad.clone()) for p in parameters])
+        return clip(parameters, *args)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", seen)
+    data, method, options, trained = Data(*pairs), SKU(rd_weight=1), TrainOptions(steps=3, lr=5e-2), Trained(frozen=0)
+    train(toy.lm(), method, data, options, trained)
+    lm = toy.lm()
+    rows = Rows(lm, data, method, options).at(2)
+    lm.model.requires_grad_(False)
+    model = with_lora(lm.model, linear_modules(lm.model, trained), trained, 0)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    for parameter, (value, _) in zip(parameters, found[2], strict=True):
+        parameter.data = value
+
+    def passed(role: str) -> tuple[torch.Tensor, torch.Tensor]:
+        width = max(map(len, rows[role]))
+        ids = torch.zeros(len(rows[role]), width, dtype=torch.long)
+        mask, scored = torch.zeros_like(ids), torch.zeros_like(ids)
+        for place, row in enumerate(rows[role]):
+            ids[place, : len(row)] = torch.tensor(row.prompt_ids + row.answer_ids)
+            mask[place, : len(row)] = 1
+            scored[place, len(row.prompt_ids) : len(row)] = 1
+        at = scored[:, 1:].bool()
+        return model(input_ids=ids, attention_mask=mask).logits[:, :-1][at].log_softmax(-1), ids[:, 1:][at]
+
+    def nll(of: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return -of[0].gather(1, of[1][:, None]).mean()
+
+    retain = passed("retain")
+    with model.disable_adapter(), torch.no_grad():
+        base = passed("retain")
+    divergence = (base[0].exp() * (base[0] - retain[0])).sum(-1).mean()
+    change = (nll(retain) - nll(base)).abs()
+    (nll(passed("forget")) + nll(passed("mismatch")) + divergence + 2 * change).backward()
+    assert divergence > 1e-3 and change > 1e-3
+    for parameter, (_, gradient) in zip(parameters, found[2], strict=True):
+        assert gradient.norm() > 0
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-5)
 
 
 def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Path, Path]):

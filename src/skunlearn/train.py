@@ -206,23 +206,24 @@ def _forward(spread: Spread, rows: Rows, step: int, reference: Reference | None)
     """All roles together; the scored tokens come apart again by row."""
     by_role = rows.at(step)
     states = spread.states([row for role_rows in by_role.values() for row in role_rows])
-    logits_NV = head_logits(spread.model, states.hidden_ND)
+    counts = [scored_tokens(role_rows) for role_rows in by_role.values()]
+    logits = head_logits(spread.model, states.hidden_ND).split(counts)  # slices would each have a gradient of all
+    labels, row_numbers = states.labels_N.split(counts), states.row_N.split(counts)
+    layers = {share: hidden_ND.split(counts) for share, hidden_ND in states.layers.items()}
     scored: dict[str, Scored] = {}
-    first_row = first_token = 0
-    for role, role_rows in by_role.items():
-        last_token = first_token + sum(len(row.answer_ids) for row in role_rows)
-        tokens = slice(first_token, last_token)
+    first_row = 0
+    for place, (role, role_rows) in enumerate(by_role.items()):
         needed = reference if role in rows.method.referenced else None
         numbers = [needed.numbers[row] for row in role_rows] if needed else []
         scored[role] = Scored(
-            logits_NV[tokens],
-            states.labels_N[tokens],
-            states.row_N[tokens] - first_row,
+            logits[place],
+            labels[place],
+            row_numbers[place] - first_row,
             needed.logits(numbers) if needed else None,
-            {layer: hidden_ND[tokens] for layer, hidden_ND in states.layers.items()},
+            {share: parts[place] for share, parts in layers.items()},
             needed.layer_outputs(numbers) if needed else {},
         )
-        first_row, first_token = first_row + len(role_rows), last_token
+        first_row += len(role_rows)
     return scored
 
 

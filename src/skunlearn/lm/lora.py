@@ -13,6 +13,7 @@ from transformers.pytorch_utils import Conv1D
 from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.forward import decoder_layers
 from skunlearn.lm.fsdp import give_back, sharded, whole
+from skunlearn.lm.fused import fuse
 from skunlearn.registry import did_you_mean
 from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
 
@@ -141,7 +142,8 @@ class Trainee:
             self.whole = model
         else:
             names = list(gates) if gates else linear_modules(model, options, depth)
-            self.whole = _with_lora(model, names, options, seed)
+            self.whole = with_lora(model, names, options, seed)
+            fuse(self.whole)
             for name, right_1I in (gates or {}).items():
                 factor = model.get_submodule(name).lora_A["default"].weight
                 factor.data.copy_(right_1I)
@@ -199,7 +201,8 @@ def _kept(value: torch.Tensor) -> torch.Tensor:
     return value.clone() if isinstance(value, DTensor) else value.to("cpu", copy=True)
 
 
-def _with_lora(model: Any, names: list[str], options: Trained, seed: int) -> Any:
+def with_lora(model: Any, names: list[str], options: Trained, seed: int) -> Any:
+    """The model with LoRA on these modules, as peft has it."""
     from peft import LoraConfig, get_peft_model
 
     conv = isinstance(model.get_submodule(names[0]), Conv1D)

@@ -97,5 +97,7 @@ class SKU(Method):
         divergence = kl(retain.base_logits_NV, retain.logits_NV)
         if self.pd_mode == "diverge":
             return -capped(divergence, self.pd_cap)
+        if not self.pd_anchor:
+            return divergence
         change = answer_nll(retain.logits_NV, retain.labels_N) - answer_nll(retain.base_logits_NV, retain.labels_N)
         return divergence + self.pd_anchor * change.abs()
