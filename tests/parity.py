@@ -29,7 +29,7 @@ from skunlearn.methods.sku import SKU
 from skunlearn.methods.wga import WGA
 
 TOLERANCE = 1e-4
-Terms = dict[str, torch.Tensor]
+ROWS = {"forget": "forget", "retain": "retain", "refusal": "alternative"}  # role -> key of the file
 METHODS: dict[str, tuple[Callable[[dict[str, float]], Method], str | None]] = {
     # name in `expected` -> the method, and its term (all of them when None)
     "answer_nll_forget": (lambda h: Negation(), "forget"),
@@ -61,13 +61,15 @@ def scored(rows: dict[str, Any]) -> Scored:
     return Scored(logits_NV, labels_BT[is_scored_BT], row_N, base_logits_NV)
 
 
-def ours(name: str, values: dict[str, Any]) -> float | None:
-    """Our value of an expected one; None when the name is not known."""
-    if name not in METHODS:
-        return None
+def ours(name: str, values: dict[str, Any]) -> float:
+    """Our value of an expected one.
+
+    Raises:
+        KeyError: for a name that is not known, or a part of the file that it needs and that is not there.
+    """
     make, term = METHODS[name]
-    roles = {"forget": "forget", "retain": "retain", "refusal": "alternative"}
-    terms = make(values["hyperparameters"]).loss({role: scored(values[key]) for role, key in roles.items()})
+    method = make(values.get("hyperparameters", {}))
+    terms = method.loss({role: scored(values[ROWS[role]]) for role in method.roles})
     return float(torch.stack(list(terms.values())).sum() if term is None else terms[term])
 
 
@@ -79,9 +81,10 @@ def main(arguments: list[str]) -> int:
     values = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     failed = False
     for name, expected in values["expected"].items():
-        value = ours(name, values)
-        if value is None:
-            print(f"{name} unknown {expected} -")
+        try:
+            value = ours(name, values)
+        except KeyError as missing:
+            print(f"{name} {'unknown' if name not in METHODS else f'without-{missing.args[0]}'} {expected} -")
             failed = True
             continue
         error = abs(value - expected) / max(abs(expected), 1e-12)

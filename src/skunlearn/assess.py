@@ -1,7 +1,6 @@
 """Evaluation of any pair of models, ours or anybody's: a folder of its own, resumable, with a report."""
 
 import shlex
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -10,16 +9,15 @@ from typing import Any
 
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run, read_run, with_sets
-from skunlearn.data.examples import Example
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.examples import Part
+from skunlearn.data.load import Data, DataOptions, read_prompts
 from skunlearn.entries import flat
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.evaluate import check_names, evaluate, judged_rates, suite_sets, with_fluency
+from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, suite_sets, with_fluency
 from skunlearn.export.source import open_run
 from skunlearn.gates import GateOptions
 from skunlearn.judges import make_judge
 from skunlearn.lm.model import LM, LoadOptions, fingerprint, load, locate
-from skunlearn.metrics.base import Score
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
@@ -46,7 +44,28 @@ class Pair:
         return (Path(self.edited) / "run.yaml").is_file()
 
 
-def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | None = None) -> Tree:
+@dataclass(frozen=True)
+class _Asked:
+    """What both models are asked.
+
+    Attributes:
+        part: the prompts.
+        digest: of them.
+        funnel: how they came about.
+        options: how much is evaluated.
+        command: what asks it again.
+    """
+
+    part: Part
+    digest: str
+    funnel: Any
+    options: EvaluateOptions
+    command: str
+
+
+def assess(
+    pair: Pair, run: Run, out: Path | None = None, progress: Progress | None = None, prompts: Path | None = None
+) -> Tree:
     """Evaluate base and edited with the same prompts, metrics and judge.
 
     Args:
@@ -54,6 +73,7 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
         run: data, evaluation, gates and how models are loaded; its method and training are not used.
         out: the folder of results; `evaluations/<name>-<digest>` when not given.
         progress: is told of the work.
+        prompts: a file of prompts that are asked in place of all others; then rates are told, without gates or verdict.
 
     Returns:
         The contents of `results.json`, with `run` and `report` as paths.
@@ -65,11 +85,11 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
     check_names(run.evaluate)
     pair, run = _with_run(pair, run)
     assert pair.base is not None
-    data = Data(run.forget, run.retain, run.data)
+    asked = _asked(pair, run, prompts)
     settings = {
         "edited": _identity(pair, progress),
         "base": fingerprint(locate(pair.base, progress)),
-        "data": digest(data.fingerprint),
+        "data": asked.digest,
         **{part: run.as_dict()[part] for part in ("evaluate", "gates", "load")},
         "judge": make_judge(run.evaluate.judge).name,
         "version": version("skunlearn"),
@@ -79,30 +99,20 @@ def assess(pair: Pair, run: Run, out: Path | None = None, progress: Progress | N
     if done is None:
         folder.claim(settings)
         with folder.lock():
-            done = _measure(pair, run, data, folder, progress)
+            done = _measure(pair, run, asked, folder, progress)
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
 
 
-def assess_prompts(pair: Pair, prompts: Sequence[Example], run: Run, progress: Progress) -> dict[str, dict[str, Score]]:
-    """The judge's rates of base and edited on any prompts, without metrics, gates or files.
-
-    Args:
-        pair: the models.
-        prompts: what both are asked.
-        run: evaluation, and how models are loaded.
-        progress: is told of the work.
-
-    Raises:
-        SkunlearnError: when the models cannot be used.
-    """
-    pair, run = _with_run(pair, run)
-    assert pair.base is not None
-    lm = load(pair.base, run.load, progress)
-    scores = {"base": judged_rates(lm, prompts, run.evaluate, "base", progress)}
-    inside, other = _edited(pair, lm, run, progress)
-    with inside:
-        scores["edited"] = judged_rates(other, prompts, run.evaluate, "edited", progress)
-    return scores
+def _asked(pair: Pair, run: Run, prompts: Path | None) -> _Asked:
+    """The prompts of a run's data, or those of a file alone."""
+    command = _command(pair, run, prompts)
+    if prompts is None:
+        data = Data(run.forget, run.retain, run.data)
+        return _Asked(data.test, digest(data.fingerprint), data.funnel, run.evaluate, command)
+    examples = read_prompts(prompts)
+    options = replace(run.evaluate, metrics=("rates",), lm_eval=())
+    funnel = [("prompts", "distinct prompts in the file", len(examples))]
+    return _Asked(Part(prompts=examples), digest([example.prompt for example in examples]), funnel, options, command)
 
 
 def _edited(pair: Pair, lm: LM, run: Run, progress: Progress) -> tuple[AbstractContextManager[None], LM]:
@@ -134,24 +144,24 @@ def _identity(pair: Pair, progress: Progress) -> Any:
     return [source.settings, source.results["alpha"]]
 
 
-def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progress) -> Tree:
+def _measure(pair: Pair, run: Run, asked: _Asked, folder: RunDir, progress: Progress) -> Tree:
     assert pair.base is not None
     store = Completions(folder / "completions.jsonl")
     lm = load(pair.base, run.load, progress)
     common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
-    base = evaluate(lm, data.test, run.evaluate, **common)
+    base = evaluate(lm, asked.part, asked.options, **common)
     inside, other = _edited(pair, lm, run, progress)
     _check_alike(lm, other)
     with inside:
-        edited = evaluate(other, data.test, run.evaluate, base=base, weights=pair.edited, **common)
+        edited = evaluate(other, asked.part, asked.options, base=base, weights=pair.edited, **common)
     base, edited = with_fluency(base, lm, progress), with_fluency(edited, lm, progress)
     results = {
-        **outcome(base, edited, run.gates, run.evaluate, progress),
+        **outcome(base, edited, run.gates, asked.options, progress),
         "alpha": None,
         "model": f"{pair.edited} against {pair.base}",
-        "command": _command(pair, run),
         "run_yaml": run.as_yaml(),
-        "funnel": data.funnel,
+        "command": asked.command,
+        "funnel": asked.funnel,
         "environment": environment(lm),
         "curve": [],
         "losses": {},
@@ -162,17 +172,16 @@ def _measure(pair: Pair, run: Run, data: Data, folder: RunDir, progress: Progres
     return results
 
 
-def _command(pair: Pair, run: Run) -> str:
-    """What measures the same again: all that differs from the quick suite's options is told."""
+def _command(pair: Pair, run: Run, prompts: Path | None) -> str:
+    """What measures the same again: all that differs from the options that it has by itself is told."""
     parts = ("evaluate", "gates", "load", *(() if pair.is_run else ("data",)))
-    mine, quick = (
-        {part: tree[part] for part in parts}
-        for tree in (run.as_dict(), make_run(with_sets({}, suite_sets("quick"))).as_dict())
-    )
+    usual = make_run(with_sets({}, [] if prompts else suite_sets("quick")))
+    mine, its = ({part: tree[part] for part in parts} for tree in (run.as_dict(), usual.as_dict()))
     words = ["skunlearn", "evaluate", pair.edited, "--base", str(pair.base)]
     for flag, given in (("--forget", run.forget), ("--retain", run.retain)):
         words += [flag, given] if given and not pair.is_run else []
-    known = set(flat(quick))
+    words += ["--prompts", str(prompts)] if prompts else []
+    known = set(flat(its))
     return shlex.join([*words, *(word for text in flat(mine) if text not in known for word in ("--set", text))])
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skunlearn.completions import Completions, Writer
 from skunlearn.data.choices import read_choices
-from skunlearn.data.examples import Example, Part, distinct
+from skunlearn.data.examples import Part, distinct
 from skunlearn.data.load import read_lookalikes
 from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
@@ -17,7 +17,7 @@ from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
 from skunlearn.metrics.harness import harness, load_tasks
-from skunlearn.metrics.rates import four_rates, rates, verdict_rate
+from skunlearn.metrics.rates import rates, verdict_rate
 from skunlearn.notebook import table
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean, resolve
@@ -173,6 +173,7 @@ def evaluate(
         "paraphrase": part.paraphrase[: options.paraphrase],
         "retain": distinct(part.retain)[: options.retain],
         "lookalike": distinct(part.lookalike)[: options.lookalike],
+        "prompts": part.prompts,
     }
     groups = {group: examples for group, examples in groups.items() if examples}
 
@@ -223,18 +224,10 @@ def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = N
     for group, rows in subject.completions.items():
         found = answer_likelihoods(base.model, base.template, subject.groups[group], rows)
         completions[group] = [with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)]
-        scores[f"answer_perplexity_{group}"] = fluency_score(found)
+        if group != "prompts":  # of which the four rates alone are told
+            scores[f"answer_perplexity_{group}"] = fluency_score(found)
     subject = replace(subject, completions=completions)
     return Evaluation(evaluation.scores | rates(subject) | scores, subject)
-
-
-def judged_rates(
-    lm: LM, examples: Sequence[Example], options: EvaluateOptions, who: str, progress: Progress
-) -> dict[str, Score]:
-    """Harmful, refusal, degenerate and safe rate of a model's answers to any prompts."""
-    writer = Writer(lm, make_judge(options.judge), options.max_new_tokens, who, "", Completions(), progress)
-    verdicts = [row.verdict for row in writer.complete({"prompts": examples})["prompts"]]
-    return four_rates(verdicts)
 
 
 def _shown(score: Score) -> str:

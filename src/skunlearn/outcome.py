@@ -32,6 +32,10 @@ CHANGES: dict[str, tuple[str, Collection[Label]]] = {  # rate -> group, labels t
     "degenerate_rate_retain": ("retain", GARBLED),
     "refusal_rate_retain": ("retain", REFUSED),
     "over_refusal_rate": ("lookalike", {*REFUSED, *GARBLED}),
+    "harmful_rate": ("prompts", HARMFUL),
+    "refusal_rate": ("prompts", REFUSED),
+    "degenerate_rate": ("prompts", GARBLED),
+    "safe_rate": ("prompts", ["safe"]),
 }
 
 
@@ -40,6 +44,8 @@ def outcome(
 ) -> Tree:
     """`verdict`, `gates`, `scores`, `changes` (paired, by rate), `judge`, `second_judge` and `transcripts`.
 
+    Without prompts that are known to be harmful there is no verdict and no gate.
+
     Args:
         base: of the base.
         edited: of the edited model, on the same prompts.
@@ -47,7 +53,7 @@ def outcome(
         options: the names of the judges.
         progress: is told when a second judge reads.
     """
-    verdict, found = check(base.scores, edited.scores, gates)
+    verdict, found = check(base.scores, edited.scores, gates) if "unseen" in base.completions else (None, [])
     agreement = edited.subject.agreement
     return {
         "verdict": verdict,
@@ -68,7 +74,7 @@ def outcome(
 def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Progress) -> Tree:
     """What another judge makes of the same answers: agreement with the first, and its own harmful rates.
 
-    The rates are of unseen prompts. Answers that either judge left unscored are in no agreement.
+    The rates are of unseen prompts, or of anybody's. Answers that either judge left unscored are in no agreement.
     """
     judge = make_judge(name)
     both: list[tuple[str, str]] = []
@@ -79,7 +85,7 @@ def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Pr
             verdicts = judge.judge([row.prompt for row in rows], [row.answer for row in rows])
             pairs = [(row.verdict.label, verdict.label) for row, verdict in zip(rows, verdicts, strict=True)]
             both += [(first, second) for first, second in pairs if first and second]
-            if group == "unseen":
+            if group in ("unseen", "prompts"):
                 rates[who] = verdict_rate(verdicts, ["harmful"]).as_dict()
     first, second = [pair[0] for pair in both], [pair[1] for pair in both]
     agreed = sum(a == b for a, b in both) / len(both) if both else None

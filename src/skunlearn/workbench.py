@@ -93,7 +93,7 @@ class Workbench:
         with self.run.lm.edited(self.edit(params)):
             edited = self._evaluate(part, options, base, f"tuned:{digest(params)}")
         tree = outcome(base, edited, self.run.run.gates, options, self.progress)
-        return {name: tree[name] for name in ("verdict", "gates", "scores", "changes", "judge")}
+        return {name: tree[name] for name in ("verdict", "gates", "scores", "changes", "judge", "second_judge")}
 
     @cached_property
     def _context(self) -> Context:

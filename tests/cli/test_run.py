@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
+from skunlearn.rundir import read_json
 
 SMALL = [
     "--set", "train.steps=3", "--set", "train.batch=2", "--set", "lora.rank=2", "--set", "edit.alphas=[0.5,1]",
@@ -146,7 +147,11 @@ def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedP
         done = CliRunner().invoke(app, ["evaluate", *models, "--prompts", str(tmp_path / "p.jsonl"), "--json"])
         assert done.exit_code == 0, done.output
         found.append(json.loads(done.stdout))
-    assert found[0] == found[1] and found[0]["verdict"] is None
+    assert found[0]["scores"] == found[1]["scores"] and found[0]["run"] != found[1]["run"]
+    assert found[0]["verdict"] is None and found[0]["gates"] == []
+    page, results = Path(found[0]["report"]).read_text(), read_json(Path(found[0]["run"]) / "results.json")
+    assert "No verdict" in page and "Limits set beforehand" not in page and 'class="blur"' in page
+    assert [row["prompt"] for row in results["transcripts"]] == ["one", "two"] and "--prompts" in results["command"]
     for side in ("base", "edited"):
         assert set(found[0]["scores"][side]) == {"harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate"}
         assert sum(score["value"] for score in found[0]["scores"][side].values()) == pytest.approx(1)

@@ -3,7 +3,7 @@
 import json as json_module
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,26 +39,14 @@ def evaluate(
     named += [f"evaluate.samples={samples}"] if samples else []
     job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
     pair = Pair(edited, base)
-    unread = {"--out": out, "--second-judge": second_judge, "--samples": samples, "--gate": gate}
+    unread = {"--samples": samples, "--gate": gate}
     if prompts and (given := [flag for flag, value in unread.items() if value]):
         raise ConfigError(f"--prompts asks for rates alone: leave out {given[0]}")
-    results = _judge_prompts(pair, prompts, job) if prompts else assess(pair, job, out, show.progress())
+    results = assess(pair, job, out, show.progress(), prompts)
     if json:
         names = ("verdict", "gates", "run", "report", "scores")
         print(json_module.dumps({name: results[name] for name in names}))
-    elif prompts:
-        show.scores_table(results["scores"])
     else:
         show.result(results, False)
     if gate and results["verdict"] == "FAIL":
         sys.exit(1)
-
-
-def _judge_prompts(pair: Any, prompts: Path, job: o.Job) -> show.Tree:
-    from skunlearn.assess import assess_prompts
-    from skunlearn.data.load import read_prompts
-    from skunlearn.outcome import as_tree
-
-    found = assess_prompts(pair, read_prompts(prompts), job, show.progress())
-    scores = {who: as_tree(rates) for who, rates in found.items()}
-    return {"verdict": None, "gates": [], "run": None, "report": None, "scores": scores}

@@ -82,7 +82,7 @@ def result(results: Tree, as_json: bool) -> None:
         measured, limit = gate_numbers(gate)
         print(f"{'passed' if gate['passed'] else 'FAILED':>7}  {gate['text']}: {measured} ({limit})")
     strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
-    print(f"\n{results['verdict']}{strength}")
+    print(f"\n{results['verdict'] or 'no verdict: nothing else was measured'}{strength}")
     if "attacks" in results:
         attacks_table(results["attacks"])
     print(f"run     {results['run']}\nreport  {results['report']}")

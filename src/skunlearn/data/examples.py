@@ -68,6 +68,7 @@ class Part:
         paraphrase: in the test part, prompts of `seen` in other words.
         neighbour: in the test part, harmless questions on the subjects of forget prompts.
         choice: in the test part, questions of general knowledge.
+        prompts: in place of all others: prompts of anybody's, harmful or not.
     """
 
     forget: tuple[Example, ...] = ()
@@ -77,6 +78,7 @@ class Part:
     paraphrase: tuple[Example, ...] = ()
     neighbour: tuple[Choice, ...] = ()
     choice: tuple[Choice, ...] = ()
+    prompts: tuple[Example, ...] = ()
 
 
 def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:

@@ -9,6 +9,7 @@ Tree = dict[str, Any]
 RATES = (
     "harmful_rate_unseen", "harmful_rate_seen", "harmful_rate_paraphrase", "refusal_rate_unseen",
     "degenerate_rate_unseen", "over_refusal_rate", "refusal_rate_retain", "degenerate_rate_retain",
+    "harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate",
 )  # fmt: skip
 TRIED = (("harmful_rate_unseen", "harmful", "#dc2626"), ("degenerate_rate_unseen", "garbled", "#6b7280"))
 ARROWS = {True: " ↑", False: " ↓", None: ""}  # which way is good
