@@ -140,7 +140,10 @@ def test_run_takes_any_method_and_plans_for_the_layers_it_trains(tmp_path: Path)
     assert "trained: 1,856 of" in CliRunner().invoke(app, ["plan", *SMALL]).output
 
 
-def test_evaluate_judges_any_prompts(finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path):
+def test_evaluate_judges_any_prompts(
+    finished: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "p.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     run, found = finished[0] / "runs/demo", []
     for models in ([str(run / "model"), "--base", "smollm2-135m"], [str(run)]):  # a run knows its base
