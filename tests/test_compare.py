@@ -16,7 +16,7 @@ from skunlearn.budget import Budget
 from skunlearn.cli.main import app
 from skunlearn.compare import compare
 from skunlearn.data.load import Data
-from skunlearn.entries import Entry, read_entries
+from skunlearn.entries import Entry, entries_yaml, read_entries
 from skunlearn.errors import DataError, RunError
 from skunlearn.lm.model import LM
 from skunlearn.task_vector import TaskVector
@@ -180,6 +180,21 @@ def test_the_files_say_the_same(compared: tuple[Path, dict]):
     assert tex.count(r"\\") == 1 + len(lines) and r"\%" in tex and "50%" not in tex.replace(r"\%", "")
     page = (out / "compare.html").read_text()
     assert "sku-strong" in page and "edit.alpha=1" in page and "peak resident memory of the whole process" in page
+
+
+def test_the_same_again_from_the_file_that_it_leaves(compared: tuple[Path, dict]):
+    folder, table = compared[0] / "out", compared[1]
+    again = read_entries(None, folder / "compare.yaml")
+    names = [row["name"] for row in table["entries"]]
+    assert [entry.name for entry in again] == names and entries_yaml(again) == (folder / "compare.yaml").read_text()
+    for entry in again:
+        for number in range(entry.seeds):
+            claimed = json.loads((folder / entry.name / f"seed-{number}" / "settings.json").read_text())["run"]
+            assert claimed["edit"] == json.loads(json.dumps(entry.run.as_dict()["edit"]))
+            assert claimed["method"] == json.loads(json.dumps(entry.run.as_dict()["method"]))
+    page = (folder / "compare.html").read_text()
+    assert table["command"] in page and "--file compare.yaml --budget equal-steps" in table["command"]
+    assert page.count('class="told"') >= 7, "headings tell what the columns are"
 
 
 def test_the_final_prompts_are_read_on_purpose_alone():

@@ -4,6 +4,7 @@
     OUT/base.jsonl            the base's answers, generated once
     OUT/budget.json           seconds a step, where the budget is equal-time
     OUT/compare.json .md .csv .tex .html
+    OUT/compare.yaml          all settings of the entries: what runs the same again
 
 Finished runs are only read, so a comparison goes on where it stopped, and folders that another machine filled count.
 """
@@ -19,7 +20,7 @@ from skunlearn.budget import Budget, budgeted
 from skunlearn.completions import Completions
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.entries import Entry
+from skunlearn.entries import Entry, entries_yaml
 from skunlearn.errors import DataError, RunError, SkunlearnError
 from skunlearn.evaluate import check_names, evaluate
 from skunlearn.lm.model import load
@@ -97,6 +98,7 @@ def compare(
     harness = settings_of(shared, data, progress)
     folder = RunDir(out or Path("comparisons") / Path(shared.model).name)
     folder.claim({"comparison": vars(budget), **{key: harness[key] for key in ("model", "data")}})
+    written = entries_yaml(entries)  # as they were given: the command names the budget
     with folder.lock():
         runs, timing = budgeted({e.name: e.run for e in entries}, budget, data, folder / "budget.json", progress)
         entries = [replace(entry, run=runs[entry.name]) for entry in entries]
@@ -109,7 +111,14 @@ def compare(
             "prompts": "test and final" if final else "test",
             "model": shared.model,
             "version": harness["version"],
+            "command": " ".join(
+                [
+                    "python scripts/results.py" if final else "skunlearn compare",
+                    f"--file compare.yaml --budget {budget.kind} --steps {budget.steps} --batch {budget.batch}",
+                ]
+            ),
         }
+        write_text(folder / "compare.yaml", written)
         write_json(folder / "compare.json", table)
         write_comparison(table, folder.path)
     return table | {"folder": str(folder.path)}

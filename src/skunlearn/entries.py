@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
+
 from skunlearn.config import Run, Tree, make_run, read_run, with_sets
 from skunlearn.errors import ConfigError
 from skunlearn.presets import merged, read_preset
@@ -71,6 +73,12 @@ def read_entries(
     for entry in entries[1:]:
         _check_harness(entries[0], entry)
     return entries
+
+
+def entries_yaml(entries: Iterable[Entry]) -> str:
+    """A file that gives these very entries, whatever they were made from."""
+    trees = {entry.name: entry.run.as_dict() | {"seeds": entry.seeds} for entry in entries}
+    return yaml.safe_dump(trees, sort_keys=False)
 
 
 def split(text: str, mark: str) -> list[str]:

@@ -70,10 +70,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.split(b"\n") if line]  # str.splitlines would also split at U+2028
 
 
-def digest(value: Any) -> str:
-    """A short stable name for any JSON-able value: 16 hex digits of SHA-256."""
+def value_sha256(value: Any) -> str:
+    """SHA-256 of any JSON-able value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """A short stable name for any JSON-able value: the first 16 hex digits of its SHA-256."""
+    return value_sha256(value)[:16]
 
 
 def file_sha256(path: Path) -> str:

@@ -43,7 +43,7 @@ def test_from_run_to_hub_and_clean(folder: Path):
 
     code, text = invoke("verify", out, "--run", run, "--base", folder / "toy", "--json")
     value = json.loads(text)
-    assert code == 0 and value["ok"] and [check["outcome"] for check in value["checks"]] == ["ok"] * 4
+    assert code == 0 and value["ok"] and [check["outcome"] for check in value["checks"]] == ["ok"] * 5
     code, text = invoke("verify", out)
     assert code == 0 and "not checked" in text
 

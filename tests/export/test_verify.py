@@ -17,7 +17,7 @@ from skunlearn.export.write import export
 from skunlearn.progress import Progress
 
 Finished = Callable[..., Path]
-FILES, BASE, VECTORS, WEIGHTS = range(4)
+FILES, BASE, VECTORS, WEIGHTS, DATA = range(5)
 
 
 def exported(run: Path, out: Path, **options: object) -> Path:
@@ -48,7 +48,7 @@ def rehash(folder: Path) -> None:
 def test_an_export_as_it_was_made(family: str, options: dict, finished: Finished, tmp_path: Path):
     run = finished(family)
     found = check(exported(run, tmp_path / "out", **options), run, run.parent / f"toy-{family}")
-    assert [outcome for outcome, _ in found] == ["ok"] * 4
+    assert [outcome for outcome, _ in found] == ["ok"] * 5
     assert options["format"] == "adapter" or found[WEIGHTS][1] == "bit for bit"
 
 
@@ -56,14 +56,35 @@ def test_what_cannot_be_checked_is_said(finished: Finished, tmp_path: Path):
     run = finished("Llama")
     out = exported(run, tmp_path / "out")
     without_both = check(out)
-    assert [outcome for outcome, _ in without_both] == ["ok", "not checked", "not checked", "not checked"]
+    assert [outcome for outcome, _ in without_both] == ["ok"] + ["not checked"] * 4
     assert "give --base" in without_both[BASE][1] and "give --run" in without_both[VECTORS][1]
     other_base = check(out, run, finished("GPT2").parent / "toy-GPT2")
-    assert [outcome for outcome, _ in other_base] == ["ok", "differs", "ok", "not checked"]
+    assert [outcome for outcome, _ in other_base] == ["ok", "differs", "ok", "not checked", "ok"]
     other_run = check(out, tmp_path, run.parent / "toy-Llama")
     assert other_run[VECTORS] == ("differs", "tau.safetensors is missing; tau_refuse.safetensors is missing")
     with pytest.raises(RunError, match=r"no skunlearn\.json"):
         check(tmp_path)
+
+
+def test_data_that_changed_or_is_gone(finished: Finished, tmp_path: Path):
+    rows = [{"prompt": f"how {n}", "answer": f"so {n}"} for n in range(40)]
+    forget = tmp_path / "forget.jsonl"
+    forget.write_text("\n".join(map(json.dumps, rows)))
+    run = finished("Llama", f"forget={forget}")
+    out = exported(run, tmp_path / "out")
+    manifest = json.loads((out / NAME).read_text())
+    assert len(manifest["data_sha256"]) == 64 and manifest["data_sha256"] in (out / "README.md").read_text()
+    assert check(out, run)[DATA] == ("ok", f"SHA-256 {manifest['data']}...")
+    forget.write_text("\n".join(map(json.dumps, [*rows[1:], {"prompt": "how 0", "answer": "not so"}])))
+    assert check(out, run)[DATA][0] == "differs"
+    again = exported(run, tmp_path / "again")
+    assert json.loads((again / NAME).read_text())["data_sha256"] is None
+    assert (
+        check(again, run)[DATA][0] == "not checked" and "was gone or had changed" in (again / "README.md").read_text()
+    )
+    forget.unlink()
+    outcome, detail = check(out, run)[DATA]
+    assert outcome == "not checked" and "no such file" in detail and str(forget) in detail
 
 
 def test_changed_files(finished: Finished, tmp_path: Path):
@@ -88,7 +109,7 @@ def test_other_weights_under_a_true_looking_manifest(format: str, finished: Fini
         save_file(tensors, weights, metadata={"format": "pt"})
     rehash(out)
     outcomes = check(out, run, run.parent / "toy-Llama")
-    assert [outcome for outcome, _ in outcomes] == ["ok", "ok", "ok", "differs"]
+    assert [outcome for outcome, _ in outcomes] == ["ok", "ok", "ok", "differs", "ok"]
 
 
 def test_the_rounding_of_another_machine_is_no_difference(finished: Finished, tmp_path: Path):

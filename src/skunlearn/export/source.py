@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.config import Run, make_run, read_run
-from skunlearn.errors import ModelError, RunError
+from skunlearn.data.load import Data
+from skunlearn.errors import ModelError, RunError, SkunlearnError
 from skunlearn.lm.model import LoadOptions, fingerprint, locate
 from skunlearn.lm.outofcore import INDEX, SINGLE
 from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256, read_json
+from skunlearn.rundir import file_sha256, read_json, value_sha256
 from skunlearn.task_vector import TaskVector
 
 Tree = dict[str, Any]
@@ -135,6 +136,17 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
         model.save_pretrained(scratch)
         del model
         yield Path(scratch)
+
+
+def data_sha256(run: Run) -> str:
+    """SHA-256 of every prompt and answer of a run's three parts, in order; why there is none, where its data is gone.
+
+    The first 16 digits are the run's own name for its data.
+    """
+    try:
+        return value_sha256(Data(run.forget, run.retain, run.data).fingerprint)
+    except SkunlearnError as error:
+        return f"unknown: {error!s:.160}"
 
 
 def weight_hashes(base: Path, progress: Progress) -> dict[str, str]:

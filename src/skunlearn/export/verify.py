@@ -7,7 +7,7 @@ from skunlearn.config import make_run, read_run
 from skunlearn.errors import ModelError
 from skunlearn.export.job import Check, ExportOptions, Job
 from skunlearn.export.manifest import check_files, read_manifest
-from skunlearn.export.source import as_safetensors, base_files, weight_hashes
+from skunlearn.export.source import as_safetensors, base_files, data_sha256, weight_hashes
 from skunlearn.export.write import FORMATS
 from skunlearn.lm.model import LoadOptions
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
@@ -50,7 +50,19 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
         found.append(_weights(folder, manifest, where, run, load, progress))
     else:
         found.append(Check("base + tau gives these weights", "not checked", "needs the same base and task vectors"))
-    return found
+    return [*found, _data(manifest, run)]
+
+
+def _data(manifest: Tree, run: Path | None) -> Check:
+    wanted = manifest.get("data_sha256")
+    if wanted is None:
+        return Check("data", "not checked", "its hash was not known when this was exported")
+    if run is None or not (run / "run.yaml").is_file():
+        return Check("data", "not checked", "give --run with the run folder, which knows its data")
+    found = data_sha256(make_run(read_run(run / "run.yaml")))
+    if found.startswith("unknown"):
+        return Check("data", "not checked", found)
+    return Check("data", "ok" if found == wanted else "differs", f"SHA-256 {found[:16]}...")
 
 
 def _same(name: str, wanted: Tree, found: Tree) -> Check:

@@ -11,7 +11,7 @@ from skunlearn.export import adapter, gguf, merged
 from skunlearn.export.card import licence, public_name, public_settings, render
 from skunlearn.export.job import ExportOptions, Job
 from skunlearn.export.manifest import CARD, NAME, write_manifest
-from skunlearn.export.source import Source, as_safetensors, base_files, check_base, open_run, weight_hashes
+from skunlearn.export.source import Source, as_safetensors, base_files, check_base, data_sha256, open_run, weight_hashes
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
 from skunlearn.progress import Progress
 from skunlearn.rundir import file_sha256, read_json, whole_folder
@@ -71,4 +71,5 @@ def lineage(source: Source, job: Job, hashes: dict[str, str]) -> Tree:
         "forget": public_name(run.forget) if run.forget else None,
         "retain": public_name(run.retain) if run.retain else None,
         "data": source.settings["data"],
+        "data_sha256": sha256 if (sha256 := data_sha256(run)).startswith(source.settings["data"]) else None,
     }

@@ -9,6 +9,7 @@ from typing import Any
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import pareto_figure
 from skunlearn.rundir import write_text
+from skunlearn.words import meaning
 
 Tree = dict[str, Any]
 COLUMNS = {  # score -> title, as a share of 100
@@ -104,6 +105,7 @@ def page(table: Tree) -> str:
         changed=[title for title, is_rate in COLUMNS.values() if is_rate],
         changes=_changes(table),
         columns=COLUMNS,
+        meanings={title: meaning(name) for name, (title, _) in COLUMNS.items() if meaning(name)},
         notes=notes(table),
         lead=lead(table),
         figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None], _harmful(table["base"])),
