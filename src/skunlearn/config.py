@@ -156,7 +156,12 @@ class Run:
 
     def as_yaml(self) -> str:
         """The run file that gives this very run."""
-        return yaml.safe_dump(self.as_dict(), sort_keys=False)
+        return to_yaml(self.as_dict())
+
+
+def to_yaml(tree: Tree) -> str:
+    """Settings as `read_run` reads them."""
+    return str(yaml.safe_dump(tree, sort_keys=False))
 
 
 def make_run(tree: Tree) -> Run:

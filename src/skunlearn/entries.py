@@ -5,9 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
-from skunlearn.config import Run, Tree, make_run, read_run, with_sets
+from skunlearn.config import Run, Tree, make_run, read_run, to_yaml, with_sets
 from skunlearn.errors import ConfigError
 from skunlearn.presets import merged, read_preset
 
@@ -77,8 +75,7 @@ def read_entries(
 
 def entries_yaml(entries: Iterable[Entry]) -> str:
     """A file that gives these very entries, whatever they were made from."""
-    trees = {entry.name: entry.run.as_dict() | {"seeds": entry.seeds} for entry in entries}
-    return yaml.safe_dump(trees, sort_keys=False)
+    return to_yaml({entry.name: entry.run.as_dict() | {"seeds": entry.seeds} for entry in entries})
 
 
 def split(text: str, mark: str) -> list[str]:
