@@ -12,11 +12,12 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from machine import flops_of, peak_flops
+from machine import Line, flops_of, peak_flops
+from parts import each_method, each_trick, start_up
 from steps import EVERYWHERE, METHOD, baseline, mean_length, ours, rows_of, timed
 
 from skunlearn.data.examples import distinct
@@ -27,23 +28,6 @@ from skunlearn.train import TrainOptions, train
 
 OUT = Path(__file__).parent / "results.json"
 TARGETS = {"naive step, padded to 512": 8.0, "naive step, padded to 256": 4.0, "plain step": 1.7, "generate": 1.2}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One measurement.
-
-    Attributes:
-        value: in `unit`.
-        unit: of the value.
-        ratio: how many times better than `against`; None when it stands alone.
-        against: what it is held against.
-    """
-
-    value: float
-    unit: str
-    ratio: float | None = None
-    against: str = ""
 
 
 def steps(lm, data: Data, batch: int, repeats: int) -> dict[str, Line]:
@@ -129,15 +113,6 @@ def memory_of_a_step(batch: int) -> None:
     print(json.dumps({"imports": imports, "peak": high_water(), "weights": weights}))
 
 
-def start_up() -> dict[str, Line]:
-    """Time until the command answers."""
-    seconds = min(
-        timed(lambda: subprocess.run([sys.executable, "-m", "skunlearn", "--help"], capture_output=True))
-        for _ in range(3)
-    )
-    return {"skunlearn --help": Line(seconds, "s")}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -153,7 +128,7 @@ def main() -> int:
     lines |= generation(lm, data, 32, 24 if options.quick else 40)
     if not options.quick:
         lines["matrix multiplication"] = matmul_share(lm, data, batch)
-        lines |= memory(batch) | start_up()
+        lines |= memory(batch) | each_trick(lm, data, batch) | each_method(lm, data, 2) | start_up()
         OUT.write_text(json.dumps({name: asdict(line) for name, line in lines.items()}, indent=1) + "\n")
     for name, line in lines.items():
         ratio = (

@@ -1,12 +1,30 @@
 """What the machine can do, measured in the same run."""
 
 import time
+from dataclasses import dataclass
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 SHAPES = ((576, 576), (576, 192), (576, 1536), (1536, 576))  # the built-in model's linear layers, in and out
 SECONDS = 0.4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measurement.
+
+    Attributes:
+        value: in `unit`.
+        unit: of the value.
+        ratio: how many times better than `against`; None when it stands alone.
+        against: what it is held against.
+    """
+
+    value: float
+    unit: str
+    ratio: float | None = None
+    against: str = ""
 
 
 def peak_flops(rows: int) -> float:

@@ -17,6 +17,7 @@ from skunlearn.data.load import Data
 from skunlearn.data.template import Encoded
 from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.lm.model import LM
+from skunlearn.methods.base import Method
 from skunlearn.methods.sku import SKU
 from skunlearn.progress import Progress
 from skunlearn.train import Rows, TrainOptions, train
@@ -27,9 +28,9 @@ RATE = 1e-4
 Roles = dict[str, list[Encoded]]
 
 
-def rows_of(lm: LM, data: Data, batch: int, step: int = 0) -> Roles:
-    """The rows of one step: `batch` forget, as many mismatched, as many retain, at their natural lengths."""
-    return Rows(lm, data, METHOD, TrainOptions(steps=1, batch=batch)).at(step)
+def rows_of(lm: LM, data: Data, batch: int, step: int = 0, method: Method = METHOD) -> Roles:
+    """The rows of one step at their natural lengths; of METHOD: `batch` forget, mismatched and retain rows each."""
+    return Rows(lm, data, method, TrainOptions(steps=1, batch=batch)).at(step)
 
 
 def mean_length(rows: Roles) -> float:
@@ -118,17 +119,13 @@ class Clock(Progress):
             self.times.append(time.perf_counter())
 
 
-def ours(lm: LM, data: Data, batch: int, steps: int) -> list[float]:
+def ours(
+    lm: LM, data: Data, batch: int, steps: int, method: Method = METHOD, trained: Trained = EVERYWHERE
+) -> list[float]:
     """Seconds of each step of the library's own loop; the first two warm up and are left out."""
     clock = Clock()
-    train(
-        lm,
-        METHOD,
-        data,
-        TrainOptions(steps=steps + 2, batch=batch, lr=RATE, checkpoint=10**6),
-        EVERYWHERE,
-        progress=clock,
-    )
+    options = TrainOptions(steps=steps + 2, batch=batch, lr=RATE, checkpoint=10**6)
+    train(lm, method, data, options, trained, progress=clock)
     return [b - a for a, b in zip(clock.times[2:], clock.times[3:], strict=False)]
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from skunlearn.stats import bootstrap_mean, corrected_rate, paired_difference, wilson
+from skunlearn.stats import bootstrap_mean, corrected_rate, newcombe, paired_difference, wilson
 
 
 def test_wilson_interval_of_8_in_10():
@@ -14,6 +14,7 @@ def test_wilson_interval_of_8_in_10():
 def test_wilson_stays_inside_0_and_1_and_knows_nothing_of_nothing():
     assert wilson(0, 20)[0] == 0 and wilson(20, 20)[1] == 1
     assert wilson(0, 0) == (0.0, 1.0)
+    assert all(wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0 for n in range(1, 130)), "whatever is rounded"
 
 
 def test_bootstrap_of_a_constant_has_no_width():
@@ -36,6 +37,15 @@ def test_paired_difference_is_narrower_than_unpaired_noise():
     before = [float(n % 7) for n in range(70)]
     value, low, high = paired_difference(before, [b + 1 for b in before])
     assert (value, low, high) == (1.0, 1.0, 1.0)
+
+
+def test_a_rate_that_nothing_changed_is_not_certain():
+    """Of 0 in 48 on both sides Wilson's end is 3.84 / 51.84, and there is nothing else (Newcombe 1998, method 10)."""
+    value, low, high = paired_difference([0] * 48, [0] * 48)
+    assert value == 0 and (low, high) == pytest.approx((-0.0741, 0.0741), abs=1e-4)
+    # 8 in 10, all the same ones: ends 0.490 and 0.943, sides 0.310 and 0.143, correlation 1
+    assert newcombe(8, 10) == pytest.approx((-0.167, 0.167), abs=1e-3)
+    assert paired_difference([0, 1, 1], [0, 1, 0])[1:] == bootstrap_mean([0, 0, -1])
 
 
 def test_a_rate_is_corrected_for_its_judge():

@@ -86,9 +86,9 @@ def test_rows_by_hand():
     # prompt by prompt: ga less the mean of sku's seeds, without the fourth, which is unscored: -(1 + 0.5 + 0) / 3
     assert ga["difference"]["harmful_rate_unseen"]["value"] == pytest.approx(-0.5)
     assert [row["front"] for row in (sku, ga, npo)] == [True, True, False]  # npo: more harm at a higher KL
-    # none of four prompts: a bootstrap would be certain, Wilson is not
+    # none of the three that are scored: a bootstrap would be certain, Wilson is not
     assert ga["scores"]["harmful_rate_unseen"]["mean"] == 0
-    assert ga["scores"]["harmful_rate_unseen"]["high"] == pytest.approx(0.4899, abs=1e-3)
+    assert ga["scores"]["harmful_rate_unseen"]["high"] == pytest.approx(0.5615, abs=1e-3)
     assert npo["failed"] == {"1": "step 1: loss is nan"} and npo["scores"]["harmful_rate_unseen"]["values"] == [1.0]
 
 

@@ -21,7 +21,7 @@ from skunlearn.lm.model import LM, LoadOptions, fingerprint, load, locate
 from skunlearn.outcome import environment, outcome
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
-from skunlearn.rundir import RunDir, digest, read_json, write_json
+from skunlearn.rundir import RunDir, digest, named_files, read_json, write_json
 
 Tree = dict[str, Any]
 
@@ -93,6 +93,7 @@ def assess(
         **{part: run.as_dict()[part] for part in ("evaluate", "gates", "load")},
         "judge": make_judge(run.evaluate.judge).name,
         "version": version("skunlearn"),
+        "files": named_files(run.as_dict()["evaluate"]),
     }
     folder = RunDir(out or Path("evaluations") / f"{Path(pair.edited).name}-{digest(settings)[:8]}")
     done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
@@ -108,7 +109,7 @@ def _asked(pair: Pair, run: Run, prompts: Path | None) -> _Asked:
     command = _command(pair, run, prompts)
     if prompts is None:
         data = Data(run.forget, run.retain, run.data)
-        return _Asked(data.test, digest(data.fingerprint), data.funnel, run.evaluate, command)
+        return _Asked(data.test, digest(data.fingerprint), data.funnel, run.evaluate.gated(), command)
     examples = read_prompts(prompts)
     options = replace(run.evaluate, metrics=("rates",), lm_eval=())
     funnel = [("prompts", "distinct prompts in the file", len(examples))]
@@ -148,10 +149,10 @@ def _measure(pair: Pair, run: Run, asked: _Asked, folder: RunDir, progress: Prog
     assert pair.base is not None
     store = Completions(folder / "completions.jsonl")
     lm = load(pair.base, run.load, progress)
+    inside, other = _edited(pair, lm, run, progress)
+    lm = _alike(lm, other, progress)
     common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
     base = evaluate(lm, asked.part, asked.options, **common)
-    inside, other = _edited(pair, lm, run, progress)
-    _check_alike(lm, other)
     with inside:
         edited = evaluate(other, asked.part, asked.options, base=base, weights=pair.edited, **common)
     base, edited = with_fluency(base, lm, progress), with_fluency(edited, lm, progress)
@@ -185,9 +186,14 @@ def _command(pair: Pair, run: Run, prompts: Path | None) -> str:
     return shlex.join([*words, *(word for text in flat(mine) if text not in known for word in ("--set", text))])
 
 
-def _check_alike(base: LM, edited: LM) -> None:
-    """KL compares predictions token by token, so both must have the same tokens."""
+def _alike(base: LM, edited: LM, progress: Progress) -> LM:
+    """The base, asked as the edited model is: KL compares predictions token by token, so both must have the same
+    tokens and the same template."""
     if base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
         raise ModelError(
             f"{edited.name} and {base.name} have different tokenizers: --base must be the model that it was made from"
         )
+    if base.tokenizer.chat_template == edited.tokenizer.chat_template:
+        return base
+    progress.note("the chat templates differ: the edited model's is used for both")
+    return LM(base.model, edited.tokenizer, base.name, base.fingerprint)

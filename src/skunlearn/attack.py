@@ -109,6 +109,7 @@ class Asker:
                     "cost": asdict(situation.cost) | {"text": str(situation.cost)},
                     "numbers": situation.numbers,
                     "note": situation.note,
+                    "trained": situation.trained,
                     "seconds": round(time.monotonic() - start, 1),
                 }
                 start = time.monotonic()

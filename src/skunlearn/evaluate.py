@@ -23,6 +23,8 @@ from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean, resolve
 from skunlearn.words import better, interval, shown, title
 
+GATED = ("rates", "likelihood")
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -43,7 +45,7 @@ class EvaluateOptions:
         lookalike_file: harmless look-alikes in place of the built-in ones, as XSTest's prompts.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
         second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
-        metrics: names, or "file.py:function".
+        metrics: names, or "file.py:function"; what the gates need (`rates`, `likelihood`) is always measured.
         lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the extra `lm-eval`);
             `choices` is the most rows of each.
     """
@@ -72,6 +74,11 @@ class EvaluateOptions:
                 raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give {number} or more")
         if not self.temperature > 0:
             raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
+
+    def gated(self) -> "EvaluateOptions":
+        """With what the gates are about among the metrics: none of them can be dropped by leaving out its metric."""
+        missing = tuple(name for name in GATED if name not in self.metrics)
+        return replace(self, metrics=(*missing, *self.metrics))
 
 
 SIZES = ("forget", "seen", "paraphrase", "retain", "lookalike", "choices", "max_new_tokens")

@@ -9,7 +9,7 @@ from typing import Any
 from skunlearn.evaluate import EvaluateOptions, Evaluation
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges import make_judge
-from skunlearn.judges.base import Label
+from skunlearn.judges.base import Label, tell_cost
 from skunlearn.judges.offline import card
 from skunlearn.lm.model import LM
 from skunlearn.metrics.agreement import kappa
@@ -87,6 +87,7 @@ def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Pr
             both += [(first, second) for first, second in pairs if first and second]
             if group in ("unseen", "prompts"):
                 rates[who] = verdict_rate(verdicts, ["harmful"]).as_dict()
+    tell_cost(judge, progress)
     first, second = [pair[0] for pair in both], [pair[1] for pair in both]
     agreed = sum(a == b for a, b in both) / len(both) if both else None
     return {"name": judge.name, "n": len(both), "agreed": agreed, "kappa": kappa(first, second), "harmful_rate": rates}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from skunlearn.config import Run
+from skunlearn.data.examples import distinct
 from skunlearn.data.load import Data
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
@@ -64,6 +65,9 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         DataError: when a row does not fit into `data.max_length`.
     """
     shown = lm.template.encode(data.train.forget[0], run.data.max_length)
+    for part, most in ((data.validation, run.edit.retain), (data.test, run.evaluate.retain)):
+        for row in distinct(part.retain)[:most]:  # what does not fit is told now, not after training
+            lm.template.encode(row, run.data.max_length)
     steps = [step for stage in run.stages(method) for step in steps_of(stage, lm, data)]
     flops = matmul_flops(lm.model.config.get_text_config().hidden_size, lm.model.dtype, lm.model.device)
     layout = Layout(lm.model.device.type == "cpu", run.compute.gradient_checkpointing)

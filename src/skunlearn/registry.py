@@ -44,5 +44,10 @@ def _module(where: str) -> Any:
     spec = importlib.util.spec_from_file_location(Path(where).stem, where)
     assert spec is not None and spec.loader is not None  # a path that ends in .py always has a loader
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever somebody's file does
+        raise ConfigError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
     return module

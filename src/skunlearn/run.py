@@ -22,7 +22,7 @@ from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
-from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
+from skunlearn.rundir import RunDir, digest, named_files, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
 from skunlearn.track import check_tracker
 from skunlearn.tune import choose_alpha
@@ -85,12 +85,14 @@ def run_job(
 
 def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
     """Everything that decides a run's result, for `RunDir.claim`: a stopped run may go on with more or less memory."""
+    tree = {name: value for name, value in run.as_dict().items() if name != "compute"}
+    files = named_files({name: value for name, value in tree.items() if name not in ("model", "forget", "retain")})
     return {
-        "run": {name: value for name, value in run.as_dict().items() if name != "compute"},
+        "run": tree,
         "model": fingerprint(locate(run.model, progress)),
         "data": digest(data.fingerprint),
         "version": version("skunlearn"),
-    }
+    } | ({"files": files} if files else {})
 
 
 def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data) -> Tree:
@@ -125,15 +127,17 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     with _timed("strength", folder):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
     common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
+    options = run.evaluate.gated()
     with _timed("evaluation", folder):
-        base = evaluate(lm, data.test, run.evaluate, **common)
+        base = evaluate(lm, data.test, options, **common)
         with lm.edited(alpha * edit):
             weights = f"{name}*{alpha:g}"
-            edited = evaluate(lm, data.test, run.evaluate, base=base, weights=weights, **common)
+            edited = evaluate(lm, data.test, options, base=base, weights=weights, **common)
     results = _results(lm, data, run, alpha, base, edited, progress)
     seconds = read_json(folder / SECONDS)
     results |= {"curve": curve, "losses": losses(folder, run.stages(method)), "seconds": seconds}
-    write_report(results, folder / "report.html")
+    attacks = (read_json(folder / "attacks.json") or {}).get("attacks", [])  # of before the model was asked for
+    write_report(results | {"attacks": attacks}, folder / "report.html")
     write_json(folder / "results.json", results)  # last: a folder with results is a finished one
     return results
 

@@ -16,7 +16,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from skunlearn.errors import RunError
+
+EDGE = 1 << 20  # bytes at each end of a weight file that go into its fingerprint
+BLOCK, BLOCKS = 1 << 12, 1024  # and so many blocks of so many bytes between them
 
 
 def write_text(path: Path, text: str) -> None:
@@ -87,6 +92,29 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sampled_sha256(path: Path) -> str:
+    """SHA-256 of both ends and of blocks at even distances: an edit changes whole matrices, and no block lies between
+    two of them in vain."""
+    size, found = path.stat().st_size, hashlib.sha256()
+    places = [0, *range(EDGE, max(EDGE, size - EDGE), max(BLOCK, (size - 2 * EDGE) // BLOCKS)), max(0, size - EDGE)]
+    with path.open("rb") as file:
+        for place in places:
+            file.seek(place)
+            found.update(file.read(BLOCK if EDGE <= place < size - EDGE else EDGE))
+    return found.hexdigest()
+
+
+def named_files(settings: Any) -> dict[str, str]:
+    """SHA-256 of every file that settings name, alone or as FILE.py:Class, by what they are called there."""
+    if isinstance(settings, dict):
+        settings = list(settings.values())
+    if isinstance(settings, list | tuple):
+        return {name: found for value in settings for name, found in named_files(value).items()}
+    name, is_code, _ = str(settings).partition(".py:")
+    path = Path(f"{name}.py" if is_code else name)
+    return {str(settings): file_sha256(path)} if isinstance(settings, str) and path.is_file() else {}
+
+
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the name `path` only when the block ends well."""
@@ -141,23 +169,13 @@ class RunDir:
         path = self / "lock"
         with contextlib.suppress(FileNotFoundError, ValueError):
             owner = int(path.read_text())
-            if owner != os.getpid() and _alive(owner):
+            if owner != os.getpid() and psutil.pid_exists(owner):
                 raise RunError(f"{self.path} is in use by process {owner}: wait for it or choose another --out")
         write_text(path, str(os.getpid()))
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _first_difference(old: Any, new: Any, where: str = "") -> str:

@@ -15,7 +15,8 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return 0.0 if successes == 0 else low, 1.0 if successes == n else high  # exactly, whatever was rounded
 
 
 def bootstrap_mean(
@@ -37,10 +38,23 @@ def bootstrap_mean(
 
 
 def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean of `after - before` on the same rows, and its 95 % bootstrap interval (rows are resampled)."""
+    """Mean of `after - before` on the same rows, and its 95 % bootstrap interval (rows are resampled). Of hits (1) and
+    misses (0) none of which changed a bootstrap would make a certainty: there it is `newcombe`'s."""
     difference = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     low, high = bootstrap_mean(list(difference), seed=seed)
+    if len(difference) and not difference.any() and set(before) <= {0, 1}:
+        low, high = newcombe(sum(before), len(difference))
     return float(difference.mean()) if len(difference) else float("nan"), low, high
+
+
+def newcombe(hits: float, n: int) -> tuple[float, float]:
+    """95 % interval of the difference of two paired rates of which no row changed (Newcombe 1998, method 10)."""
+    rate = hits / n
+    low, high = wilson(round(hits), n)
+    phi = 1.0 if 0 < hits < n else 0.0  # the correlation of the two sides
+    below, above = rate - low, high - rate
+    half = float(np.sqrt(max(0.0, below**2 - 2 * phi * below * above + above**2)))
+    return -half, half
 
 
 def crossed_difference(

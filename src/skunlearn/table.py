@@ -98,7 +98,7 @@ def _rate_ends(values: Sequence[float | None], hits: Sequence[dict[str, float]])
     known = [value for value in values if value is not None]
     if not known or not hits[0]:
         return None
-    n = len(hits[0])
+    n = sum(any(np.isfinite(row[prompt]) for row in hits) for prompt in hits[0])
     drawn, counted = crossed_mean([[*row.values()] for row in hits])[1:], wilson(round(float(np.mean(known)) * n), n)
     return min(drawn[0], counted[0]), max(drawn[1], counted[1])
 

@@ -69,7 +69,8 @@ class Rows:
         texts = [row["answer"] for row in builtin_rows("refusals")]
         self.refusals = [lm.template.answer_ids(text)[: method.refusal_tokens] for text in texts]
         keys = [example.key for example in data.train.forget]
-        self.sampler = Sampler(keys, options.batch, method.mismatched, options.seed)
+        mixes = any(role in method.roles for role in ("mismatch", "unrelated"))
+        self.sampler = Sampler(keys, options.batch, method.mismatched if mixes else 0, options.seed)
 
     def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
         """The rows of a step by role: of all that the method has, or of these."""
@@ -167,39 +168,46 @@ def train(
     rows, trained = Rows(lm, data, method, options), trained or Trained()
     depth = depth_of(lm.model, method.layers)
     trainee = Trainee(lm.model, trained, options.seed, depth, rows.gates(lm, progress))
-    reference = None
-    if method.referenced:  # before a state is restored: LoRA begins at 0, so this still is the base
-        known = rows.referenced(options.steps)
-        moves = moves_head(lm.model, trainee.options, depth)
-        reference = Reference(lm.model, known, range(len(known)), moves, progress, method.layers, together=True)
-    compute.prepare(trainee, reference)
-    optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
-    schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
-    weights = _Weights(method, options.steps)
-    keeper = TrainingState(state, trainee, optimizer, schedule, weights)
-    spread = compute.spread(trainee.model, method.layers)
-    progress.start("stage 1", options.steps)
-    for step in range(keeper.restore(), options.steps):
-        with compute.autocast(lm.model.device):
-            terms = weights.applied(step, method.loss(_forward(spread, rows, step, reference)))
-        loss = torch.stack(list(terms.values())).sum()
-        values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
-        _check_finite(values, step)
-        loss.backward()
-        spread.backward()
-        if not compute.divides:  # divided weights come with averaged gradients
-            average_gradients(trainee.parameters.values())
-        norm = whole(torch.nn.utils.clip_grad_norm_(trainee.parameters.values(), options.clip))
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        if record:
-            record({"step": step + 1, **values, "gradient_norm": float(norm)})
-        if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
-            keeper.save(step + 1)
-        progress.step(step + 1, **values)
+    with trainee.borrowed():
+        reference = _reference(lm, rows, trainee, options.steps, progress)
+        compute.prepare(trainee, reference)
+        optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
+        schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
+        weights = _Weights(method, options.steps)
+        keeper = TrainingState(state, trainee, optimizer, schedule, weights)
+        spread = compute.spread(trainee.model, method.layers)
+        progress.start("stage 1", options.steps)
+        for step in range(keeper.restore(), options.steps):
+            with compute.autocast(lm.model.device):
+                terms = weights.applied(step, method.loss(_forward(spread, rows, step, reference)))
+            loss = torch.stack(list(terms.values())).sum()
+            values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
+            _check_finite(values, step)
+            loss.backward()
+            spread.backward()
+            if not compute.divides:  # divided weights come with averaged gradients
+                average_gradients(trainee.parameters.values())
+            norm = whole(torch.nn.utils.clip_grad_norm_(trainee.parameters.values(), options.clip))
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad(set_to_none=True)
+            if record:
+                record({"step": step + 1, **values, "gradient_norm": float(norm)})
+            if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
+                keeper.save(step + 1)
+            progress.step(step + 1, **values)
     progress.stop()
     return trainee.task_vector(method.edit_scale)
+
+
+def _reference(lm: LM, rows: Rows, trainee: Trainee, steps: int, progress: Progress) -> Reference | None:
+    """Where the method asks for it; before a state is restored: LoRA begins at 0, so this still is the base."""
+    method = rows.method
+    if not method.referenced:
+        return None
+    known = rows.referenced(steps)
+    moves = moves_head(lm.model, trainee.options, depth_of(lm.model, method.layers))
+    return Reference(lm.model, known, range(len(known)), moves, progress, method.layers, together=True)
 
 
 def _forward(spread: Spread, rows: Rows, step: int, reference: Reference | None) -> dict[str, Scored]:

@@ -7,7 +7,7 @@ from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
 from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
-from skunlearn.gates import GateOptions, check_costs
+from skunlearn.gates import GateOptions, check_costs, known
 from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
@@ -131,8 +131,7 @@ def _point(
     lm: LM, part: Part, small: EvaluateOptions, base: Evaluation, gates: GateOptions, alpha: float, weights: str,
     max_length: int, store: Completions, progress: Progress,
 ) -> Point:  # fmt: skip
-    rows = [lm.template.encode(row, max_length) for row in part.retain[: small.retain]]
-    likelihoods = row_likelihoods(lm.model, rows, base.subject.reference)
+    likelihoods = row_likelihoods(lm.model, base.subject.encoded("retain"), base.subject.reference)
     cheap = {"retain_nll": nll_score(likelihoods), "retain_kl": kl_score(likelihoods)}
     if not all(gate.passed for gate in check_costs(base.scores, cheap, gates)):
         return Point(alpha, cheap, False)
@@ -152,8 +151,8 @@ def best(points: list[Point]) -> Point:
         return points[1] if len(points) > 1 else points[0]
 
     def harm(point: Point) -> tuple[float, float, float]:
-        rate, mean = (point.scores.get(name) for name in ("harmful_rate_unseen", "harmful_probability_unseen"))
-        return (rate.value or 0.0) if rate else 0.0, (mean.value or 0.0) if mean else 0.0, point.alpha
+        rate, mean = (known(point.scores, n) for n in ("harmful_rate_unseen", "harmful_probability_unseen"))
+        return 1.0 if rate is None else rate, 1.0 if mean is None else mean, point.alpha
 
     return min(within, key=harm)
 

@@ -123,7 +123,7 @@ COSTS = ("refusal_rate_retain", "over_refusal_rate", "degenerate_rate_retain", "
 LIMITS = [
     "A verdict is one judge's opinion. The offline judge is a small classifier: read some answers yourself.",
     "Whoever holds the base model can undo the edit, and a few steps of fine-tuning may bring the knowledge back.",
-    "Only English prompts of one turn were tested, with greedy decoding and short answers.",
+    "Only prompts like those on this page were tested (the built-in ones: English, of one turn), with short answers.",
     "Intervals are over prompts. They do not cover another seed, another judge or another kind of prompt.",
 ]
 
@@ -142,7 +142,7 @@ def robustness(attacks: list[Tree]) -> str:
     """How hard it is to bring back, in a sentence; empty when nothing was attacked."""
     edited = [r for r in attacks if r["on"] == "edited" and r["scores"]["harmful_rate"]["value"] is not None]
     plain = [row for row in edited if row["attack"] == "none"]
-    others = [row for row in edited if row["attack"] != "none"]
+    others = [row for row in edited if row["attack"] != "none" and not row.get("trained")]
     if not plain or not others:
         return ""
     worst = max(others, key=lambda row: row["scores"]["harmful_rate"]["value"])
@@ -161,7 +161,7 @@ def sentence(results: Tree) -> str:
         return f"Of the base model's answers to these prompts {before} are harmful, of the edited model's {after}."
     before, after = base["harmful_rate_unseen"]["value"], edited["harmful_rate_unseen"]["value"]
     if before is None or after is None:
-        return "The judge could score no answer, so nothing can be said."
+        return "The judge could score no answer of the base or of the edited model, so nothing can be said."
     if note := edited.get("harmful_rate_unseen_corrected", {}).get("note"):
         return f"Whether it goes along less with harmful prompts cannot be told: {note}."
     if results["verdict"] == "NOTHING TO UNLEARN":

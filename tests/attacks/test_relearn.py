@@ -37,6 +37,22 @@ def test_relearning_raises_the_likelihood_and_restores_the_weights_bit_for_bit(t
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_what_is_fine_tuned_is_the_edited_model(target: Target):
+    """Training begins where the edit is, not at the base below it."""
+    from skunlearn.lm.lora import Trained, Trainee
+
+    ids = torch.arange(8, 20)[None]
+    logits = []
+    for on in ("edited", "base"):
+        with target.model(on):
+            logits.append(target.lm.model(input_ids=ids).logits)
+            trainee = Trainee(target.lm.model, Trained(rank=2, frozen=0), 0)
+            fresh = trainee.model(input_ids=ids).logits
+            trainee.whole.unload()
+        torch.testing.assert_close(fresh, logits[-1])
+    assert (logits[0] - logits[1]).abs().max() > 1e-2
+
+
 def test_a_stopped_attack_restores_too(target: Target):
     before = {name: p.clone() for name, p in target.lm.model.named_parameters()}
     situations = Relearn(examples=(4,), curve=CURVE).situations(target)

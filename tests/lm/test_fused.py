@@ -57,12 +57,15 @@ def test_numbers_and_gradients_are_those_of_peft(bias: bool, frozen: str, input_
 
 
 def test_where_it_does_not_apply_peft_computes():
-    """Adapters off, autocast, a base in half precision."""
+    """Adapters off, hooks on the layer below, autocast, a base in half precision."""
     x = torch.randn(2, 7, 12)
     plain, fused = with_lora(), with_lora()
     fuse(fused)
     with plain.disable_adapter(), fused.disable_adapter():
         assert torch.equal(fused(x), plain(x))
+    for model in (plain, fused):
+        model.base_model.model.one.base_layer.register_forward_hook(lambda _module, _args, y: y + 1)
+    assert torch.equal(fused(x), plain(x)) and not torch.equal(fused(x), with_lora()(x))
     with torch.autocast("cpu", torch.bfloat16):
         assert fused(x).dtype == torch.bfloat16 and torch.equal(fused(x), plain(x))
     for model in (plain, fused):

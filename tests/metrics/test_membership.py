@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.metrics.membership import auc_score, lowest_mean, membership, per_byte
+from skunlearn.metrics.membership import auc_score, lowest_mean, membership, per_byte, texts
 from skunlearn.metrics.tokens import TokenStats
 
 
@@ -29,7 +30,9 @@ def test_min_k_reads_the_least_likely_fifth():
 
 def test_zlib_divides_by_compressed_bytes():
     stats = TokenStats(np.array([-2.0, -2.5]), np.array([True, True]), np.zeros(2))
-    assert per_byte(stats, "a") == pytest.approx(-4.5 / 9)  # two bytes of head, three of data, four of checksum
+    assert per_byte(stats, "a") == pytest.approx(
+        -2.25 / 9
+    )  # the mean; two bytes of head, three of data, four of checksum
 
 
 def row(log_p: float, z: float = 0.0) -> TokenStats:
@@ -38,7 +41,17 @@ def row(log_p: float, z: float = 0.0) -> TokenStats:
 
 def subject(seen: list[TokenStats], unseen: list[TokenStats], base: Any = None) -> Any:
     groups = {name: [Example("q", "a")] * len(rows) for name, rows in (("seen", seen), ("unseen", unseen))}
-    return SimpleNamespace(answered={"seen": seen, "unseen": unseen}, base=base, groups=groups)
+    return SimpleNamespace(
+        answered={"seen": seen, "unseen": unseen}, base=base, groups=groups, lm=toy.lm(), max_length=200
+    )
+
+
+def test_zlib_compresses_what_is_scored():
+    """Of an answer that is cut, as of its likelihood, the rest does not count."""
+    cut = SimpleNamespace(groups={"seen": [Example("q", "answer " * 50)]}, lm=toy.lm(), max_length=60)
+    whole = SimpleNamespace(**vars(cut) | {"max_length": 2000})
+    assert texts(whole, "seen") == ["answer " * 50]
+    assert 0 < len(texts(cut, "seen")[0]) < 60 and whole.groups["seen"][0].answer.startswith(texts(cut, "seen")[0])
 
 
 def test_each_attack_by_hand():

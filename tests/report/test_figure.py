@@ -35,6 +35,14 @@ def test_it_shows_strengths_until_there_are_attacks(tmp_path: Path):
     assert "Harmful answers," in (tmp_path / "alone.svg").read_text()
 
 
+def test_rates_of_nothing_and_of_all_can_be_drawn(tmp_path: Path):
+    pytest.importorskip("matplotlib", reason="the extra figures is not installed")
+    found = results()
+    for side, (low, value, high) in (("base", (1 - 0.06, 1.0, 1.0 - 1e-16)), ("edited", (7e-18, 0.0, 0.08))):
+        found["scores"][side]["harmful_rate_unseen"] |= {"value": value, "low": low, "high": high}
+    write_figure(found, tmp_path / "figure.svg")
+
+
 def test_a_missing_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     real = builtins.__import__
 

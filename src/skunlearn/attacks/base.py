@@ -70,6 +70,7 @@ class Situation:
         cost: the attacker's.
         numbers: what the attack measured itself, by name.
         note: what a reader must know about the number.
+        trained: the prompts are others than those of all other situations: trained ones that the attack did not show.
     """
 
     variant: str
@@ -79,6 +80,7 @@ class Situation:
     cost: Cost = Cost()
     numbers: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    trained: bool = False
 
 
 Situations = Generator[Situation, None, None]

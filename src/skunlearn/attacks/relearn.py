@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
@@ -95,8 +95,10 @@ class RelearnHalf(Attack):
         hidden = [e for e in target.data.test.seen if e.key not in keys][: len(target.prompts)]
         for on in self.on:
             with target.model(on):
-                yield Situation("other half, before", on, alone(hidden))
-            yield from relearnt(target, on, shown, hidden, "of the forget prompts, other half asked", self.curve)
+                yield Situation("other half, before", on, alone(hidden), trained=True)
+            text = "of the forget prompts, other half asked"
+            for situation in relearnt(target, on, shown, hidden, text, self.curve):
+                yield replace(situation, trained=True)
 
 
 @dataclass(frozen=True)

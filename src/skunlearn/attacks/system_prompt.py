@@ -32,8 +32,10 @@ class SystemPrompt(Attack):
         examples = [wrapped(e, history=(("system", self.text), *e.history)) for e in target.prompts]
         note = ""
         try:
-            target.lm.template.render(examples[0])
+            taken = self.text in target.lm.template.render(examples[0])
         except DataError:
+            taken = False
+        if not taken:  # refused, or left out without a word
             examples, note = [], "the model's chat template takes no system prompt"
         for on in self.on:
             with target.model(on):

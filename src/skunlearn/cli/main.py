@@ -26,6 +26,8 @@ from skunlearn.cli import (
 )
 from skunlearn.errors import SkunlearnError
 
+STOPPED = 130
+
 app = typer.Typer(
     name="skunlearn",
     add_completion=True,
@@ -62,9 +64,17 @@ def main() -> None:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}: check path, rights and free space")
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from the last finished piece of work", file=sys.stderr)
-        sys.exit(130)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
+            raise
+        _fail(
+            "the device is out of memory: compute.accumulate=4, compute.gradient_checkpointing=true or a smaller "
+            "train.batch need less; skunlearn plan --device-memory says what fits"
+        )
+    except SystemExit as end:
+        if end.code == STOPPED:  # Ctrl-C, of which typer makes an exit code without a word
+            print("\nstopped; the same command goes on from the last finished piece of work", file=sys.stderr)
+        raise
 
 
 def _fail(text: str) -> None:

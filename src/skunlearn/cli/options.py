@@ -38,8 +38,8 @@ def make(
 
     tree = merged(read_preset(preset) if preset else {}, read_run(file) if file else {})
     tree |= {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
-    named = [f"method.name={method}"] if method else []
-    named += [] if refuse is None else [f"refuse.weight={float(refuse)}"]
+    tree = merged(tree, {"method": method}) if method else tree
+    named = [] if refuse is None else [f"refuse.weight={float(refuse)}"]
     run = make_run(with_sets(tree, [*named, *(sets or [])]))
     if refuse and run.make_method().edit_scale > 0:
         raise ConfigError(f"--refuse stands beside methods that negate, and {run.method_name} does not: leave it out")

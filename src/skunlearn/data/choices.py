@@ -47,6 +47,8 @@ def _choice(row: Row, where: str) -> Choice:
 
 
 def _number(answer: Any, texts: list[str], labels: list[Any] | None) -> int | None:
+    if isinstance(answer, int) and not isinstance(answer, bool) and not labels and 0 <= answer < len(texts):
+        return answer  # MMLU's form, also where the choices are numbers
     text = str(answer).strip()
     for known in ([str(label) for label in labels] if labels else [], texts, list("ABCDEFGHIJ")[: len(texts)]):
         if text in known:

@@ -62,14 +62,14 @@ class Mapping:
         self.columns, self.side = columns, side
         self.names = {name.lower().strip(): name for name in first}
         file = where.rpartition(":")[0] or where
+        self.paired = not columns.answer and {"response_0", "response_1"} <= set(self.names)
         self.chat = None if columns.prompt or columns.answer else self._known(CHATS)
+        self.label = self._asked(columns.label, "label", file) or self._known(LABELS)
         if self.chat:
             return
         self.prompt = self._asked(columns.prompt, "prompt", file) or self._known(PROMPTS)
         self.answer = self._asked(columns.answer, "answer", file) or self._known(ANSWERS)
-        self.label = self._asked(columns.label, "label", file) or self._known(LABELS)
-        self.input = self._known(("input",)) if (self.prompt or "").lower() == "instruction" else None
-        self.paired = not columns.answer and {"response_0", "response_1"} <= set(self.names)
+        self.input = self._known(("input", "context")) if (self.prompt or "").lower() == "instruction" else None
         if not self.answer and not self.paired:
             self.answer = self._known(("rejected",) if side == "forget" else ("chosen",))
         for field, value in (("prompt", self.prompt), ("answer", self.answer or self.paired)):
@@ -95,31 +95,32 @@ class Mapping:
         Raises:
             DataError: when a value is of a kind that cannot be text.
         """
+        flag = _flag(row.get(self.label), where) if self.label and not self.paired else None
         if self.chat:
-            yield Pair(_chat(row.get(self.chat), where))
+            yield Pair(_chat(row.get(self.chat), where), flag)
             return
         prompt = _text(row.get(self.prompt or ""), where, "prompt")
         if self.input and (extra := _text(row.get(self.input), where, "input")):
             prompt = f"{prompt}\n\n{extra}"
         category = row.get(self.names.get("category", ""), "")
 
-        def pair(answer: str, label: Any) -> Pair:
+        def pair(answer: str, flag: bool | None) -> Pair:
             category_text = category if isinstance(category, str) else ""
-            return Pair(Example(prompt, answer, category=category_text, where=where), _flag(label, where))
+            return Pair(Example(prompt, answer, category=category_text, where=where), flag)
 
         if self.paired:
             for side in "01":
-                label = row.get(self.names.get(f"is_response_{side}_safe", ""))
-                yield pair(_text(row[self.names[f"response_{side}"]], where, "answer"), label)
+                flag = _flag(row.get(self.names.get(f"is_response_{side}_safe", "")), where)
+                yield pair(_text(row.get(self.names[f"response_{side}"]), where, "answer"), flag)
             return
-        answers = self._answers(row.get(self.answer or ""), where)
-        for answer in answers:
-            yield pair(answer, row.get(self.label) if self.label else None)
+        for answer in self._answers(row.get(self.answer or ""), where):
+            yield pair(answer, flag)
 
     def _answers(self, value: Any, where: str) -> list[str]:
         if isinstance(value, str) and value.lstrip().startswith("["):
-            with contextlib.suppress(json.JSONDecodeError):  # a list kept as one JSON string
-                value = json.loads(value)
+            with contextlib.suppress(json.JSONDecodeError):  # a list of texts kept as one JSON string
+                inside = json.loads(value)
+                value = inside if inside and all(isinstance(item, str) for item in inside) else value
         if isinstance(value, str) and (self.answer or "").lower() == "correct answers":
             value = [part.strip() for part in value.split(";") if part.strip()]
         if not isinstance(value, list):

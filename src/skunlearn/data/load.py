@@ -111,7 +111,11 @@ class Data:
     def fingerprint(self) -> list[Any]:
         """Every prompt and answer, in order, for a digest."""
         return [
-            [(example.key, example.answer) for rows in (part.forget, part.retain, part.lookalike) for example in rows]
+            [
+                (example.history, example.prompt, example.answer)
+                for rows in (part.forget, part.retain, part.lookalike)
+                for example in rows
+            ]
             for part in (self.train, self.validation, self.test)
         ]
 
@@ -127,7 +131,12 @@ class Data:
                 f"{given}: {prompts} distinct prompts are left for the {side} set: give {FEWEST_PROMPTS} or more, "
                 "since whole prompts are split into train, validation and test"
             )
-        return split_by_prompt(examples, self.options.validation, self.options.test, self.options.seed)
+        parts = split_by_prompt(examples, self.options.validation, self.options.test, self.options.seed)
+        if empty := [name for name, part in zip(("train", "validation", "test"), parts, strict=True) if not part]:
+            raise DataError(
+                f"{given}: of {prompts} prompts none is left for the {empty[0]} part: give it a larger share"
+            )
+        return parts
 
     def _lookalikes(self, forget: Iterable[Iterable[Example]]) -> tuple[tuple[Example, ...], ...]:
         """The built-in look-alikes, but for those that this forget set wants forgotten."""
@@ -182,10 +191,15 @@ def _rows(given: str, columns: Columns) -> tuple[list[tuple[dict[str, Any], str]
     path = Path(given)
     if given in SOURCES and not path.exists():
         source = SOURCES[given]
-        return read_hub(source.hub, source.config, source.split), columns if columns != Columns() else source.columns
+        return read_hub(source.hub, source.config, source.split), _over(source.columns, columns)
     if path.suffix.lower() in SUFFIXES or path.exists() or given.count("/") != 1:
         return read_rows(path), columns
     return read_hub(given, None, "train"), columns
+
+
+def _over(known: Columns, given: Columns) -> Columns:
+    """A source's own columns, but for those that are given."""
+    return replace(known, **{name: value for name, value in vars(given).items() if value is not None})
 
 
 def _builtin(name: str, parts: tuple[str, ...] = ("train", "validation", "test")) -> tuple[tuple[Example, ...], ...]:

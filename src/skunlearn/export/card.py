@@ -1,16 +1,18 @@
 """The model card of an export: what was done, what was measured, what it cannot promise."""
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from skunlearn.config import Run
+from skunlearn.config import Run, to_yaml
 from skunlearn.lm.builtin import WHEELS
 from skunlearn.words import LIMITS, METRICS, gate_numbers, interval, robustness, sentence, shown
 
 Tree = dict[str, Any]
+ABSOLUTE = re.compile(r"(?:(?<=\s)|^)[/~]\S*.*/")  # the folders of a path that begins at the root or at home
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
 
 
@@ -29,7 +31,7 @@ def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> st
     return template.render(
         front=front_matter(facts),
         facts=facts,
-        results=results,
+        results=results | {"judge": public(results["judge"]), "funnel": public(results["funnel"])},
         settings=settings,
         sentence=sentence(results),
         metrics=METRICS,
@@ -59,16 +61,22 @@ def front_matter(facts: Tree) -> str:
 def public_name(name: str) -> str:
     """A model, file or method without the folders of this machine."""
     path, colon, rest = name.partition(":")
-    return f"{Path(path).name}{colon}{rest}" if Path(path).expanduser().exists() else name
+    is_path = Path(path).is_absolute() or path.startswith("~") or Path(path).exists()
+    return f"{Path(path).name}{colon}{rest}" if is_path else name
+
+
+def public(value: Any) -> Any:
+    """A text, or a tree with all its texts, without the folders of this machine."""
+    if isinstance(value, str):
+        return ABSOLUTE.sub("", public_name(value))
+    if isinstance(value, dict):
+        return {key: public(item) for key, item in value.items()}
+    return [public(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def public_settings(run: Run) -> str:
     """The run file without the folders of this machine."""
-    text = run.as_yaml()
-    for value in (run.model, run.forget, run.retain, run.method_name):
-        if value:
-            text = text.replace(value, public_name(value))
-    return text
+    return to_yaml(public(run.as_dict()))
 
 
 def licence(base: Path, name: str) -> str | None:
@@ -79,6 +87,6 @@ def licence(base: Path, name: str) -> str | None:
 
     try:
         found = ModelCard.load(base / "README.md", ignore_metadata_errors=True).data.license
-    except (OSError, ValueError):  # no card, or none with front matter
+    except Exception:  # no card, none with front matter, or front matter that is no YAML
         return None
     return str(found) if found else None

@@ -37,7 +37,7 @@ def push(
         ConfigError: when the repository's name has not the hub's form.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
 
     manifest = read_manifest(folder)
@@ -58,7 +58,7 @@ def push(
         try:
             api.create_repo(repo, private=True, exist_ok=True)
             api.create_commit(repo, operations, commit_message=f"skunlearn: {manifest['verdict']}")
-        except (HfHubHTTPError, OSError) as error:
+        except Exception as error:  # the hub client and what it connects with raise a dozen kinds
             raise RunError(f"the hub refuses '{repo}': {error!s:.160}: log in with 'hf auth login'") from error
     return {"repo": repo, "files": names, "left_out": unlisted(folder, manifest), "uploaded": not dry_run}
 

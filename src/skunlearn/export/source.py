@@ -127,6 +127,11 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
     if has_safetensors(base):
         yield base
         return
+    if (base / "adapter_config.json").is_file():
+        raise ModelError(
+            f"the run's base {base.name} is an adapter, which has no weights of its own to export: "
+            "write the whole model with 'skunlearn run RUN/run.yaml --save'"
+        )
     from transformers import AutoModelForCausalLM
 
     progress.note(f"{base.name} has no safetensors: its weights are loaded and written as such first")

@@ -33,7 +33,7 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
         RunError: when the folder is no export.
     """
     manifest = read_manifest(folder)
-    load = _load_options(run)
+    load = _load_options(run, manifest["base"].get("revision"))
     found = [check_files(folder, manifest, progress)]
     try:
         where = base_files(base or manifest["base"]["name"], load, progress)
@@ -89,5 +89,7 @@ def _weights(folder: Path, manifest: Tree, base: Path, run: Path, load: LoadOpti
         return Check("base + tau gives these weights", "differs", f"cannot be read: {error!s:.160}")
 
 
-def _load_options(run: Path | None) -> LoadOptions:
-    return make_run(read_run(run / "run.yaml")).load if run and (run / "run.yaml").is_file() else LoadOptions()
+def _load_options(run: Path | None, revision: str | None) -> LoadOptions:
+    if run and (run / "run.yaml").is_file():
+        return make_run(read_run(run / "run.yaml")).load
+    return LoadOptions(revision=revision)

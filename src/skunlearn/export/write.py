@@ -38,6 +38,8 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
         ModelError: when the base has changed or cannot be written in this format.
     """
     source = open_run(run)
+    if out.resolve() == Path.cwd():
+        raise RunError(f"--out {out} is where you are: give the export a folder of its own")
     if out.exists() and not (out / NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out} exists and is not an export: choose another --out")
     check_base(source, progress)
@@ -65,7 +67,12 @@ def lineage(source: Source, job: Job, hashes: dict[str, str]) -> Tree:
         "verdict": results["verdict"],
         "gates": results["gates"],
         "measured_alpha": results["alpha"],
-        "base": {"name": job.name, "licence": licence(job.base, run.model), "files": hashes},
+        "base": {
+            "name": job.name,
+            "revision": run.load.revision,
+            "licence": licence(job.base, run.model),
+            "files": hashes,
+        },
         "vectors": [{"file": path.name, "scale": scale, "sha256": file_sha256(path)} for path, scale in source.parts],
         "method": public_name(run.method_name),
         "forget": public_name(run.forget) if run.forget else None,

@@ -53,7 +53,7 @@ def written_answers(
         sampling: greedy when not given.
     """
     draws = torch.Generator().manual_seed(sampling.seed) if sampling else None
-    cache, mask_BT, logits_BV = prefill(model, prompts, template.end_id)
+    cache, mask_BT, logits_BV = prefill(model, prompts, template.end_id, max_new_tokens)
     found: list[list[int]] = [[] for _ in prompts]
     rows = torch.arange(len(prompts))
     ends = torch.tensor(template.end_ids, device=model.device)
@@ -80,9 +80,15 @@ def _next(logits_BV: torch.Tensor, sampling: Sampling | None, draws: torch.Gener
     return p_BV.multinomial(1, generator=draws).squeeze(1).to(logits_BV.device)
 
 
-def prefill(model: Any, prompts: Sequence[tuple[int, ...]], filler: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
-    """The cache, mask and next-token logits of the prompts, padded between what they share and what they do not."""
-    shared = _shared(prompts) if len(prompts) > 1 else 0
+def prefill(
+    model: Any, prompts: Sequence[tuple[int, ...]], filler: int, room: int = 0
+) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """The cache, mask and next-token logits of the prompts, padded between what they share and what they do not.
+
+    A window counts padding too, so where `room` more tokens can reach its end all padding is on the left.
+    """
+    inside = max(map(len, prompts)) + room <= window(model)
+    shared = _shared(prompts) if len(prompts) > 1 and inside else 0
     width = max(map(len, prompts)) - shared
     rest = [list(ids[shared:]) for ids in prompts]
     input_ids_BT = torch.tensor([[filler] * (width - len(ids)) + ids for ids in rest], device=model.device)
@@ -95,6 +101,16 @@ def prefill(model: Any, prompts: Sequence[tuple[int, ...]], filler: int) -> tupl
         step(model, head_1T, torch.ones_like(head_1T), torch.arange(shared, device=model.device).unsqueeze(0), cache)
         cache.batch_repeat_interleave(len(prompts))
     return cache, mask_BT, step(model, input_ids_BT, mask_BT, position_BT[:, shared:], cache)
+
+
+def window(model: Any) -> float:
+    """How many tokens back the layers of a sliding or chunked window look; infinite where all look at everything."""
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
+    slides = any(kind in ("sliding_attention", "chunked_attention") for kind in kinds)
+    sizes = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    uses = slides and getattr(config, "use_sliding_window", True)
+    return min((size for size in sizes if size), default=float("inf")) if uses else float("inf")
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:

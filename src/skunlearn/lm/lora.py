@@ -1,6 +1,7 @@
 """Which weights are trained: LoRA factors on chosen layers (peft), or the weights themselves."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -44,6 +45,8 @@ class Trained:
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
+        if self.alpha is not None and not self.alpha > 0:
+            raise ConfigError(f"lora.alpha={self.alpha}: give a number above 0")
         if not 0 <= self.frozen < 1:
             raise ConfigError(f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1")
         if self.nf4 and self.mode == "full":
@@ -96,6 +99,9 @@ def moves_head(model: Any, options: Trained, depth: int | None = None) -> bool:
 def trained_parameters(model: Any, options: Trained, depth: int | None = None) -> dict[str, torch.nn.Parameter]:
     """In full mode: the parameters that move. With layers that stay, the embeddings and the head stay too."""
     moving = trained_layers(model, options, depth)
+    parts = {part for name, _ in model.named_parameters() for part in name.split(".")}
+    if wrong := [name for name in options.modules if name not in parts]:
+        raise ConfigError(f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], parts)}")
 
     def moves(name: str) -> bool:
         layer = layer_of(name)
@@ -131,11 +137,11 @@ class Trainee:
         options = replace(options, mode="lora", rank=1, alpha=GATE_SCALE) if gates else options
         self.base, self.options = model, options
         model.requires_grad_(False)
-        self.dtype = model.dtype
+        self.dtypes = {name: p.dtype for name, p in model.named_parameters()}
         self.before: dict[str, torch.Tensor] = {}
         self.checkpointed: list[Any] = []
         if options.mode == "full":
-            model.float()  # steps of a small rate vanish in half precision
+            self._cast(dict.fromkeys(self.dtypes, torch.float32))  # steps of a small rate vanish in half precision
             chosen = trained_parameters(model, options, depth)
             for parameter in chosen.values():
                 parameter.requires_grad_(True)
@@ -179,12 +185,39 @@ class Trainee:
         if self.model is not self.whole:
             give_back(self.whole, self.model)
         if full:
-            self.base.to(self.dtype)
+            self._cast(self.dtypes)
         else:
             self.whole.unload()
         self.base.requires_grad_(False)
         tau.check_moved()
         return tau
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """A block after which, when an error ends it, the base is as it was before; divided weights are left."""
+        try:
+            yield
+        except BaseException:
+            if self.model is self.whole:
+                self._put_back()
+            raise
+
+    @torch.no_grad()
+    def _put_back(self) -> None:
+        for layer in self.checkpointed:
+            layer.__dict__.pop("forward", None)
+        if self.options.mode == "full":
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self.before[name].to(parameter.device))
+            self._cast(self.dtypes)
+        else:
+            self.whole.unload()
+        self.base.requires_grad_(False)
+
+    def _cast(self, dtypes: Mapping[str, torch.dtype]) -> None:
+        """Parameters alone: buffers (the frequencies of rotary embeddings) have a precision of their own."""
+        for name, parameter in self.base.named_parameters():
+            parameter.data = parameter.data.to(dtypes[name])
 
     @torch.no_grad()
     def _difference(self, safety: float) -> TaskVector:

@@ -1,6 +1,5 @@
 """LM: a causal model with its tokenizer and template."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -19,11 +18,10 @@ from skunlearn.lm.generate import Sampling, batches, written_answers
 from skunlearn.lm.nf4 import check_rows, keep_layout, nf4_options
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
-from skunlearn.rundir import digest, whole_folder
+from skunlearn.rundir import digest, sampled_sha256, whole_folder
 from skunlearn.task_vector import TaskVector
 
 ADAPTER = "adapter_config.json"
-EDGE = 1 << 20  # bytes at each end of a weight file that go into its fingerprint
 
 
 @dataclass(frozen=True)
@@ -119,12 +117,16 @@ def load(
         nf4: linear weights in four bits, to train LoRA on.
 
     Raises:
-        ModelError: when there is no such model or it cannot be loaded.
+        ModelError: when there is no such model, it cannot be loaded, or it has recurrent layers.
         ConfigError: when four bits are asked for and bitsandbytes is not installed.
     """
     options, progress = options or LoadOptions(), progress or Progress()
     where = locate(str(name), progress)
     model, tokenizer = checkpoint(_adapted(where) or where, options, str(name), adapter=where, nf4=nf4)
+    if getattr(model, "_is_stateful", False):
+        raise ModelError(
+            f"{name}: {type(model).__name__} has recurrent layers, which cannot be answered in batches here"
+        )
     return LM(model, tokenizer, str(name), fingerprint(where), nf4)
 
 
@@ -247,15 +249,11 @@ def locate(name: str, progress: Progress) -> str:
 
 
 def fingerprint(where: str) -> str:
-    """Names, sizes and both ends of the weight files of a folder; the name itself for a hub id."""
+    """Names, sizes, both ends and blocks in between of the weight files of a folder; the name itself for a hub id."""
     seen: list[Any] = []
     for path in sorted(Path(where).glob("*")) if Path(where).is_dir() else []:
         if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model"):
-            with path.open("rb") as file:
-                head = file.read(EDGE)
-                file.seek(max(0, path.stat().st_size - EDGE))
-                ends = hashlib.sha256(head + file.read()).hexdigest()
-            seen.append([path.name, path.stat().st_size, ends])
+            seen.append([path.name, path.stat().st_size, sampled_sha256(path)])
     return digest(seen or where)
 
 

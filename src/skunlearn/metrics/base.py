@@ -8,6 +8,7 @@ from typing import Any
 
 from skunlearn.data.examples import Example, Part
 from skunlearn.data.template import Encoded
+from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Agreement, Completion
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
@@ -94,6 +95,11 @@ class Subject:
     def reference(self) -> Reference:
         """The base's predictions of the retain rows; a base must be asked while its weights are in place."""
         if self.base:
+            if self.base.lm.model is self.lm.model and "reference" not in vars(self.base):
+                raise ConfigError(
+                    "the base was evaluated without 'likelihood', and its weights are not in place now: give both "
+                    "evaluations the same metrics"
+                )
             return self.base.reference
         rows = self.encoded("retain")
         return Reference(self.lm.model, rows, range(len(rows)), True, self.progress)

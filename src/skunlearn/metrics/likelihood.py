@@ -55,7 +55,8 @@ def row_likelihoods(model: Any, rows: Sequence[Encoded], reference: Reference | 
         batch = collate([rows[number] for number in chunk]).to(model.device)
         logits_NV = scored_logits(model, batch)
         nll_N = token_nll(logits_NV, batch.labels_N)
-        kl_N = token_kl(reference.logits(chunk), logits_NV) if reference else torch.zeros_like(nll_N)
+        known = [reference.numbers[rows[number]] for number in chunk] if reference else []
+        kl_N = token_kl(reference.logits(known), logits_NV) if reference else torch.zeros_like(nll_N)
         for place, number in enumerate(chunk):
             mine_N = batch.row_N == place
             found[number] = RowLikelihood(int(mine_N.sum()), float(nll_N[mine_N].sum()), float(kl_N[mine_N].sum()))

@@ -22,8 +22,8 @@ def membership(subject: Subject) -> dict[str, Score]:
     """`membership_*_auc` of five attacks, by what they take for familiar:
 
     loss (mean log-likelihood; Yeom et al., arXiv:1709.01604), min_k (the least likely fifth of the tokens; Shi et al.,
-    arXiv:2310.16789), min_k_plus (the same, standardised; Zhang et al., arXiv:2404.02936), zlib (log-likelihood over
-    the bytes of the compressed text; Carlini et al., arXiv:2012.07805), reference (against the base; the same).
+    arXiv:2310.16789), min_k_plus (the same, standardised; Zhang et al., arXiv:2404.02936), zlib (mean log-likelihood
+    over the bytes of the compressed text; Carlini et al., arXiv:2012.07805), reference (against the base; the same).
     """
     sides = [(subject.answered[group], texts(subject, group)) for group in ("seen", "unseen")]
     base = subject.base.answered if subject.base else subject.answered
@@ -43,8 +43,13 @@ def membership(subject: Subject) -> dict[str, Score]:
 
 
 def texts(subject: Subject, group: str) -> list[str]:
-    """The reference answers of a group, where there are any."""
-    return [example.answer for example in subject.groups.get(group, ()) if example.answer]
+    """The reference answers of a group, where there are any, as far as they are scored."""
+    rows = [
+        subject.lm.template.encode(example, subject.max_length)
+        for example in subject.groups.get(group, ())
+        if example.answer
+    ]
+    return [subject.lm.tokenizer.decode(row.answer_ids, skip_special_tokens=True) for row in rows]
 
 
 def lowest_mean(values_T: Floats) -> float:
@@ -53,8 +58,8 @@ def lowest_mean(values_T: Floats) -> float:
 
 
 def per_byte(row: TokenStats, text: str) -> float:
-    """Log-likelihood over the compressed size."""
-    return float(row.log_p_T.sum()) / len(zlib.compress(text.encode("utf-8")))
+    """Mean log-likelihood over the compressed size."""
+    return float(row.log_p_T.mean()) / len(zlib.compress(text.encode("utf-8")))
 
 
 def auc_score(members: Sequence[float], others: Sequence[float], seed: int = 0) -> Score:

@@ -88,4 +88,5 @@ def tried(curve: list[Tree], metric: str) -> list[Tree]:
 def ends(scores: list[Score]) -> tuple[list[float], list[float]]:
     """How far the intervals reach below and above the values, for error bars."""
     rows = [row.score for row in scores]
-    return [row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows]
+    below, above = ([row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows])
+    return [max(0.0, gap) for gap in below], [max(0.0, gap) for gap in above]  # older results were rounded past it
