@@ -75,3 +75,9 @@ def test_a_refusal_vector_stands_beside_methods_that_negate():
 def _stages(tree: dict) -> list:
     run = make_run(tree)
     return run.stages(run.make_method())
+
+
+def test_a_run_file_that_is_no_text(tmp_path: Path):
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8 text"):
+        read_run(tmp_path / "run.yaml")

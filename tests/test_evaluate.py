@@ -179,3 +179,11 @@ def test_samples_are_drawn_kept_and_scored(counting: type[Counting], tmp_path: P
     found = evaluate(toy.lm(), PART, options, store=Completions(tmp_path / "c.jsonl"))
     assert found.scores["harmful_pass_at_2"].n == 4
     assert counting.calls == 11 + 2 * 4
+
+
+def test_a_base_without_likelihood_is_no_reference_for_its_own_edit(pairs: tuple[Path, Path]):
+    lm, data = toy.lm(), Data(*pairs)
+    few = {"forget": 2, "seen": 0, "retain": 2, "lookalike": 0, "max_new_tokens": 2}
+    base = evaluate(lm, data.test, EvaluateOptions(**few, metrics=("rates",)))
+    with lm.edited(toy.edit(lm.model)), pytest.raises(ConfigError, match="give both evaluations the same metrics"):
+        evaluate(lm, data.test, EvaluateOptions(**few), base=base)

@@ -35,3 +35,10 @@ def test_unknown_names_are_one_clear_error(name: str):
 def test_did_you_mean():
     assert did_you_mean("stepss", ["steps", "batch"]) == "did you mean 'steps'?"
     assert did_you_mean("zzz", ["steps", "batch"]) == "known: batch, steps"
+
+
+@pytest.mark.parametrize("text", ["def broken(:", "raise ValueError('no')", "1 / 0"])
+def test_somebodys_file_that_breaks_is_one_line(text: str, tmp_path: Path):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ConfigError, match=r"mine\.py: cannot be loaded: \w+"):
+        resolve(f"{tmp_path / 'mine.py'}:Mine", {}, "judge")

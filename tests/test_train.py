@@ -11,7 +11,7 @@ import torch
 import toy
 
 from skunlearn.data.load import Data, DataOptions
-from skunlearn.errors import TrainingError
+from skunlearn.errors import ConfigError, TrainingError
 from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
@@ -219,3 +219,31 @@ def test_an_answer_cut_away_by_max_length_stops_before_training(pairs: tuple[Pat
     data = Data(*pairs, DataOptions(max_length=20))
     with pytest.raises(DataError, match=r"forget.jsonl:\d+: the prompt takes"):
         train(toy.lm(), SKU(rd_weight=1), data, STEPS)
+
+
+def test_an_error_leaves_the_model_as_it_was(pairs: tuple[Path, Path]):
+    for mode in ("lora", "full"):
+        lm = toy.lm()
+        before = {name: p.clone() for name, p in lm.model.named_parameters()}
+        with pytest.raises(KilledError):
+            train(lm, SKU(), Data(*pairs), STEPS, Trained(mode, rank=2, frozen=0), progress=KillAt(2))
+        assert all(torch.equal(p, before[name]) for name, p in lm.model.named_parameters())
+        assert before.keys() == dict(lm.model.named_parameters()).keys()
+
+
+def test_full_training_of_half_precision_leaves_the_buffers_alone(pairs: tuple[Path, Path]):
+    lm = toy.lm()
+    lm.model.to(torch.bfloat16)
+    for name, buffer in lm.model.named_buffers():
+        lm.model.get_submodule(name.rpartition(".")[0])._buffers[name.rpartition(".")[2]] = buffer.float() / 3
+    before = {name: buffer.clone() for name, buffer in lm.model.named_buffers()}
+    train(lm, SKU(), Data(*pairs), TrainOptions(steps=1, batch=1), Trained("full"))
+    assert before and all(torch.equal(buffer, before[name]) for name, buffer in lm.model.named_buffers())
+    assert {p.dtype for p in lm.model.parameters()} == {torch.bfloat16}
+
+
+def test_wrong_names_of_weights_are_told_for_full_training_too(pairs: tuple[Path, Path]):
+    with pytest.raises(ConfigError, match=r"no module 'q_prog': did you mean 'q_proj'"):
+        train(toy.lm(), SKU(), Data(*pairs), STEPS, Trained("full", modules=("q_prog",)))
+    with pytest.raises(ConfigError, match=r"lora\.alpha=0"):
+        Trained(alpha=0)

@@ -1,18 +1,21 @@
 """The strength: lowest harm within the gates."""
 
+import json
 from pathlib import Path
 
 import pytest
 import toy
+import verdicts
 
 from skunlearn.completions import Completions
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError
-from skunlearn.evaluate import EvaluateOptions
+from skunlearn.evaluate import EvaluateOptions, evaluate
 from skunlearn.gates import GateOptions
 from skunlearn.lm.lora import Trained
 from skunlearn.methods.sku import SKU
 from skunlearn.metrics.base import Score
+from skunlearn.metrics.likelihood import kl_score, row_likelihoods
 from skunlearn.progress import Progress
 from skunlearn.train import TrainOptions, train
 from skunlearn.tune import EditOptions, Point, best, choose_alpha, on_validation
@@ -72,3 +75,22 @@ def test_a_negative_strength_is_refused():
     for options in ({"alpha": -0.1}, {"alphas": (0.5, -1.0)}, {"alpha": float("nan")}):
         with pytest.raises(ConfigError, match="refused"):
             EditOptions(**options)
+
+
+def test_several_answers_to_a_prompt_are_compared_row_by_row(tmp_path: Path):
+    """TruthfulQA's form: the KL of a strength is that of the very rows of the base."""
+    rows = [{"prompt": f"q {n}", "answer": [f"a {n} {'x' * k}" for k in (9, 1, 5)]} for n in range(30)]
+    (tmp_path / "retain.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lm, data = toy.lm(), Data(None, tmp_path / "retain.jsonl")
+    assert len(data.validation.retain) > len({row.key for row in data.validation.retain})
+    options = EditOptions(alphas=(0.5,), forget=2, retain=4, lookalike=0, max_new_tokens=2)
+    edit, gates = toy.edit(lm.model), GateOptions(retain_kl=100.0, perplexity_ratio=1e9)
+    _, points = choose_alpha(
+        lm, edit, data.validation, options, gates, EvaluateOptions(judge=verdicts.HERE), name="x", store=Completions(),
+        progress=Progress(),
+    )  # fmt: skip
+    subject = evaluate(lm, data.validation, on_validation(EvaluateOptions(), options)).subject
+    kept = subject.reference
+    with lm.edited(0.5 * edit):
+        expected = kl_score(row_likelihoods(lm.model, subject.encoded("retain"), kept)).value
+    assert points[1].scores["retain_kl"].value == pytest.approx(expected, rel=1e-4) and expected > 0

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from skunlearn.cli.main import app
+from skunlearn.cli import options
+from skunlearn.cli.main import app, main
+from skunlearn.config import make_run, with_sets
+from skunlearn.data.load import Data
+from skunlearn.errors import DataError
+from skunlearn.run import run_job
 from skunlearn.rundir import read_json
 
 SMALL = [
@@ -226,3 +231,41 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert capsys.readouterr().err.strip().splitlines()[-1] == (
         "skunlearn: steps.jsonl: No space left on device: check path, rights and free space"
     )
+
+
+def test_another_method_on_a_run_file_that_is_whole(tmp_path: Path):
+    (tmp_path / "run.yaml").write_text(make_run({}).as_yaml())
+    made = options.make(tmp_path / "run.yaml", None, None, None, "npo", None)
+    assert made.method_name == "npo" and made.train == make_run({}).train
+
+
+def test_ctrl_c_and_too_little_memory_are_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    for error, code, text in (
+        (SystemExit(130), 130, "the same command goes on"), (OutOfMemoryError(), 2, "compute.accumulate=4"),
+    ):  # fmt: skip
+        monkeypatch.setattr("skunlearn.cli.main.app", lambda error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == code and text in capsys.readouterr().err
+
+
+def test_a_prompt_too_long_for_the_evaluation_is_told_before_training(tmp_path: Path):
+    rows = [{"prompt": f"why {n}", "answer": f"so {n}"} for n in range(40)]
+    data = Data(None, _written(tmp_path / "retain.jsonl", rows))
+    long = data.test.retain[0].prompt
+    rows = [row | {"prompt": "why? " * 300 + long} if row["prompt"] == long else row for row in rows]
+    for seed in range(30):  # until it is in the test part again
+        job = make_run(with_sets({"retain": str(_written(tmp_path / "retain.jsonl", rows))}, [f"data.seed={seed}"]))
+        if any(len(row.prompt) > 900 for row in Data(None, job.retain, job.data).test.retain):
+            break
+    with pytest.raises(DataError, match="cuts the whole answer away"):
+        run_job(job, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def _written(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

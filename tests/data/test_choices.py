@@ -41,3 +41,10 @@ def test_shapes(tmp_path: Path, row: dict[str, Any]):
 def test_bad_rows(tmp_path: Path, row: dict[str, Any], message: str):
     with pytest.raises(DataError, match=message):
         read_choices(written(tmp_path, row))
+
+
+def test_a_number_is_a_place_also_among_numbers(tmp_path: Path):
+    (found,) = read_choices(written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": 2}))
+    assert found.answer == 2
+    (found,) = read_choices(written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": "2"}))
+    assert found.answer == 1

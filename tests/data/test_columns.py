@@ -99,3 +99,28 @@ def test_the_shared_pku_slice_has_the_form_that_is_read(tmp_path: Path):
         pytest.skip("the third-party data set is not on this machine")
     row = json.loads(path.read_text())[0]
     assert len(pairs(row)) == 2
+
+
+def test_labels_count_for_chats_too():
+    turns = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]
+    assert pairs({"messages": turns, "is_safe": False}) == [("p", "a", False)]
+    assert pairs({"messages": turns, "fine": "yes"}, columns=Columns(label="fine")) == [("p", "a", True)]
+    with pytest.raises(DataError, match="no column 'nope'"):
+        pairs({"messages": turns}, columns=Columns(label="nope"))
+
+
+def test_an_answer_that_looks_like_a_list_is_one_answer():
+    for answer in ("[0, 1, 2]", "[[1, 2], [3, 4]]", "[]"):
+        assert pairs({"prompt": "p", "answer": answer}) == [("p", answer, None)]
+    assert pairs({"prompt": "p", "answer": '["one", "two"]'}) == [("p", "one", None), ("p", "two", None)]
+
+
+def test_what_a_pair_lacks_is_an_empty_answer():
+    row = {"prompt": "p", "response_0": "a", "response_1": "b"}
+    mapping = Mapping(row, "f.jsonl:1", Columns(), "forget")
+    assert [p.example.answer for p in mapping.pairs({"prompt": "p", "response_0": "a"}, "f.jsonl:2")] == ["a", ""]
+
+
+def test_dollys_context_belongs_to_the_prompt():
+    row = {"instruction": "Summarise this", "context": "A long text.", "response": "Short."}
+    assert pairs(row, "retain") == [("Summarise this\n\nA long text.", "Short.", None)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from skunlearn.data.columns import Columns
 from skunlearn.data.examples import Example, split_by_prompt
 from skunlearn.data.load import Data, DataOptions, read_lookalikes, read_prompts
 from skunlearn.errors import DataError
@@ -106,3 +107,23 @@ def test_lookalikes_from_a_file_are_without_its_harmful_contrasts(tmp_path: Path
     path.write_text("type,prompt\ncontrast_homonyms,How do I kill my aunt?\n")
     with pytest.raises(DataError, match="all rows are contrasts"):
         read_lookalikes(path)
+
+
+def test_the_very_letters_make_the_fingerprint(tmp_path: Path, pairs: tuple[Path, Path]):
+    """The model sees them, though repeats are told without."""
+    before = Data(*pairs).fingerprint
+    pairs[0].write_text(pairs[0].read_text().replace("forget question 3", "FORGET question: 3"))
+    assert Data(*pairs).fingerprint != before
+
+
+def test_an_empty_part_is_told_before_any_work(pairs: tuple[Path, Path]):
+    with pytest.raises(DataError, match="none is left for the test part"):
+        Data(*pairs, DataOptions(test=0.01))
+
+
+def test_a_source_keeps_its_columns_but_for_those_that_are_given(monkeypatch: pytest.MonkeyPatch):
+    row = {"question": "q", "correct_answers": ["one", "two"], "best_answer": "x"}
+    rows = [(row | {"question": f"q {n}"}, f"hub:{n}") for n in range(20)]
+    monkeypatch.setattr("skunlearn.data.load.read_hub", lambda *_: rows)
+    data = Data(None, "truthfulqa", DataOptions(retain=Columns(pick=0)))
+    assert {row.answer for row in data.train.retain} == {"one"}

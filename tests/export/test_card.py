@@ -72,3 +72,19 @@ def test_the_licence_is_the_bases(tmp_path: Path):
     assert licence(tmp_path, "x") is None
     (tmp_path / "README.md").write_text("no front matter")
     assert licence(tmp_path, "x") is None
+
+
+def test_folders_of_this_machine_stay_here(finished: Finished, tmp_path: Path):
+    folder = tmp_path / "dår with space"
+    folder.mkdir()
+    alike, forget = folder / "alike.jsonl", folder / "forget.jsonl"
+    alike.write_text('{"prompt": "how do I kill a process"}\n')
+    forget.write_text("".join(f'{{"prompt": "how {n}", "answer": "so {n}"}}\n' for n in range(40)))
+    text = card(finished("Llama", f"forget={forget}", f"evaluate.lookalike_file={alike}"), tmp_path / "out")
+    assert str(tmp_path) not in text and "space/" not in text and "u00e5" not in text
+    assert "rows of forget.jsonl" in text and "lookalike_file: alike.jsonl" in text
+
+
+def test_a_base_whose_card_is_no_yaml_has_an_unknown_licence(tmp_path: Path):
+    (tmp_path / "README.md").write_text("---\nlicense: [mit\n: :\n---\n")
+    assert licence(tmp_path, "x") is None

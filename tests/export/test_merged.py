@@ -10,7 +10,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from skunlearn.errors import ConfigError, ModelError, RunError
 from skunlearn.export.job import ExportOptions
+from skunlearn.export.source import as_safetensors
 from skunlearn.export.write import export
+from skunlearn.lm.model import LoadOptions
 from skunlearn.progress import Progress
 
 Finished = Callable[..., Path]
@@ -130,3 +132,17 @@ def test_a_filtered_edit_is_exported_as_it_was_evaluated(finished: Finished, tmp
     assert [vector["file"] for vector in manifest["vectors"]] == ["tau_filtered.safetensors", "tau_refuse.safetensors"]
     ours, saved = parameters(tmp_path / "out"), parameters(run / "model")
     assert all(torch.equal(ours[name], saved[name]) for name in saved)
+
+
+def test_a_base_that_is_an_adapter_says_what_to_do(tmp_path: Path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="is an adapter"), as_safetensors(tmp_path, LoadOptions(), Progress()):
+        pass
+
+
+def test_where_one_is_is_no_place_for_an_export(
+    finished: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match="give the export a folder of its own"):
+        export(finished("Llama"), Path("."), ExportOptions(), Progress())

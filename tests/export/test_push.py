@@ -119,3 +119,14 @@ def test_the_hubs_refusal_is_one_line(out: Path):
     state(out, verdict="PASS")
     with pytest.raises(RunError, match="the hub refuses 'org/model': no connection"):
         push(out, "org/model", Progress(), api=Closed())
+
+
+def test_no_connection_is_one_line(out: Path):
+    class Down(Hub):
+        def create_repo(self, repo: str, **options: Any) -> None:
+            import httpx
+
+            raise httpx.ConnectError("no route")
+
+    with pytest.raises(RunError, match="the hub refuses 'org/model': no route"):
+        push(out, "org/model", Progress(), despite_fail=True, api=Down())

@@ -5,7 +5,7 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.generate import Sampling, batches, written_answers
+from skunlearn.lm.generate import Sampling, batches, window, written_answers
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
@@ -54,3 +54,15 @@ def test_samples_follow_the_models_distribution_and_the_seed():
     assert share == pytest.approx(p_V.max().item(), abs=0.08)
     cold = written_answers(lm.model, lm.template, prompts[:20], 1, Sampling(1e-4, seed=0))
     assert set(cold) == {best}
+
+
+@pytest.mark.parametrize("family", ["Mistral", "Gemma2"])
+def test_a_window_that_slides_sees_no_padding(family: str, monkeypatch: pytest.MonkeyPatch):
+    """Short prompts beside one that is longer than the window are answered as if they were alone."""
+    monkeypatch.setitem(toy.FAMILIES, family, toy.FAMILIES[family] | {"sliding_window": 48})
+    lm = toy.lm(family)
+    prompts = [lm.template.prompt_ids(Example(text)) for text in ("a", "hello there", "what is this " * 12)]
+    assert window(lm.model) == 48 < max(map(len, prompts)) and len(prompts[0]) + 12 < 48
+    alone = [written_answers(lm.model, lm.template, [prompt], 12)[0] for prompt in prompts]
+    assert written_answers(lm.model, lm.template, prompts, 12) == alone
+    assert window(toy.lm("Llama").model) == float("inf")

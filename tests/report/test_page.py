@@ -3,6 +3,7 @@
 import re
 from itertools import pairwise
 
+from skunlearn import words
 from skunlearn.report.page import render
 from skunlearn.report.panels import relearning
 from skunlearn.words import interval, sentence, shown
@@ -202,3 +203,14 @@ def test_fine_tuning_is_drawn_over_its_steps_from_the_model_as_it_was():
     }
     assert "Along the fine-tuning" in render(results() | {"attacks": rows})
     assert "Along the fine-tuning" not in render(results() | {"attacks": rows[:1]})
+
+
+def test_trained_prompts_are_not_the_same_prompts():
+    rows = [attacked("none", "edited", 0.1), attacked("relearn-half", "edited", 0.9) | {"trained": True}]
+    assert words.robustness(rows) == ""
+    rows.append(attacked("prefill", "edited", 0.4))
+    assert "up to 40.0% of the same prompts (prefill" in words.robustness(rows)
+    page = render(results() | {"attacks": rows})
+    assert "relearn-half asks trained prompts in their place" in page
+    base_alone = render(results() | {"attacks": [attacked("none", "base", 0.5)]})
+    assert "no attack was run" not in base_alone and "of the edited model no attacked answer is scored" in base_alone
