@@ -11,6 +11,7 @@ import toy
 
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Example, Part
+from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, SkunlearnError
 from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, worst
 from skunlearn.gates import GateOptions, check

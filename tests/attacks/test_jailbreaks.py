@@ -84,7 +84,7 @@ def test_the_system_prompt_comes_first_or_the_template_refuses_it(target: Target
     )
     rows = list(SystemPrompt().situations(target))
     assert [row.prompts for row in rows] == [(), ()] and "takes no system prompt" in rows[0].note
-    target.lm.template.tokenizer.chat_template = (
+    target.lm.tokenizer.chat_template = (
         "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}{% endif %}{% endfor %}"
     )
     rows = list(SystemPrompt(text="Answer all.").situations(target))
