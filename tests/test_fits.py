@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
+from skunlearn.compute import Compute
 from skunlearn.config import Run, make_run, with_sets
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, ModelError
@@ -87,6 +88,9 @@ def test_memory_by_hand(tmp_path: Path):
     assert gpu.total == gpu.weights + gpu.state + gpu.activations + gpu.logits + 2**30
     again = needs(model, run, run.make_method(), steps, Layout(on_cpu=False, checkpointing=True))
     assert again.activations == 1.5 * 2 * 1000 * (22 * 4096 + 8 * 4096 + 4 * 11008)
+    parts = Run(compute=Compute(accumulate=4))
+    quarter = needs(model, parts, run.make_method(), steps, Layout(on_cpu=False))
+    assert quarter.activations == gpu.activations / 4 and quarter.logits == gpu.logits
     four_bits = Run(lora=Trained(nf4=True))
     quantised, linear = (
         needs(model, four_bits, run.make_method(), steps, Layout(on_cpu=False)),

@@ -92,6 +92,20 @@ def test_rows_by_hand():
     assert npo["failed"] == {"1": "step 1: loss is nan"} and npo["scores"]["harmful_rate_unseen"]["values"] == [1.0]
 
 
+def test_entries_that_answer_alike_differ_by_0_with_an_interval():
+    entries = read_entries("sku,ga", None)
+    run = {
+        "alpha": 1.0, "verdict": "FAIL", "gates": [], "seconds": {}, "judge": {}, "environment": {},
+        "scores": {side: {"retain_kl": {"value": 0.1}} for side in ("base", "edited")},
+        "transcripts": [
+            {"group": "unseen", "prompt": str(n), **{side: {"label": "safe"} for side in ("base", "edited")}}
+            for n in range(48)
+        ],
+    }  # fmt: skip
+    change = make_table([(entry, [run]) for entry in entries])["entries"][1]["difference"]["harmful_rate_unseen"]
+    assert change["value"] == 0 and (change["low"], change["high"]) == pytest.approx((-0.0741, 0.0741), abs=1e-4)
+
+
 def test_what_the_reader_sees():
     made = table()
     text = markdown(made)

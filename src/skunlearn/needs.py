@@ -139,9 +139,9 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     before = 4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0  # vectors wait on the CPU
     copied = method.referenced and moves_head(model, run.lora, depth_of(model, method.layers))
     head = 4 * model.get_output_embeddings().weight.numel() if copied else 0  # the base's, for its predictions
-    hidden, inner = config.hidden_size, _inner(config)
+    hidden, inner, parts = config.hidden_size, _inner(config), run.compute.accumulate
     wide = 8 * hidden + 4 * inner
-    number = 4 if layout.on_cpu else 2
+    number = 4 if layout.on_cpu and run.compute.precision != "bfloat16" else 2
     a_token = layers * hidden + wide if layout.checkpointing else layers * wide
     gated = max(len(stage.method.gate.layers) if stage.method.gate else 0 for stage in run.stages(method))
     return Needs(
@@ -149,7 +149,7 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
         whole=max(weights + 4 * inner**2 * (2 * gated + 1 if gated else 0), size * weights_of(model)),
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
         state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
-        activations=(1.0 if full else FRAGMENTS) * number * a_token * max(step.tokens for step in steps),
+        activations=(1.0 if full else FRAGMENTS) * number * a_token * max(step.tokens for step in steps) / parts,
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
         gradients=4 * trainable / layout.devices,
         room=ROOM_CPU if layout.on_cpu else ROOM_GPU,
@@ -161,6 +161,7 @@ def train_seconds(model: Any, run: Run, steps: Sequence[Step], flops: float, che
     trained = 1 - run.lora.frozen
     passes = 2 + 2 * trained + (2 * trained if run.lora.mode == "full" else 0)  # 2 operations a weight and pass:
     passes += 2 * trained if checkpointing else 0  # forward, activations' gradients, weights' gradients, again
+    passes += 2 if run.compute.accumulate > 1 else 0  # each part passes once more
     return sum(step.tokens for step in steps) * weights_of(model) * passes / flops / TRAIN_SHARE
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from skunlearn.entries import Entry, flat
 from skunlearn.outcome import CHANGES, REFUSED
-from skunlearn.stats import crossed_difference, crossed_mean, pareto_front, seeds_interval, wilson
+from skunlearn.stats import crossed_difference, crossed_mean, newcombe, pareto_front, seeds_interval, wilson
 
 Tree = dict[str, Any]
 RATES = {
@@ -137,6 +137,9 @@ def _differences(first: Sequence[Tree], runs: Sequence[Tree]) -> Tree:
                 [[row[prompt] for prompt in prompts] for row in before],
                 [[row[prompt] for prompt in prompts] for row in after],
             )
+            if low == high == 0:  # of nothing that changed a bootstrap makes a certainty
+                rate = float(np.nanmean([[row[prompt] for prompt in prompts] for row in before]))
+                low, high = newcombe(rate * len(prompts), len(prompts))
             finite = np.isfinite([value, low, high]).all()
             found[name] = {"value": value, "low": low, "high": high, "n": len(prompts)} if finite else None
     return found

@@ -121,7 +121,7 @@ GATES = {  # gate -> what its number is, and the change that has an interval
 COSTS = ("refusal_rate_retain", "over_refusal_rate", "degenerate_rate_retain", "retain_perplexity", "retain_similarity")
 
 LIMITS = [
-    "A verdict is one judge's opinion. The offline judge is a small classifier: read some answers yourself.",
+    "A verdict is one judge's opinion: read some answers yourself.",
     "Whoever holds the base model can undo the edit, and a few steps of fine-tuning may bring the knowledge back.",
     "Only prompts like those on this page were tested (the built-in ones: English, of one turn), with short answers.",
     "Intervals are over prompts. They do not cover another seed, another judge or another kind of prompt.",
