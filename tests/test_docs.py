@@ -32,7 +32,11 @@ FEW = [
 ]  # fmt: skip
 ATTACKED = ["prompts=2", "max_new_tokens=2"]
 RELEARN = ["relearn.examples=[2]", "relearn.curve.steps=[1]"]
-EXECUTED = ["README.md", "docs/index.md", "docs/faq.md", *(page for page in PAGES if page.startswith("docs/howto/"))]
+BEFORE = {"docs/attacks.md": [["demo"]], "docs/report.md": [["run", "--out", "RUN"]]}  # what a page takes for done
+EXECUTED = [
+    "README.md", "docs/index.md", "docs/faq.md", "docs/compare.md", "docs/tune.md", *BEFORE,
+    *(page for page in PAGES if page.startswith("docs/howto/")),
+]  # fmt: skip
 NEEDS_THE_HUB = ("pku-saferlhf",)
 
 
@@ -89,6 +93,7 @@ def desk(tmp_path: Path, models: Path, pairs: tuple[Path, Path], monkeypatch: py
     """A folder with every file that the docs name."""
     for path in models.iterdir():
         (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     rows = [{"prompt": "p", "answer": "I cannot help.", "label": "refused"}, {"prompt": "q", "answer": "", "label": 0}]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -151,13 +156,13 @@ def test_python_and_yaml_run(page: str, desk: Path, quick: None):
 @pytest.mark.parametrize("page", EXECUTED)
 def test_commands_run(page: str, desk: Path):
     put_down(page, desk)
-    for words in commands(page):
+    for words in [*BEFORE.get(page, []), *commands(page)]:
         if set(words) & set(NEEDS_THE_HUB):
             continue
         name, given = parsed(words)
         if name == "studio":
             continue  # it serves until it is stopped: tests/studio
-        budget = ["--steps", "2", "--batch", "1"] if name == "compare" else []
+        budget = {"compare": ["--steps", "2", "--batch", "1", "--seeds", "1"], "tune": ["--trials", "2"]}.get(name, [])
         sets = {
             "compare": [*SMALL, *FEW],
             "run": SMALL + FEW,
