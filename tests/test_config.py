@@ -81,3 +81,10 @@ def test_a_run_file_that_is_no_text(tmp_path: Path):
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8 text"):
         read_run(tmp_path / "run.yaml")
+
+
+def test_a_class_that_is_no_dataclass_is_one_line(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("class Mine:\n    pass\n\nmine = 3\n")
+    for name in ("Mine", "mine"):
+        with pytest.raises(ConfigError, match=r"method: '\w+' is no dataclass: write @dataclass"):
+            make_run({"method": f"{tmp_path / 'mine.py'}:{name}"})

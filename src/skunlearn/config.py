@@ -269,6 +269,9 @@ def _check_keys(cls: type[Any], tree: Any, where: str) -> None:
     """pydantic ignores unknown keys of a plain dataclass, so they are looked for here."""
     if not isinstance(tree, Mapping):
         raise ConfigError(f"{where or 'the run'}: expected a section of keys, found {tree!r}")
+    if not isinstance(cls, type) or not is_dataclass(cls):
+        name = getattr(cls, "__name__", cls)
+        raise ConfigError(f"{where}: '{name}' is no dataclass: write @dataclass(frozen=True) above the class")
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]
     for key, value in tree.items():
