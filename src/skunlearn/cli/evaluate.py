@@ -39,7 +39,7 @@ def evaluate(
     named += [f"evaluate.samples={samples}"] if samples else []
     job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
     pair = Pair(edited, base)
-    unread = {"--samples": samples, "--gate": gate, "--forget": forget, "--retain": retain}
+    unread = {"--samples": job.evaluate.samples, "--gate": gate, "--forget": forget, "--retain": retain}
     if prompts and (given := [flag for flag, value in unread.items() if value]):
         raise ConfigError(f"--prompts asks for rates alone: leave out {given[0]}")
     results = assess(pair, job, out, show.progress(), prompts)
