@@ -93,8 +93,7 @@ def file_sha256(path: Path) -> str:
 
 
 def sampled_sha256(path: Path) -> str:
-    """SHA-256 of both ends and of blocks at even distances: an edit changes whole matrices, and no block lies between
-    two of them in vain."""
+    """SHA-256 of both ends and of blocks at even distances, closer together than an edit's matrices are long."""
     size, found = path.stat().st_size, hashlib.sha256()
     places = [0, *range(EDGE, max(EDGE, size - EDGE), max(BLOCK, (size - 2 * EDGE) // BLOCKS)), max(0, size - EDGE)]
     with path.open("rb") as file:
