@@ -111,12 +111,8 @@ def compare(
             "prompts": "test and final" if final else "test",
             "model": shared.model,
             "version": harness["version"],
-            "command": " ".join(
-                [
-                    "python scripts/results.py" if final else "skunlearn compare",
-                    f"--file compare.yaml --budget {budget.kind} --steps {budget.steps} --batch {budget.batch}",
-                ]
-            ),
+            "command": f"{'python scripts/results.py' if final else 'skunlearn compare'} --file compare.yaml "
+            f"--budget {budget.kind} --steps {budget.steps} --batch {budget.batch}",
         }
         write_text(folder / "compare.yaml", written)
         write_json(folder / "compare.json", table)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from skunlearn.cli.main import app
 from skunlearn.errors import ConfigError
 from skunlearn.report.figure import write_figure
+from skunlearn.report.panels import ends, rates
 
 BEGINNINGS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 
@@ -40,7 +41,11 @@ def test_rates_of_nothing_and_of_all_can_be_drawn(tmp_path: Path):
     found = results()
     for side, (low, value, high) in (("base", (1 - 0.06, 1.0, 1.0 - 1e-16)), ("edited", (7e-18, 0.0, 0.08))):
         found["scores"][side]["harmful_rate_unseen"] |= {"value": value, "low": low, "high": high}
+    (base, *_), (edited, *_) = rates(found).values()
+    for end, expected in zip(ends([base, edited]), ([0.06, 0.0], [0.0, 0.08]), strict=True):
+        assert end == pytest.approx(expected, abs=1e-12) and min(end) >= 0, "bars that reach back are refused"
     write_figure(found, tmp_path / "figure.svg")
+    assert "Harmful answers," in (tmp_path / "figure.svg").read_text()
 
 
 def test_a_missing_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

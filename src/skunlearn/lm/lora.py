@@ -178,17 +178,9 @@ class Trainee:
         Raises:
             ModelError: when a trained weight did not move.
         """
-        for layer in self.checkpointed:
-            del layer.forward
         full = self.options.mode == "full"
-        tau = self._difference(safety) if full else TaskVector(dict(_lora_deltas(self.model)), safety)
-        if self.model is not self.whole:
-            give_back(self.whole, self.model)
-        if full:
-            self._cast(self.dtypes)
-        else:
-            self.whole.unload()
-        self.base.requires_grad_(False)
+        tau = TaskVector(dict(self._differences() if full else _lora_deltas(self.model)), safety)
+        self._put_back()
         tau.check_moved()
         return tau
 
@@ -206,9 +198,11 @@ class Trainee:
     def _put_back(self) -> None:
         for layer in self.checkpointed:
             layer.__dict__.pop("forward", None)
+        for name, value in self.before.items():
+            self.parameters[name].copy_(value.to(self.parameters[name].device))
+        if self.model is not self.whole:
+            give_back(self.whole, self.model)
         if self.options.mode == "full":
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.before[name].to(parameter.device))
             self._cast(self.dtypes)
         else:
             self.whole.unload()
@@ -220,13 +214,9 @@ class Trainee:
             parameter.data = parameter.data.to(dtypes[name])
 
     @torch.no_grad()
-    def _difference(self, safety: float) -> TaskVector:
-        deltas: dict[str, Delta] = {}
+    def _differences(self) -> Iterator[tuple[str, Delta]]:
         for name, parameter in self.parameters.items():
-            before = self.before[name].to(parameter.device)
-            deltas[name] = whole(parameter.detach() - before).cpu()
-            parameter.copy_(before)
-        return TaskVector(deltas, safety)
+            yield name, whole(parameter.detach() - self.before[name].to(parameter.device)).cpu()
 
 
 def _kept(value: torch.Tensor) -> torch.Tensor:
