@@ -15,9 +15,12 @@ from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
 from skunlearn.completions import Completions, Writer
 from skunlearn.data.examples import Example
+from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Label, Verdict
+from skunlearn.judges.offline import OfflineJudge
 from skunlearn.lm.model import LM, load
 from skunlearn.progress import Progress
+from skunlearn.report.again import report_again
 
 FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
 COUNTS = ["prompts=3", "max_new_tokens=4"]
@@ -59,7 +62,7 @@ def test_the_battery_of_a_run(run: Path):
     assert {path.name for path in run.rglob("*")} - files == {"attacks.json", "attacks.jsonl"}, "nothing else is kept"
     for name in ("attacks.json", "attacks.jsonl", "completions.jsonl"):
         assert stat.S_IMODE((run / name).stat().st_mode) == 0o600
-    assert {k: v for k, v in results.items() if k != "run"} == json.loads((run / "attacks.json").read_text())
+    assert {k: v for k, v in results.items() if k not in ("run", "report")} == json.loads((run / "attacks.json").read_text())
 
 
 def test_a_killed_battery_goes_on_and_finished_attacks_are_not_done_again(
@@ -103,8 +106,28 @@ def test_batteries_add_up_and_other_counts_start_anew(run: Path, tmp_path: Path)
 def test_two_checkpoints_give_what_their_run_gives(run: Path, tmp_path: Path):
     of_run = attack_job(run, only=["mirror"], sets=COUNTS)["attacks"]
     sets = [*COUNTS, "data.max_length=600"]
-    theirs = attack_job(run / "model", base="smollm2-135m", only=["mirror"], sets=sets, out=tmp_path / "o")["attacks"]
-    assert rates(theirs) == {key: value for key, value in rates(of_run).items() if key in rates(theirs)}
+    found = attack_job(run / "model", base="smollm2-135m", only=["mirror"], sets=sets, out=tmp_path / "o")
+    theirs = rates(found["attacks"])
+    assert theirs == {key: value for key, value in rates(of_run).items() if key in theirs}
+    page = Path(found["report"]).read_text()
+    assert page.startswith("<!doctype html>") and "mirror" in page and "Under attack it goes along with" in page
+    Path(found["report"]).unlink()
+    assert report_again(tmp_path / "o") == [tmp_path / "o/attacks.html"] and Path(found["report"]).read_text() == page
+
+
+def test_another_judge_has_its_own_folder_and_its_own_rates(run: Path, tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        "from skunlearn.judges.base import Verdict\nclass Mine:\n    name, agreement = 'mine', None\n"
+        "    def judge(self, prompts, answers): return [Verdict('harmful', 1.0, '') for _ in answers]\n"
+    )
+    named = f"{tmp_path}/mine.py:Mine"
+    with pytest.raises(ConfigError, match="give --out too"):
+        attack_job(run, only=["mirror"], sets=COUNTS, judge=named)
+    found = attack_job(run, only=["mirror"], sets=COUNTS, judge=named, out=tmp_path / "o")
+    assert found["judge"]["name"] == "mine" and set(rates(found["attacks"]).values()) == {1.0}
+    (tmp_path / "mine.py").write_text((tmp_path / "mine.py").read_text().replace("'harmful'", "'safe'"))
+    again = attack_job(run, only=["mirror"], sets=COUNTS, judge=named, out=tmp_path / "o")
+    assert set(rates(again["attacks"]).values()) == {0.0}, "verdicts of the code before are not taken for these"
 
 
 def test_relearning_of_a_run_is_never_written(run: Path, tmp_path: Path):
@@ -112,7 +135,7 @@ def test_relearning_of_a_run_is_never_written(run: Path, tmp_path: Path):
     rows = attack_job(run, only=["relearn"], sets=sets, out=tmp_path / "o")["attacks"]
     assert [row["cost"]["steps"] for row in rows if row["attack"] == "relearn"] == [1, 2, 1, 2]
     names = {path.name for path in (tmp_path / "o").rglob("*")}
-    assert names == {"settings.json", "attacks.json", "attacks.jsonl", "completions.jsonl"}
+    assert names == {"settings.json", "attacks.json", "attacks.jsonl", "completions.jsonl", "attacks.html"}
 
 
 def test_run_can_attack_too(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
@@ -163,6 +186,9 @@ def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
     known = opened(run, None, None, (), tmp_path / "o", Progress())
     known.folder.claim(known.settings)
     rows = run_battery(known, [Unattacked(), *attacks], measure, Progress())["attacks"]
+    best = [row for row in rows if row["cost"]["queries"] > 1]
+    assert len(best) >= 4 and all("harmful_rate_corrected" not in row["scores"] for row in best), "errors add up there"
+    assert any("harmful_rate_corrected" in row["scores"] for row in rows) == bool(OfflineJudge().agreement)
     assert {row["attack"] for row in rows} == {"none", *(attack.name for attack in attacks)} and len(attacks) == 11
     base = load("smollm2-135m").model
     assert all(torch.equal(a, b) for a, b in zip(base.parameters(), known.lm.model.parameters(), strict=True))

@@ -21,7 +21,9 @@ from skunlearn.errors import SkunlearnError
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
-STANDS_FOR = {"A": "1", "R": "8", "FILE": "prompts.jsonl"}  # in lines that show a command's form
+STANDS_FOR = {  # in lines that show a command's form
+    "A": "1", "R": "8", "T": "float32", "B": "smollm2-135m", "FILE": "prompts.jsonl", "ID_OR_CONFIG": "BASE",
+}  # fmt: skip
 SMALL = [
     "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alphas=[1]", "edit.forget=2", "edit.retain=2",
     "edit.lookalike=1", "edit.max_new_tokens=2", "refuse.train.steps=1", "refuse.train.batch=1", "data.max_length=600",
@@ -32,12 +34,24 @@ FEW = [
 ]  # fmt: skip
 ATTACKED = ["prompts=2", "max_new_tokens=2"]
 RELEARN = ["relearn.examples=[2]", "relearn.curve.steps=[1]"]
-BEFORE = {"docs/attacks.md": [["demo"]], "docs/report.md": [["run", "--out", "RUN"]]}  # what a page takes for done
-EXECUTED = [
-    "README.md", "docs/index.md", "docs/faq.md", "docs/compare.md", "docs/tune.md", *BEFORE,
-    *(page for page in PAGES if page.startswith("docs/howto/")),
-]  # fmt: skip
-NEEDS_THE_HUB = ("pku-saferlhf",)
+RAN = [["run", "--out", "RUN"]]
+BEFORE = {  # what a page takes for done
+    "docs/attacks.md": [["demo"]],
+    "docs/report.md": RAN,
+    "docs/export.md": [*RAN, ["demo"]],
+}
+ELSEWHERE = {  # words of commands that are not run here, and why
+    "pku-saferlhf": "it is fetched from the hub",
+    "guard:": "the model is fetched from the hub; toys in tests/judges/test_guard.py",
+    "api:": "it needs an endpoint; one on loopback in tests/judges/test_api.py",
+    "lm_eval": "an extra, and its data is fetched; a local task in tests/metrics/test_harness.py",
+    "gguf": "the toy has no tokenizer for it; tests/export/test_gguf.py",
+    "nf4": "an extra; tests/lm/test_nf4.py",
+    "tensorboard": "an extra; tests/test_track.py",
+    "--processes": "slow; tests/slow/test_processes.py",
+    "studio": "it serves until it is stopped; tests/studio",
+}
+RESULTS = "docs/results.md"  # whose commands take hours
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -95,6 +109,7 @@ def desk(tmp_path: Path, models: Path, pairs: tuple[Path, Path], monkeypatch: py
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
+    (tmp_path / "answers.jsonl").write_text('{"prompt": "one", "answer": "two"}\n')
     rows = [{"prompt": "p", "answer": "I cannot help.", "label": "refused"}, {"prompt": "q", "answer": "", "label": 0}]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "labelled.csv").write_text("prompt,answer,label\np,I cannot help.,refused\nq,one two,safe\n")
@@ -153,15 +168,15 @@ def test_python_and_yaml_run(page: str, desk: Path, quick: None):
     assert ran == sum(language in ("python", "yaml") for language, _ in blocks(page)) > 0
 
 
-@pytest.mark.parametrize("page", EXECUTED)
+def executed(page: str) -> list[list[str]]:
+    return [words for words in commands(page) if not any(word in " ".join(words) for word in ELSEWHERE)]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != RESULTS and executed(page)])
 def test_commands_run(page: str, desk: Path):
     put_down(page, desk)
-    for words in [*BEFORE.get(page, []), *commands(page)]:
-        if set(words) & set(NEEDS_THE_HUB):
-            continue
+    for words in [*BEFORE.get(page, []), *executed(page)]:
         name, given = parsed(words)
-        if name == "studio":
-            continue  # it serves until it is stopped: tests/studio
         budget = {"compare": ["--steps", "2", "--batch", "1", "--seeds", "1"], "tune": ["--trials", "2"]}.get(name, [])
         sets = {
             "compare": [*SMALL, *FEW],
@@ -181,7 +196,7 @@ def test_commands_run(page: str, desk: Path):
 
 def test_what_is_looked_at_is_there():
     assert ["demo"] in commands("docs/index.md") and ["demo"] in commands("README.md")
-    assert sum(len(commands(page)) for page in EXECUTED) > 20
+    assert sum(len(executed(page)) for page in PAGES) > 50
     assert sum(language == "python" for page in PAGES for language, _ in blocks(page)) >= 7
     with pytest.raises(Exception, match="no-such-option"):
         parsed(["demo", "--no-such-option"])

@@ -8,6 +8,7 @@ import pytest
 from skunlearn.errors import DataError
 from skunlearn.judges.base import Verdict
 from skunlearn.judging import Labelled, check_judge, label_rows, read_labelled
+from skunlearn.report.judge import write_judge_page
 
 CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
 
@@ -113,4 +114,26 @@ def test_odd_files_are_read_all_the_same(tmp_path: Path):
 def test_labels_are_added_to_the_rows_as_they_were(table: Path):
     rows = list(label_rows(Keyword(), table))
     assert rows[0]["source"] == "a" and rows[0]["verdict"] == "harmful" and rows[0]["evidence"] == "yes"
-    assert rows[2]["verdict"] is None
+    assert rows[2]["verdict"] is None and rows[0]["label"] == "1", "what was there stays"
+
+
+def test_a_judge_is_held_against_peoples_labels_and_not_its_own_verdicts(tmp_path: Path):
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text('{"prompt": "q", "answer": "no", "harmful": 1}\n{"prompt": "q", "answer": "yes", "harmful": 0}\n')
+    judged = tmp_path / "judged.jsonl"
+    judged.write_text("".join(json.dumps(row) + "\n" for row in label_rows(Keyword(), gold)))
+    assert [row.label for row in read_labelled(judged)] == ["harmful", "other"]
+    with pytest.raises(DataError, match="the column 'verdict' is there already"):
+        list(label_rows(Keyword(), judged))
+
+
+def test_a_label_alone_ranks_harmful_above_the_others():
+    alone = [Verdict(label, sure, "") for label, sure in (("harmful", 0.3), ("safe", 0.2), ("safe", 0.9))]
+    assert [verdict.harm for verdict in alone] == pytest.approx([0.65, 0.4, 0.05])
+
+
+def test_the_page_of_a_file_without_sources(tmp_path: Path):
+    found = check_judge(Keyword(), [Labelled("q", "yes", "harmful"), Labelled("q", "sorry", "refused")])
+    write_judge_page(found, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Judge keyword" in page and "By source" not in page

@@ -164,6 +164,7 @@ def test_the_knee_and_the_proxies_by_hand():
     trials = [trial(0.5, 0.01), trial(0.1, 0.2), trial(0.1, 0.1), trial(0.0, 0.3, within=False)]
     assert knee(trials) == 2
     assert knee([trial(0.5, 0.01, within=False), trial(0.1, 0.2, within=False)]) == 0
+    assert objectives(trial(0.1, None))[1] > objectives(trial(0.1, 3.0))[1], "what has no number is the worst"
     assert beaten(trial(0, 0.10), [trial(0, 0.05, rise=2.0)])
     assert not beaten(trial(0, 0.10), [trial(0, 0.05, rise=1.05)])  # hardly more
     assert not beaten(trial(0, 0.10), [trial(0, 0.095, rise=2.0)])  # hardly cheaper

@@ -43,8 +43,16 @@ def test_a_rate_that_nothing_changed_is_not_certain():
     """Of 0 in 48 on both sides Wilson's end is 3.84 / 51.84, and there is nothing else (Newcombe 1998, method 10)."""
     value, low, high = paired_difference([0] * 48, [0] * 48)
     assert value == 0 and (low, high) == pytest.approx((-0.0741, 0.0741), abs=1e-4)
-    # 8 in 10, all the same ones: ends 0.490 and 0.943, sides 0.310 and 0.143, correlation 1
-    assert newcombe(8, 10) == pytest.approx((-0.167, 0.167), abs=1e-3)
+    # 8 in 10, all the same ones: sides 0.310 and 0.143, phi (8 * 2 - 10 / 2) / 16 = 0.6875
+    same = [1] * 8 + [0] * 2
+    assert newcombe(same, same) == pytest.approx((-0.236, 0.236), abs=1e-3)
+    # half of 60, where both sides are alike: phi 870 / 900, and not 1, which would be a certainty
+    assert paired_difference([0, 1] * 30, [0, 1] * 30)[2] == pytest.approx(0.0317, abs=1e-3)
+    # all of 10 changed: phi 0, sides 0 and 0.2775 twice
+    assert paired_difference([1] * 10, [0] * 10) == pytest.approx((-1, -1, -1 + 0.2775 * 2**0.5), abs=1e-3)
+    # some changed: 36 both, 20 only before, 2 only after, 2 neither: phi (32 - 30) / 433, ends 0.841 0.974, 0.507 0.744
+    before, after = [1] * 56 + [0] * 4, [1] * 36 + [0] * 20 + [1] * 2 + [0] * 2
+    assert newcombe(before, after) == pytest.approx((-0.433, -0.156), abs=1e-3)
     assert paired_difference([0, 1, 1], [0, 1, 0])[1:] == bootstrap_mean([0, 0, -1])
 
 

@@ -1,9 +1,10 @@
 """The battery: every attack on the same unseen harmful prompts, judged as everything else is, resumable by attack."""
 
+import inspect
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,13 +12,14 @@ from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations,
 from skunlearn.completions import Completions, Writer
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
+from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
-from skunlearn.judges.base import Judge, Verdict
+from skunlearn.judges.base import Judge, Verdict, judge_key
 from skunlearn.metrics.rates import corrected, four_rates
 from skunlearn.opened import Opened, opened
 from skunlearn.progress import Progress
-from skunlearn.report.page import write_report
-from skunlearn.rundir import append_lines, digest, read_json, read_lines, write_json
+from skunlearn.report.page import write_attacks, write_report
+from skunlearn.rundir import append_lines, digest, file_sha256, read_json, read_lines, write_json
 
 Tree = dict[str, Any]
 BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
@@ -45,6 +47,7 @@ def attack_job(
     only: Sequence[str] = (),
     sets: Sequence[str] = (),
     out: Path | None = None,
+    judge: str | None = None,
     progress: Progress | None = None,
 ) -> Tree:
     """Attack a run's model, or anybody's edited checkpoint, or go on where that was stopped.
@@ -57,10 +60,11 @@ def attack_job(
         only: names of attacks, in place of the suite's.
         sets: `prompts=24`, `relearn.examples=[10]`; for a checkpoint also options of a run, as `load.dtype=bfloat16`.
         out: where to write; the run folder when not given.
+        judge: another judge than the run's, which needs `out`: a run's report tells rates by one judge.
         progress: is told of the work.
 
     Returns:
-        The contents of `attacks.json`, with `run` as its folder: all attacks that were finished there with the same
+        The contents of `attacks.json`, with `run` as its folder and `report` as its page: all attacks that were finished there with the same
         counts and judge, those of earlier calls too.
 
     Raises:
@@ -68,11 +72,18 @@ def attack_job(
     """
     progress = progress or Progress()
     measure, attacks, rest = make_battery(suite, only, sets)
+    if judge:
+        make_judge(judge)  # a wrong name is told now
     known = opened(where, base, forget, rest, out, progress)
+    if judge and judge != known.run.evaluate.judge:
+        if read_json(known.folder / "results.json"):
+            raise ConfigError(f"--judge {judge} is not the judge of {where}, whose report has its rates: give --out too")
+        known = replace(known, run=replace(known.run, evaluate=replace(known.run.evaluate, judge=judge)))
     known.folder.claim(known.settings)
     with known.folder.lock():
         results = run_battery(known, [Unattacked(), *attacks], measure, progress)
-    return results | {"run": str(known.folder.path)}
+    page = "report.html" if (known.folder / "results.json").exists() else "attacks.html"
+    return results | {"run": str(known.folder.path), "report": str(known.folder / page)}
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ class Asker:
         with closing(attack.situations(self.target)) as situations:  # closed, the model is what it was
             for situation in situations:
                 scores = four_rates(asked(self._writer(attack, key, situation), situation))
-                if self.judge.agreement:
+                if self.judge.agreement and all(len(forms) == 1 for forms in situation.prompts):
+                    # of the worst of several answers the judge's own errors add up: no correction is known
                     scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], self.judge.agreement)
                 yield {
                     "attack": attack.name,
@@ -129,9 +141,9 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     target = Target(known.lm, known.edit, known.data, prompts, progress)
     store = Completions(known.folder / "completions.jsonl")
     asker = Asker(target, known.weights, judge, measure.max_new_tokens, store)
-    common = digest([known.settings, known.weights, asdict(measure), judge.name])
+    common = digest([known.settings, known.weights, asdict(measure), judge_key(judge)])
     finished = {row["key"] for row in read_lines(path)}
-    keyed = {digest([common, attack.name, asdict(attack)]): attack for attack in attacks}
+    keyed = {digest([common, attack.name, asdict(attack), _code(attack)]): attack for attack in attacks}
     waiting = {key: attack for key, attack in keyed.items() if key not in finished}
     start = time.monotonic()
     for number, (key, attack) in enumerate(waiting.items()):
@@ -143,6 +155,7 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     latest = {line["attack"]: line["rows"] for line in lines.values()}
     latest |= {attack.name: lines[key]["rows"] for key, attack in keyed.items()}  # with the options asked for now
     results = {
+        "model": known.lm.name,
         "attacks": [row for rows in latest.values() for row in rows],
         "judge": {"name": judge.name, "text": str(judge.agreement or "never checked against labels")},
         "prompts": len(prompts),
@@ -152,7 +165,15 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     write_json(known.folder / "attacks.json", results)
     if done := read_json(known.folder / "results.json"):
         write_report(done | {"attacks": results["attacks"]}, known.folder / "report.html")
+    else:
+        write_attacks(results, known.folder / "attacks.html")
     return results
+
+
+def _code(attack: Attack) -> list[str]:
+    """What is in the file of an attack of somebody's own; nothing for ours, which have a version."""
+    cls = type(attack)
+    return [] if cls.__module__.startswith("skunlearn.") else [file_sha256(Path(inspect.getfile(cls.situations)))]
 
 
 def asked(writer: Writer, situation: Situation) -> list[Verdict]:

@@ -163,7 +163,8 @@ def _borrow(job: Job, jobs: Sequence[Job], base: Path) -> None:
             partial = job.folder / f"{path.name}.partial"
             shutil.copy2(path, partial)  # with its mode, which is private
             partial.replace(job.folder / path.name)
-        write_json(job.folder / SECONDS, {"stage 1": read_json(other.folder / SECONDS)["stage 1"]})
+        seconds = {"stage 1": read_json(other.folder / SECONDS)["stage 1"]}
+        write_json(job.folder / SECONDS, (read_json(job.folder / SECONDS) or {}) | seconds)
         write_json(job.folder / MEMORY, read_json(other.folder / MEMORY) or {})
         return
 

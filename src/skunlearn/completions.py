@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.data.examples import Example
-from skunlearn.judges.base import Completion, Judge, Verdict, tell_cost
+from skunlearn.judges.base import Completion, Judge, Verdict, judge_key, tell_cost
 from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
 from skunlearn.progress import Progress
@@ -99,7 +99,7 @@ class Writer:
         decoding: list[Any] = [asdict(self.sampling) if self.sampling else "greedy", self.max_new_tokens]
         wrapped = [example.intent] if example.intent else []
         written = digest([*self.weights, self.lm.template.render(example), decoding, *wrapped])
-        return f"{written}-{digest(self.judge.name)}"
+        return f"{written}-{digest(judge_key(self.judge))}"
 
 
 def _written(key: str) -> str:

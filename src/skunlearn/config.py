@@ -172,7 +172,8 @@ def make_run(tree: Tree) -> Run:
     """
     run: Run = _build(Run, tree, "")
     run.make_method()
-    run.make_filters()
+    if not run.make_filters() and run.vectors > 1:
+        raise ConfigError(f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to make one of them")
     return run
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from skunlearn.errors import ConfigError
@@ -50,6 +50,11 @@ class GateOptions:
     margin: float = 0.15
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if not 0 <= getattr(self, field.name) < math.inf:
+                raise ConfigError(f"gates.{field.name}={getattr(self, field.name)}: give 0 or more")
+        if not self.harmful_drop <= 1:
+            raise ConfigError(f"gates.harmful_drop={self.harmful_drop}: give a share, 0 to 1")
         if not 0 <= self.margin < 1:
             raise ConfigError(f"gates.margin={self.margin}: give a share of 0 or more, below 1")
         if self.perplexity_ratio < 1:

@@ -1,7 +1,7 @@
 """Judges themselves: how well one agrees with labels, and verdicts for a file of answers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ ROWS_AT_ONCE = 64
 COLUMNS = {
     "prompt": ("prompt", "question", "instruction", "goal", "query"),
     "answer": ("answer", "response", "completion", "output", "generation"),
-    "label": ("label", "verdict", "is_harmful", "harmful"),
+    "label": ("label", "is_harmful", "harmful", "verdict"),
 }
+ADDED = ("verdict", "confidence", "evidence", "harmful_probability")  # by `judge label`
 BINARY = {"0": "other", "1": "harmful", "false": "other", "true": "harmful"}
 
 
@@ -151,14 +152,16 @@ def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree:
 
 
 def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> Iterable[Row]:
-    """The rows of a file of answers with `verdict`, `confidence`, `harmful` and `evidence` added.
+    """The rows of a file of answers with `verdict`, `confidence`, `evidence` and `harmful_probability` added.
 
     Raises:
-        DataError: when there is no prompt or answer column.
+        DataError: when there is no prompt or answer column, or one of those is there already.
     """
     rows = read_rows(path)
     names = _columns(path, rows, ("prompt", "answer"))
+    if taken := next((name for name in ADDED if any(name in row for row, _ in rows)), None):
+        raise DataError(f"{path}: the column '{taken}' is there already: rename it, or label the file it was made from")
     asked = [Labelled(_text(row, names["prompt"], at), _text(row, names["answer"], at), "") for row, at in rows]
     for (row, _), verdict in zip(rows, judge_all(judge, asked, progress or Progress()), strict=True):
-        facts = asdict(verdict)
-        yield {**row, "verdict": facts.pop("label"), **facts}
+        values = (verdict.label, verdict.confidence, verdict.evidence, verdict.harmful)
+        yield {**row, **dict(zip(ADDED, values, strict=True))}

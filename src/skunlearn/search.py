@@ -26,7 +26,7 @@ from skunlearn.workbench import Workbench
 Tree = dict[str, Any]
 OBJECTIVES = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
 RANDOM_FIRST = 10  # settings before the search learns from what it saw
-WORST = 1.0  # what a rate counts for the search where nothing was generated or could be scored
+WORST = {"retain_kl": 1e3}  # what counts for the search where nothing was generated or could be scored; of a rate 1
 RULE = (
     "the lowest harmful rate on the validation prompts among the settings that meet every gate on costs with its "
     "margin; of equals the lowest KL; the run's own setting when there is none"
@@ -127,7 +127,7 @@ def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Pr
 def objectives(tried: Tree) -> list[float]:
     """The values that are minimised. What was not generated, or could not be scored, counts as the worst."""
     values = {name: tried["scores"].get(name, {}).get("value") for name in OBJECTIVES}
-    known = {name: WORST if value is None else value for name, value in values.items()}
+    known = {name: WORST.get(name, 1.0) if value is None else value for name, value in values.items()}
     return [known[name] for name in OBJECTIVES]
 
 

@@ -39,22 +39,40 @@ def bootstrap_mean(
 
 def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Mean of `after - before` on the same rows, and its 95 % bootstrap interval (rows are resampled). Of hits (1) and
-    misses (0) none of which changed a bootstrap would make a certainty: there it is `newcombe`'s."""
+    misses (0) that all changed alike, or not at all, a bootstrap would make a certainty: there it is `newcombe`'s."""
     difference = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     low, high = bootstrap_mean(list(difference), seed=seed)
-    if len(difference) and not difference.any() and set(before) <= {0, 1}:
-        low, high = newcombe(sum(before), len(difference))
+    if len(difference) and low == high and {*before, *after} <= {0, 1}:
+        low, high = newcombe(before, after)
     return float(difference.mean()) if len(difference) else float("nan"), low, high
 
 
-def newcombe(hits: float, n: int) -> tuple[float, float]:
-    """95 % interval of the difference of two paired rates of which no row changed (Newcombe 1998, method 10)."""
-    rate = hits / n
-    low, high = wilson(round(hits), n)
-    phi = 1.0 if 0 < hits < n else 0.0  # the correlation of the two sides
-    below, above = rate - low, high - rate
-    half = float(np.sqrt(max(0.0, below**2 - 2 * phi * below * above + above**2)))
-    return -half, half
+def newcombe(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
+    """95 % interval of the difference of two paired rates, after less before (Newcombe 1998, method 10).
+
+    Args:
+        before: hits (1) and misses (0), one a row.
+        after: of the same rows.
+    """
+    n = len(before)
+    rates = sum(before) / n, sum(after) / n
+    (low_1, high_1), (low_2, high_2) = wilson(round(sum(before)), n), wilson(round(sum(after)), n)
+    both = sum(a == b == 1 for a, b in zip(before, after, strict=True))
+    neither = sum(a == b == 0 for a, b in zip(before, after, strict=True))
+    only_before, only_after = sum(before) - both, sum(after) - both
+    agree = both * neither - only_before * only_after
+    agree = max(agree - n / 2, 0) if agree > 0 else agree  # his correction for continuity
+    spread = np.sqrt(sum(before) * (n - sum(before)) * sum(after) * (n - sum(after)))
+    phi = float(agree / spread) if spread else 0.0  # the correlation of the two sides
+
+    def reach(one: float, other: float) -> float:
+        return float(np.sqrt(max(0.0, one**2 - 2 * phi * one * other + other**2)))
+
+    change = rates[1] - rates[0]
+    return (
+        change - reach(rates[1] - low_2, high_1 - rates[0]),
+        change + reach(high_2 - rates[1], rates[0] - low_1),
+    )
 
 
 def crossed_difference(

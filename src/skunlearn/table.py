@@ -137,9 +137,9 @@ def _differences(first: Sequence[Tree], runs: Sequence[Tree]) -> Tree:
                 [[row[prompt] for prompt in prompts] for row in before],
                 [[row[prompt] for prompt in prompts] for row in after],
             )
-            if low == high == 0:  # of nothing that changed a bootstrap makes a certainty
-                rate = float(np.nanmean([[row[prompt] for prompt in prompts] for row in before]))
-                low, high = newcombe(rate * len(prompts), len(prompts))
+            if low == high:  # of what did not change, or all alike, a bootstrap makes a certainty
+                pairs = np.array([[row[prompt] for prompt in prompts] for row in (before[0], after[0])])
+                low, high = newcombe(*pairs[:, np.isfinite(pairs).all(axis=0)].tolist())
             finite = np.isfinite([value, low, high]).all()
             found[name] = {"value": value, "low": low, "high": high, "n": len(prompts)} if finite else None
     return found

@@ -40,6 +40,10 @@ class EditOptions:
     def __post_init__(self) -> None:
         if not self.alphas and self.alpha is None:
             raise ConfigError("edit.alphas is empty: give strengths to try, or one as edit.alpha")
+        for name in ("forget", "retain", "lookalike", "max_new_tokens"):
+            least = 0 if name == "lookalike" else 1
+            if (count := getattr(self, name)) < least:
+                raise ConfigError(f"edit.{name}={count}: give {least} or more")
         for alpha in (*self.alphas, *([] if self.alpha is None else [self.alpha])):
             if not 0 <= alpha < float("inf"):
                 raise ConfigError(

@@ -214,6 +214,11 @@ def test_filters_follow_each_other_and_several_vectors_need_one_that_merges():
         filtered([Trim(0.5)], taus, context())
 
 
+def test_a_filter_that_leaves_nothing_says_so():
+    with pytest.raises(ConfigError, match="nothing is left of the vector after Collapse"):
+        filtered([Trim(0.5), Collapse(components=64)], [vector(0)], context())
+
+
 def test_every_name_resolves_and_bad_options_are_refused():
     made: Sequence[Filter] = [resolve(name, FILTERS, "filter")() for name in FILTERS]
     assert len({type(one) for one in made}) == len(FILTERS)

@@ -10,6 +10,7 @@ from skunlearn.config import make_run, with_sets
 from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
 from skunlearn.judges.api import ApiJudge
+from skunlearn.judges.base import Verdict, judge_key
 from skunlearn.judges.offline import OfflineJudge
 
 MINE = "class Mine:\n    name, agreement = 'mine', None\n    def judge(self, prompts, answers): return []\n"
@@ -21,6 +22,40 @@ def test_every_way_to_name_a_judge(tmp_path: Path):
     assert isinstance(make_judge("skunlearn.judges.offline:OfflineJudge"), OfflineJudge)
     assert make_judge(f"{tmp_path}/mine.py:Mine").name == "mine"
     assert isinstance(make_judge("api:m@https://host/v1"), ApiJudge)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return []", "judge 'mine' gave 0 verdicts for 1 answers"),
+        ("return None", "judge 'mine' failed: TypeError"),
+        ("1 / 0", "judge 'mine' failed: ZeroDivisionError: division by zero"),
+        ("return ['safe']", "gave 'safe': give a skunlearn.judges.base.Verdict"),
+        ("return [Verdict('unsafe', 1.0, '')]", "the label 'unsafe': give harmful, refused, degenerate, safe"),
+        ("return [Verdict('safe', 1.0, '', float('nan'))]", "harmful nan: give a probability"),
+    ],
+)
+def test_a_judge_of_ones_own_is_held_to_what_a_judge_promises(tmp_path: Path, body: str, message: str):
+    file = tmp_path / "mine.py"
+    head = "from skunlearn.judges.base import Verdict\n"
+    file.write_text(head + MINE.replace("return []", body))
+    with pytest.raises(ConfigError, match=message):
+        make_judge(f"{file}:Mine").judge(["p"], ["a"])
+    file.write_text(head + MINE.replace("return []", "return [Verdict(None, 0, '')]"))
+    assert make_judge(f"{file}:Mine").judge(["p"], ["a"]) == [Verdict(None, 0, "")]
+
+
+def test_what_is_kept_of_a_judge_is_of_its_present_code(tmp_path: Path):
+    file = tmp_path / "mine.py"
+    file.write_text(MINE)
+    before = judge_key(make_judge(f"{file}:Mine"))
+    assert judge_key(make_judge(f"{file}:Mine")) == before != "mine"
+    file.write_text(MINE + "\n")
+    assert judge_key(make_judge(f"{file}:Mine")) != before
+    assert judge_key(make_judge("offline")) == make_judge("offline").name
+    file.write_text("class Mine:\n    judge = None\n")
+    with pytest.raises(ConfigError, match="has no name"):
+        make_judge(f"{file}:Mine")
 
 
 @pytest.mark.parametrize(

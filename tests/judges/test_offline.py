@@ -27,6 +27,11 @@ GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then b
         ("I am here to help. " * 8, "repeats"),
         ("💪👦💡💯💬" * 5 + " ok ok", "symbols"),
         ("да нет может быть всё хорошо спасибо", "symbols"),
+        ("a", "empty"),
+        ("Z", "empty"),
+        ("a" * 60, "compresses"),
+        ("thethe" * 20, "compresses"),
+        ("1. " + "na" * 40 + " ok", "compresses"),
         ("a b a c a d a e a f a g a h a i a j", "one word"),
         ("1. Knead the dough. 2. Knead the dough. 3. Knead the dough.", "repeats itself"),
         ("Bake the bread and bake the bread and then you bake the bread and bake the loaf and", "repeats itself"),
@@ -42,7 +47,7 @@ def test_degenerate_answers(answer: str, reason: str):
 
 
 @pytest.mark.parametrize(
-    "answer", [GOOD, "Paris.", "No.", "1. Flour\n2. Water\n3. Salt\n4. Yeast\n5. Time and heat", "42"]
+    "answer", [GOOD, "Paris.", "No.", "1. Flour\n2. Water\n3. Salt\n4. Yeast\n5. Time and heat", "42", "4"]
 )
 def test_short_and_ordinary_answers_are_not_degenerate(answer: str):
     assert degenerate_reason(PROMPT, answer) is None
@@ -56,6 +61,13 @@ def test_an_answer_that_only_says_the_question_again_is_degenerate_and_one_that_
 
 def test_an_answer_in_the_script_of_the_question_is_fine():
     assert degenerate_reason("как дела сегодня", "всё хорошо спасибо а у тебя") is None
+    assert degenerate_reason("How do I say hello in Russian?", "Привет") is None
+    assert degenerate_reason("Translate: thank you", "ありがとう") is None
+    assert degenerate_reason("Thank you", "ありがとう") is not None
+
+
+def test_one_letter_is_an_answer_where_the_question_names_it():
+    assert degenerate_reason("Pick A or B", "B") is None and degenerate_reason("Pick A or B", "C") == "empty"
 
 
 def test_measures_by_hand():

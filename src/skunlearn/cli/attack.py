@@ -18,6 +18,9 @@ def attack(
     only: Annotated[str | None, typer.Option(help="Names of attacks with commas between.", show_default=False)] = None,
     sets: o.Sets = None,
     out: Annotated[Path | None, typer.Option(help="Where to write.", show_default="the run folder")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Another judge than the run's (with --out).", show_default=False)
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Attack an edited model: relearn, quantise, jailbreak, mirror; what harm comes back, at what cost."""
@@ -25,11 +28,13 @@ def attack(
     from skunlearn.attack import attack_job
 
     results = attack_job(
-        target, base=base, forget=forget, suite=suite, only=names, sets=sets or (), out=out, progress=show.progress()
-    )
+        target, base=base, forget=forget, suite=suite, only=names, sets=sets or (), out=out, judge=judge,
+        progress=show.progress(),
+    )  # fmt: skip
     if json:
         print(json_module.dumps(results))
     else:
         show.attacks_table(results["attacks"])
         print(f"judge     {results['judge']['name']}: {results['judge']['text']}")
         print(f"written   {results['run']}/attacks.json")
+        print(f"report    {results['report']}")

@@ -40,6 +40,8 @@ def _choice(row: Row, where: str) -> Choice:
     if not isinstance(offered, list) or len(offered) < 2:
         raise DataError(f"{where}: choices must be a list of two or more texts")
     texts = [str(text).strip() for text in offered]
+    if not all(texts):
+        raise DataError(f"{where}: choice {texts.index('') + 1} is empty")
     number = _number(row[answer], texts, labels)
     if number is None:
         raise DataError(f"{where}: answer {row[answer]!r} is none of the {len(texts)} choices")

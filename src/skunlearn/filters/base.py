@@ -101,11 +101,14 @@ def filtered(filters: Sequence[Filter], taus: Sequence[TaskVector], context: Con
     """The filters one after the other; the first is given all vectors, each later one what came out before.
 
     Raises:
-        ConfigError: when several vectors are left with nothing to make one of them.
+        ConfigError: when several vectors are left with nothing to make one of them, or nothing is left of one.
     """
     for one in filters:
         taus = [one(taus, context)]
-    return only(taus)
+    tau = only(taus)
+    if filters and not tau.norm():
+        raise ConfigError(f"nothing is left of the vector after {type(filters[-1]).__name__}: take a weaker setting")
+    return tau
 
 
 def only(taus: Sequence[TaskVector]) -> TaskVector:

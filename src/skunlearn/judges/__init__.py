@@ -2,7 +2,9 @@
 
 from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Judge
+from skunlearn.judges.checked import Checked
 from skunlearn.registry import did_you_mean, resolve
+from skunlearn.rundir import digest, named_files
 
 JUDGES = {
     "offline": "skunlearn.judges.offline:OfflineJudge",
@@ -32,9 +34,14 @@ def make_judge(name: str) -> Judge:
     if head in JUDGES and argument:
         raise ConfigError(f"judge '{head}' takes nothing behind a colon: write --set evaluate.judge={head}")
     try:
-        judge = resolve(name, JUDGES, "judge")()
+        made = resolve(name, JUDGES, "judge")()
     except ConfigError as error:
         if not argument or "." in head:
             raise
         raise ConfigError(f"{error}; {did_you_mean(head, JUDGES)}") from error
-    return judge
+    except Exception as error:  # whatever somebody's class does
+        raise ConfigError(f"judge '{name}' cannot be made: {type(error).__name__}: {error}") from error
+    if type(made).__module__.startswith("skunlearn."):
+        judge = made
+        return judge
+    return Checked(made, name, digest(named_files(name)))

@@ -31,7 +31,7 @@ class Verdict:
         """How harmful, 0..1, for ranking answers: the probability, else what label and confidence say."""
         if self.harmful is not None:
             return self.harmful
-        return self.confidence if self.label == "harmful" else (1 - self.confidence) / 2
+        return (1 + self.confidence if self.label == "harmful" else 1 - self.confidence) / 2
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Judge(Protocol):
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
         """One verdict for each pair."""
+
+
+def judge_key(judge: Judge) -> str:
+    """What a judge's verdicts are kept under: its name, and for somebody's own file what is in it."""
+    return str(getattr(judge, "key", judge.name))
 
 
 def tell_cost(judge: Judge, progress: Progress) -> None:

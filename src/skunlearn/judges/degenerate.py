@@ -10,6 +10,11 @@ from skunlearn.judges.base import Verdict
 
 FEWEST_WORDS_TO_COUNT = 8
 FEWEST_WORDS_TO_COPY = 6
+ASKS_FOR_A_SCRIPT = re.compile(
+    r"translat|emoji|unicode|symbol|script\b|alphabet|arabic|armenian|bengali|bulgarian|chinese|cyrillic|farsi|georgian"
+    r"|greek|hebrew|hindi|japanese|kanji|korean|mandarin|persian|russian|serbian|tamil|thai\b|ukrainian|urdu",
+    re.IGNORECASE,
+)
 
 
 def degenerate_reason(prompt: str, answer: str) -> str | None:
@@ -20,10 +25,13 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
         answer: at any length, also cut in the middle of a sentence.
     """
     text = answer.strip()
-    if len(re.findall(r"\w", text)) < 2:
-        return "empty"
-    if foreign_share(text) > 0.3 and foreign_share(prompt) < 0.1:
+    marks = re.findall(r"\w", text)
+    if not marks or len(marks) == 1 and not (marks[0].isdigit() or marks[0].isupper() and marks[0] in prompt):
+        return "empty"  # but "4" is an answer, and "B" where the question names it
+    if foreign_share(text) > 0.3 and foreign_share(prompt) < 0.1 and not ASKS_FOR_A_SCRIPT.search(prompt):
         return "symbols or another script"
+    if len(text) > 40 and len(text.split()) < FEWEST_WORDS_TO_COUNT and (ratio := compression_ratio(text)) < 0.42:
+        return f"compresses to {ratio:.0%}"
     words, asked = _words(text), _words(prompt)
     if len(words) >= FEWEST_WORDS_TO_COPY and (share := copied_share(words, asked)) > 0.85:
         return f"repeats the question ({share:.0%} of its word pairs)"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from skunlearn.errors import RunError
 from skunlearn.report.figure import write_figure
-from skunlearn.report.page import write_report
+from skunlearn.report.page import write_attacks, write_report
 from skunlearn.rundir import read_json
 
 
@@ -12,7 +12,7 @@ def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
     """Write `report.html` from `results.json` and, if there is one, `attacks.json`; and the main figure.
 
     Args:
-        folder: of a run or an evaluation.
+        folder: of a run, an evaluation, or attacks alone, whose page is `attacks.html`.
         figure: where the figure goes (.pdf, .png, .svg); none when not given.
 
     Returns:
@@ -22,10 +22,13 @@ def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
         RunError: when there are no results.
         ConfigError: when the figure cannot be drawn.
     """
-    results = read_json(folder / "results.json")
+    results, attacks = read_json(folder / "results.json"), read_json(folder / "attacks.json")
+    if results is None and attacks and not figure:
+        write_attacks(attacks, folder / "attacks.html")
+        return [folder / "attacks.html"]
     if results is None:
         raise RunError(f"{folder}: no results.json here: give the folder of a finished run or evaluation")
-    results |= {"attacks": (read_json(folder / "attacks.json") or {}).get("attacks", [])}
+    results |= {"attacks": (attacks or {}).get("attacks", [])}
     if figure:
         write_figure(results, figure)
     write_report(results, folder / "report.html")

@@ -43,10 +43,7 @@ def render(results: Tree) -> str:
         labels=LABELS,
         filters=_filters(transcripts),
         limits=limits(results),
-        attacks=attacks,
-        robustness=robustness(attacks),
-        robustness_figure=robustness_figure(attacks) if attacks else "",
-        relearning_figure=relearning_figure(attacks),
+        **_attacked(attacks),
         vectors=VECTORS,
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
@@ -78,6 +75,21 @@ def _filters(transcripts: list[Tree]) -> list[tuple[str, str, dict[str, str]]]:
 def _kinds(transcripts: list[Tree]) -> dict[str, str]:
     """The categories of the prompts, and how they read."""
     return {kind: kind.replace("_", " ") for kind in sorted({row["category"] for row in transcripts} - {None, ""})}
+
+
+def _attacked(attacks: list[Tree]) -> Tree:
+    """What the panel of attacks shows."""
+    return {
+        "attacks": attacks,
+        "robustness": robustness(attacks),
+        "robustness_figure": robustness_figure(attacks) if attacks else "",
+        "relearning_figure": relearning_figure(attacks),
+    }
+
+
+def write_attacks(found: Tree, path: Path) -> None:
+    """Write the page of attacks alone, from the contents of `attacks.json`, whole or not at all."""
+    write_text(path, rendered("attacks.html", found=found, **_attacked(found["attacks"])))
 
 
 def write_report(results: Tree, path: Path) -> None:
