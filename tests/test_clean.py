@@ -1,6 +1,7 @@
 """A cleaned run folder has its numbers, none of its harmful material, and is not taken for a whole one."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,22 @@ def test_a_comparison_is_cleaned_with_all_its_runs(tmp_path: Path):
     assert found == sorted([*removed, *(f"{run}/{n}" for run in ("sku/seed-0", "npo/seed-1") for n in removed)])
     assert len([*tmp_path.rglob("compare.json")]) == 3 and not [*tmp_path.rglob("tau.safetensors")]
     assert all("cleaned" in read_json(path) for path in tmp_path.rglob("settings.json"))
+
+
+def test_nothing_of_a_comparison_goes_while_any_of_it_is_in_use(tmp_path: Path):
+    inner = tmp_path / "sku/seed-0"
+    inner.mkdir(parents=True)
+    for folder in (tmp_path, inner):
+        write_json(folder / "settings.json", {})
+        (folder / "completions.jsonl").touch()
+    for folder in (tmp_path, inner):
+        (folder / "lock").write_text(str(os.getppid()))
+        with pytest.raises(RunError, match="is in use by process"):
+            clean(tmp_path)
+        assert len([*tmp_path.rglob("completions.jsonl")]) == 2
+        assert [path.parent for path in tmp_path.rglob("lock")] == [folder], "what was locked for it is free again"
+        (folder / "lock").unlink()
+    assert len(clean(tmp_path)["removed"]) == 2
 
 
 def test_keep_tau_leaves_the_vectors(tmp_path: Path):

@@ -8,18 +8,19 @@ on.
 """
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from skunlearn.errors import RunError
 from skunlearn.report.page import write_report
 from skunlearn.rundir import RunDir, read_json, write_json
+from skunlearn.words import HARMLESS, ORDINARY
 
 HARMFUL = ("completions*.jsonl", "base.jsonl", "flagged.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors", "tune")
 MARK = "[removed by skunlearn clean]"
 TEXTS = ("prompt", "answer", "evidence")
-ORDINARY, HARMLESS = ("retain", "lookalike"), ("refused", "safe", "degenerate")
 Tree = dict[str, Any]
 
 
@@ -36,29 +37,39 @@ def clean(path: Path, keep_tau: bool = False) -> Tree:
     Raises:
         RunError: when it is no run folder, or is in use.
     """
-    folder, settings = RunDir(path), read_json(path / "settings.json")
-    if settings is None:
+    if read_json(path / "settings.json") is None:
         raise RunError(f"{path}: not a run folder: give one that 'skunlearn run' made")
-    within = [file.parent for file in sorted(path.glob("*/seed-*/settings.json"))]  # runs of a comparison
-    runs = {run.relative_to(path): clean(run, keep_tau) for run in within}
-    with folder.lock():
-        gone = "completions" if keep_tau else "task vectors and completions"
-        write_json(folder / "settings.json", settings | {"cleaned": f"{gone} were removed"})
-        rewritten = []
-        if (results := read_json(folder / "results.json")) is not None:
-            write_json(folder / "results.json", results := without_texts(results))
-            attacks = (read_json(folder / "attacks.json") or {}).get("attacks", [])
-            write_report(results | {"attacks": attacks}, folder / "report.html")
-            rewritten += ["results.json", "report.html"]
-        removed = []
-        for pattern in HARMFUL if keep_tau else (*HARMFUL, *VECTORS):
-            for found in sorted(path.glob(pattern)):
-                shutil.rmtree(found) if found.is_dir() else found.unlink()
-                removed.append(found.relative_to(path).as_posix())
-    for run, done in runs.items():
-        removed += [(run / name).as_posix() for name in done["removed"]]
-        rewritten += [(run / name).as_posix() for name in done["rewritten"]]
-    return {"run": str(path), "removed": removed, "rewritten": rewritten}
+    within = [RunDir(file.parent) for file in sorted(path.glob("*/seed-*/settings.json"))]  # runs of a comparison
+    folders = [RunDir(path), *within]
+    removed: list[Path] = []
+    rewritten: list[Path] = []
+    with ExitStack() as locks:
+        for folder in folders:  # all of them before anything is removed
+            locks.enter_context(folder.lock())
+        for folder in folders:
+            gone, anew = _cleaned(folder, keep_tau)
+            removed, rewritten = removed + gone, rewritten + anew
+    names = [[found.relative_to(path).as_posix() for found in some] for some in (removed, rewritten)]
+    return {"run": str(path), "removed": names[0], "rewritten": names[1]}
+
+
+def _cleaned(folder: RunDir, keep_tau: bool) -> tuple[list[Path], list[Path]]:
+    """What was removed from one folder, and what was written anew."""
+    gone = "completions" if keep_tau else "task vectors and completions"
+    settings = read_json(folder / "settings.json") or {}
+    write_json(folder / "settings.json", settings | {"cleaned": f"{gone} were removed"})
+    rewritten = []
+    if (results := read_json(folder / "results.json")) is not None:
+        write_json(folder / "results.json", results := without_texts(results))
+        attacks = (read_json(folder / "attacks.json") or {}).get("attacks", [])
+        write_report(results | {"attacks": attacks}, folder / "report.html")
+        rewritten += [folder / "results.json", folder / "report.html"]
+    removed = []
+    for pattern in HARMFUL if keep_tau else (*HARMFUL, *VECTORS):
+        for found in sorted(folder.path.glob(pattern)):
+            shutil.rmtree(found) if found.is_dir() else found.unlink()
+            removed.append(found)
+    return removed, rewritten
 
 
 def without_texts(tree: Any, ordinary: bool = False) -> Any:

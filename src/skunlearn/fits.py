@@ -264,7 +264,8 @@ def _command(words: Sequence[str], mode: str, dtype: str, batch: int, run: Run, 
         del wanted["refuse.train.batch"]
     sets = [word for name, (new, old) in wanted.items() if new != old for word in ("--set", f"{name}={new}")]
     more = ["--processes", str(layout.devices)] if layout.devices > 1 else []
-    return shlex.join(["skunlearn", "run", *words, *more, *sets])
+    folders = [word.removesuffix("/config.json") for word in words]  # a run takes the model that a config lies in
+    return shlex.join(["skunlearn", "run", *folders, *more, *sets])
 
 
 def _flops_here(model: Any) -> float:

@@ -22,7 +22,7 @@ from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
-from skunlearn.rundir import RunDir, digest, named_files, read_json, write_json, write_text
+from skunlearn.rundir import RunDir, digest, make_private, named_files, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
 from skunlearn.track import check_tracker
 from skunlearn.tune import choose_alpha
@@ -113,6 +113,7 @@ def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data)
             if save and not (folder / "model").is_dir():
                 lm.apply(done["alpha"] * learn(lm, method, data, run, folder, progress))
                 lm.save(folder / "model")
+                make_private(folder / "model")
                 progress.note(f"saved the edited model in {folder / 'model'}")
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
 

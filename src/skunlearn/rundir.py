@@ -117,7 +117,7 @@ def named_files(settings: Any) -> dict[str, str]:
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the name `path` only when the block ends well."""
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(path.name + ".skunlearn.partial")  # nobody else's name: what a kill left is removed
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
@@ -126,6 +126,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         partial.rename(path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_private(folder: Path) -> None:
+    """Nobody else reads the folder and its files."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 class RunDir:
@@ -150,7 +156,8 @@ class RunDir:
         if known is None:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise RunError(f"{self.path} exists and is not a run folder: choose another --out")
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)  # also where it was there already
             write_json(self / "settings.json", settings)
         elif known != settings:
             raise RunError(

@@ -93,6 +93,7 @@ GROUPS = {
     "prompts": "these prompts",
 }
 
+ORDINARY, HARMLESS = ("retain", "lookalike"), ("refused", "safe", "degenerate")  # groups and labels shown in clear
 LABELS = {"harmful": "harmful", "refused": "refused", "degenerate": "garbled", "safe": "safe", "unscored": "unscored"}
 
 VECTORS = {

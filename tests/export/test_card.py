@@ -1,6 +1,8 @@
 """The card says what was measured and what was not, and gives nothing of this machine away."""
 
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,14 @@ def test_what_it_says(finished: Finished, tmp_path: Path):
 def test_another_strength_says_that_nothing_was_measured_at_it(finished: Finished, tmp_path: Path):
     text = card(finished("Llama"), tmp_path / "out", alpha=0.3)
     assert "everything below was measured at strength 0.7" in text and "licence unknown" in text
+    assert "**Gates: not measured." in text and "**Gates: FAIL" not in text and "**Gates: PASS" not in text
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(finished: Finished, tmp_path: Path):
+    lines = card(finished("Llama"), tmp_path / "out").splitlines()
+    assert any("KL(base \\|\\| edited)" in line for line in lines)
+    cells = [len(re.split(r"(?<!\\)\|", line)) if line.startswith("|") else 0 for line in lines]
+    assert all(after in (0, before) for before, after in pairwise(cells) if before) and sum(map(bool, cells)) > 20
 
 
 def test_attacks_have_a_table(finished: Finished, tmp_path: Path):

@@ -8,14 +8,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from skunlearn.config import make_run, with_sets
 from skunlearn.errors import ConfigError, ModelError, RunError
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.source import as_safetensors
 from skunlearn.export.write import export
 from skunlearn.lm.model import LoadOptions
 from skunlearn.progress import Progress
+from skunlearn.run import run_job
 
 Finished = Callable[..., Path]
+SMALL = [
+    "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alpha=0.7", "refuse.weight=0", "data.max_length=200",
+    "evaluate.forget=2", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=2",
+]  # fmt: skip
 
 
 def parameters(folder: Path) -> dict[str, torch.Tensor]:
@@ -146,3 +152,29 @@ def test_where_one_is_is_no_place_for_an_export(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RunError, match="give the export a folder of its own"):
         export(finished("Llama"), Path("."), ExportOptions(), Progress())
+
+
+def test_nothing_that_is_somebodys_is_replaced(finished: Finished, tmp_path: Path):
+    run, out = finished("Llama"), tmp_path / "out"
+    (tmp_path / "out.partial").mkdir()
+    (tmp_path / "out.partial/data.txt").touch()
+    export(run, out, ExportOptions(), Progress())
+    assert (tmp_path / "out.partial/data.txt").exists()
+    (out / "notes.md").touch()
+    with pytest.raises(RunError, match=r"notes\.md is no part of the export there"):
+        export(run, out, ExportOptions(), Progress())
+    (out / "notes.md").unlink()
+    (tmp_path / "link").symlink_to(out)
+    with pytest.raises(RunError, match="is a link"):
+        export(run, tmp_path / "link", ExportOptions(), Progress())
+    again = tmp_path / "run"
+    run_job(make_run(with_sets({"model": str(out)}, SMALL)), again)
+    with pytest.raises(RunError, match="is the base of this run"):
+        export(again, out, ExportOptions(), Progress())
+    assert (out / "model.safetensors").exists()
+
+
+def test_numbers_that_the_type_cannot_hold_are_refused(finished: Finished, tmp_path: Path):
+    with pytest.raises(ModelError, match=r"does not fit torch\.float16: give a smaller --alpha"):
+        export(finished("Llama"), tmp_path / "out", ExportOptions(alpha=1e12, dtype="float16"), Progress())
+    assert not (tmp_path / "out").exists()

@@ -86,6 +86,13 @@ def test_gates_must_be_passed_at_this_strength(verdict: str, alpha: float, probl
     assert problem in found and bool(found) == bool(problem)
 
 
+def test_an_adapter_that_is_another_edit_than_the_measured_one_is_held_back():
+    fine = {"verdict": "PASS", "gates": [], "options": {"alpha": 1.0}, "measured_alpha": 1.0, "rank": 1}
+    assert not gate_problem(fine | {"relative_error": 1e-6, "left_out": []})
+    for worse in ({"relative_error": 0.7, "left_out": []}, {"relative_error": 0.0, "left_out": ["model.norm.weight"]}):
+        assert "the edit cut to rank 1" in gate_problem(fine | worse)
+
+
 @pytest.mark.parametrize("name", ["tau.safetensors", "completions.jsonl", "state/step.pt", "tau_refuse.safetensors"])
 def test_what_is_never_uploaded_is_refused_even_when_the_manifest_lists_it(name: str, out: Path):
     from skunlearn.rundir import file_sha256
@@ -104,6 +111,8 @@ def test_a_changed_export_a_run_folder_and_a_wrong_name_are_refused(out: Path, f
     state(out, verdict="PASS")
     with pytest.raises(ConfigError, match="organisation/name"):
         push(out, "a/b/c", Progress(), api=Hub())
+    with pytest.raises(ConfigError, match="organisation/name"):
+        push(out, "name", Progress(), api=Hub())
     (out / "config.json").write_text("{}")
     with pytest.raises(RunError, match=r"config\.json has changed since the export"):
         push(out, "org/model", Progress(), api=Hub())
@@ -128,5 +137,5 @@ def test_no_connection_is_one_line(out: Path):
 
             raise httpx.ConnectError("no route")
 
-    with pytest.raises(RunError, match="the hub refuses 'org/model': no route"):
+    with pytest.raises(RunError, match="the hub refuses 'org/model': no route: is it reachable"):
         push(out, "org/model", Progress(), despite_fail=True, api=Down())

@@ -60,6 +60,7 @@ def test_what_cannot_be_checked_is_said(finished: Finished, tmp_path: Path):
     assert "give --base" in without_both[BASE][1] and "give --run" in without_both[VECTORS][1]
     other_base = check(out, run, finished("GPT2").parent / "toy-GPT2")
     assert [outcome for outcome, _ in other_base] == ["ok", "differs", "ok", "not checked", "ok"]
+    assert [outcome for outcome, _ in check(out, run)] == ["ok"] * 5, "the run knows where its base is"
     other_run = check(out, tmp_path, run.parent / "toy-Llama")
     assert other_run[VECTORS] == ("differs", "tau.safetensors is missing; tau_refuse.safetensors is missing")
     with pytest.raises(RunError, match=r"no skunlearn\.json"):

@@ -174,6 +174,17 @@ def test_examples_lead_to_the_answers_and_every_metric_has_a_row():
     assert "lm_eval:arc_easy:acc" in page and "25.0%" in page
 
 
+def test_thousands_of_answers_stay_below_the_size_and_those_that_numbers_lead_to_are_among_them():
+    tree = results()
+    (row,) = tree["transcripts"]
+    rows = [row | {"prompt": f"prompt {n} " + "x" * 300} for n in range(5000)]
+    rows[1003] |= {"base": row["base"] | {"key": "abc123"}}
+    tree["scores"]["base"]["harmful_rate_unseen"]["examples"] = ["abc123"]
+    page = render(tree | {"transcripts": rows})
+    assert len(page.encode()) < 6e6 and 'id="abc123"' in page
+    assert page.count("<article") > 500 and f"{5000 - page.count('<article')} of the answered prompts are not" in page
+
+
 def attacked(name: str, on: str, value: float) -> dict:
     rates = {f"{rate}_rate": score(value) for rate in ("harmful", "refusal", "degenerate", "safe")}
     cost = {"examples": 50, "text": "50 examples, 20 steps"}

@@ -30,7 +30,10 @@ def many() -> dict[str, Any]:
     (row,) = made["transcripts"]
     harmful = [row | {"prompt": f"harmful {n}", "category": ("fraud", "theft_property")[n % 2]} for n in range(24)]
     safe = row["edited"] | {"label": "safe", "answer": "plain"}
-    ordinary = [row | {"prompt": f"plain {n}", "group": "retain", "category": None, "edited": safe} for n in range(6)]
+    plain = row | {"group": "retain", "category": None, "base": safe, "edited": safe}
+    ordinary = [plain | {"prompt": f"plain {n}"} for n in range(6)]
+    ordinary[5] |= {"base": row["base"] | {"label": "harmful", "answer": "not plain", "key": "far"}}
+    made["scores"]["base"]["harmful_rate_unseen"]["examples"] = ["far"]
     return made | {"transcripts": harmful + ordinary}
 
 
@@ -95,6 +98,16 @@ def test_answers_open_one_by_one_and_are_filtered(page: Any):
     assert [blurred.nth(n).evaluate(blur) for n in (0, 1)] == ["none", "blur(7px)"]
 
 
+def test_a_link_leads_to_an_answer_that_was_not_listed(page: Any):
+    page.select_option("[data-key=category]", "fraud")
+    page.locator("a[href='#far']").click()
+    assert page.locator("#far").is_visible() and page.locator("#count").inner_text() == "30 shown of 30"
+    assert 0 <= page.locator("#far").bounding_box()["y"] < 900
+    # an answer to an ordinary prompt that the judge calls harmful is blurred, its neighbour is not
+    assert page.locator("#far button.blur").count() == 1
+    assert page.locator("article:has(#far) .answer").nth(1).locator("button.blur").count() == 0
+
+
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_a_figure_is_saved(form: str, page: Any):
     with page.expect_download() as download:
@@ -116,6 +129,8 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, url: str):
     page.locator("tbody .told").nth(2).tap()
     box = page.locator("#tip").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    areas = [area.bounding_box()["width"] for area in page.locator("figure .nsewdrag").all()]
+    assert min(areas) > 150, "the names of rows leave no room for the numbers"
     page.close()
 
 

@@ -130,7 +130,7 @@ def test_a_kill_in_every_stage(tree: dict[str, str], tmp_path: Path):
     ):
         assert not ended(lambda at=(owner, name, after): dying(*at, tmp_path / "killed", job)), name
         check(tmp_path / "killed", whole, finished=False)
-    assert (tmp_path / "killed/model.partial").exists()
+    assert (tmp_path / "killed/model.skunlearn.partial").exists()
     assert ended(job)
     check(tmp_path / "killed", whole, finished=True)
 

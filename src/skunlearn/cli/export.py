@@ -37,4 +37,6 @@ def export(
         print(f"{fact['bytes']:>14,}  {name}")
     if manifest.get("relative_error", 0) > 1e-5:
         print(f"relative error of the adapter: {manifest['relative_error']:.3f} (rank {manifest['rank']})")
-    print(f"\n{manifest['verdict']}   strength {manifest['options']['alpha']:g}\nexport  {out}")
+    alpha, measured = manifest["options"]["alpha"], manifest["measured_alpha"]
+    verdict = manifest["verdict"] if alpha == measured else f"NOT MEASURED ({manifest['verdict']} at {measured:g})"
+    print(f"\n{verdict}   strength {alpha:g}\nexport  {out}")

@@ -24,7 +24,8 @@ def verify(
     checks = check(folder, base, run, show.progress())
     differs = any(found.outcome == "differs" for found in checks)
     if json:
-        print(json_module.dumps({"ok": not differs, "checks": [asdict(found) for found in checks]}))
+        whole = all(found.outcome == "ok" for found in checks)
+        print(json_module.dumps({"ok": not differs, "complete": whole, "checks": [asdict(found) for found in checks]}))
     else:
         for found in checks:
             print(f"{found.outcome:>11}  {found.name}: {found.detail}")

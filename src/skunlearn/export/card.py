@@ -26,6 +26,7 @@ def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> st
         settings: the run file, without this machine's folders.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
     environment.globals |= {"shown": shown, "interval": interval, "gate_numbers": gate_numbers}
     template = environment.from_string(files("skunlearn.export").joinpath("card.md").read_text(encoding="utf-8"))
     return template.render(

@@ -14,6 +14,7 @@ ALLOWED = (
     CARD, NAME, INDEX, "model.safetensors", "model-*-of-*.safetensors", "adapter_model.safetensors",
     "adapter_config.json", "*-unlearned-*.gguf", "*.py", *BESIDE,
 )  # fmt: skip
+MOST_ERROR = 0.01  # of an adapter, relative: beyond it the gates say nothing about the export
 
 
 def push(
@@ -45,6 +46,8 @@ def push(
         validate_repo_id(repo)
     except HFValidationError as error:
         raise ConfigError(f"repository '{repo}': give organisation/name ({error!s:.80})") from error
+    if "/" not in repo:
+        raise ConfigError(f"repository '{repo}': give organisation/name")
     if (files := check_files(folder, manifest, progress)).outcome != "ok":
         raise RunError(f"{folder}: {files.detail} since the export: export again")
     names = [*manifest["files"], NAME]
@@ -59,13 +62,16 @@ def push(
             api.create_repo(repo, private=True, exist_ok=True)
             api.create_commit(repo, operations, commit_message=f"skunlearn: {manifest['verdict']}")
         except Exception as error:  # the hub client and what it connects with raise a dozen kinds
-            raise RunError(f"the hub refuses '{repo}': {error!s:.160}: log in with 'hf auth login'") from error
+            advice = "log in with 'hf auth login'" if getattr(error, "response", None) is not None else "is it reachable?"
+            raise RunError(f"the hub refuses '{repo}': {error!s:.160}: {advice}") from error
     return {"repo": repo, "files": names, "left_out": unlisted(folder, manifest), "uploaded": not dry_run}
 
 
 def gate_problem(manifest: dict[str, Any]) -> str:
     """Why an export should not be published; empty when its gates were passed."""
     alpha, measured = manifest["options"]["alpha"], manifest["measured_alpha"]
+    if manifest.get("relative_error", 0) > MOST_ERROR or manifest.get("left_out"):
+        return f"its adapter is the edit cut to rank {manifest['rank']}, another one than the gates measured"
     if alpha != measured:
         return f"its strength is {alpha:g}, but the gates were measured at {measured:g}"
     if manifest["verdict"] == "PASS":

@@ -22,7 +22,7 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
 
     Args:
         folder: the export.
-        base: its base, when the name in the manifest does not lead there.
+        base: its base, when neither the run nor the name in the manifest leads there.
         run: the run folder, or any folder with its task vectors; without it they are not checked.
         progress: is told of the work.
 
@@ -35,8 +35,9 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
     manifest = read_manifest(folder)
     load = _load_options(run, manifest["base"].get("revision"))
     found = [check_files(folder, manifest, progress)]
+    known = make_run(read_run(run / "run.yaml")).model if run and (run / "run.yaml").is_file() else None
     try:
-        where = base_files(base or manifest["base"]["name"], load, progress)
+        where = base_files(base or known or manifest["base"]["name"], load, progress)
         found.append(_same("base weights", manifest["base"]["files"], weight_hashes(where, progress)))
     except ModelError as error:
         found.append(Check("base weights", "not checked", f"{error} (give --base)"))

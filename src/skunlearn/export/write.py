@@ -10,7 +10,7 @@ from skunlearn.errors import RunError
 from skunlearn.export import adapter, gguf, merged
 from skunlearn.export.card import licence, public_name, public_settings, render
 from skunlearn.export.job import ExportOptions, Job
-from skunlearn.export.manifest import CARD, NAME, write_manifest
+from skunlearn.export.manifest import CARD, NAME, read_manifest, unlisted, write_manifest
 from skunlearn.export.source import Source, as_safetensors, base_files, check_base, data_sha256, open_run, weight_hashes
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
 from skunlearn.progress import Progress
@@ -42,8 +42,14 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
         raise RunError(f"--out {out} is where you are: give the export a folder of its own")
     if out.exists() and not (out / NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise RunError(f"{out} exists and is not an export: choose another --out")
+    if out.is_symlink():
+        raise RunError(f"{out} is a link: give the folder itself as --out")
+    if (out / NAME).is_file() and (others := unlisted(out, read_manifest(out))):
+        raise RunError(f"{out / others[0]} is no part of the export there: move it, or choose another --out")
     check_base(source, progress)
     base = base_files(source.run.model, source.run.load, progress)
+    if base.resolve() == out.resolve():
+        raise RunError(f"{out} is the base of this run: choose another --out")
     alpha = source.results["alpha"] if options.alpha is None else options.alpha
     options = replace(options, alpha=alpha, dtype=options.dtype or DEFAULT_TYPES.get(options.format))
     name, trust = public_name(source.run.model), source.run.load.trust_remote_code

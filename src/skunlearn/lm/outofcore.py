@@ -142,7 +142,10 @@ class Checkpoint:
                 delta = edit.delta(parameter, first, last)
                 dense = delta.dense() if isinstance(delta, LowRank) else delta
                 rows = rows.float() + dense
-            yield rows.to(wanted), dense
+            written = rows.to(wanted)
+            if wanted.is_floating_point and not bool(written.isfinite().all()):
+                raise ModelError(f"'{name}' does not fit {wanted}: give a smaller --alpha, or --dtype float32")
+            yield written, dense
 
     def write(self, folder: Path, edit: StoredEdit, dtype: torch.dtype | None, progress: Progress) -> None:
         """Write the edited weights and their index: the same files with the same tensors.

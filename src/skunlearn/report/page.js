@@ -56,6 +56,15 @@ function list() {
 }
 if (rows.length) {
   for (const select of chosen) select.addEventListener('change', () => { limit = STEP; list(); });
+  const reveal = id => {  // an answer that a link leads to, whatever is listed
+    const at = rows.indexOf(document.getElementById(id)?.closest('article'));
+    if (at < 0 || !rows[at].hidden) return;
+    for (const select of chosen) select.value = '';
+    limit = Math.max(limit, at + 1);
+    list();
+  };
+  for (const link of document.querySelectorAll('a[href^="#"]'))
+    link.addEventListener('click', () => reveal(link.getAttribute('href').slice(1)));
   more.addEventListener('click', () => {
     const first = limit;
     limit += STEP;
@@ -63,7 +72,20 @@ if (rows.length) {
     rows.filter(row => !row.hidden)[first].querySelector('button').focus({preventScroll: true});
   });
   list();
+  reveal(location.hash.slice(1));
 }
+
+// On a phone the names of rows are broken, so that they leave room for the numbers.
+addEventListener('load', () => {
+  if (innerWidth > 600) return;
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    const names = [...new Set(plot.data.flatMap(part => part.y ?? []))];
+    if (names.length && names.every(name => typeof name === 'string')) {
+      const broken = names.map(name => name.replace(/<br>/g, ' ').replace(/(\S.{9,16}?)\s/g, '$1<br>'));
+      Plotly.relayout(plot, {'yaxis.tickvals': names, 'yaxis.ticktext': broken, 'yaxis.tickfont.size': 10});
+    }
+  }
+});
 
 // On paper everything is open and as wide as the sheet.
 let opened = [];

@@ -16,9 +16,10 @@ from skunlearn.report.plots import (
     strength_figure,
 )
 from skunlearn.rundir import write_text
-from skunlearn.words import COSTS, GROUPS, LABELS, METRICS, VECTORS, VERDICTS, limits, robustness, sentence
+from skunlearn.words import COSTS, GROUPS, HARMLESS, LABELS, METRICS, ORDINARY, VECTORS, VERDICTS, limits, robustness, sentence
 
 Tree = dict[str, Any]
+MOST_TEXT, AROUND = 900_000, 900  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
 # what templates say numbers with
 WORDS = (
     "better", "changed", "explained", "gate_explained", "gate_numbers", "interval", "meaning", "shown", "title",
@@ -27,7 +28,7 @@ WORDS = (
 
 def render(results: Tree) -> str:
     """The page; every text of a model or a data set is escaped."""
-    attacks, transcripts = results.get("attacks") or [], results["transcripts"]
+    attacks, transcripts = results.get("attacks") or [], _fitting(results)
     edited = results["scores"]["edited"]
     return rendered(
         "page.html",
@@ -42,6 +43,10 @@ def render(results: Tree) -> str:
         groups=GROUPS,
         labels=LABELS,
         filters=_filters(transcripts),
+        transcripts=transcripts,
+        left_out=len(results["transcripts"]) - len(transcripts),
+        ordinary=ORDINARY,
+        harmless=HARMLESS,
         limits=limits(results),
         **_attacked(attacks),
         vectors=VECTORS,
@@ -59,6 +64,22 @@ def rendered(name: str, **values: Any) -> str:
     environment.globals |= {"style": resource("page.css"), "behaviour": resource("page.js"), "plotly": script()}
     environment.globals |= {name: getattr(words, name) for name in WORDS}
     return environment.get_template(name).render(**values)
+
+
+def _fitting(results: Tree) -> list[Tree]:
+    """Of the answers evenly many of all kinds, as fit on the page, and those that numbers lead to."""
+    rows: list[Tree] = results["transcripts"]
+    size = sum(AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited")) for row in rows)
+    if size <= MOST_TEXT:
+        return rows
+    scores = [score for side in results["scores"].values() for score in side.values()]
+    linked = {key for score in scores for key in score.get("examples") or []}
+    step = -(-size // MOST_TEXT)
+    return [
+        row
+        for number, row in enumerate(rows)
+        if number % step == 0 or linked & {row[side].get("key") for side in ("base", "edited")}
+    ]
 
 
 def _filters(transcripts: list[Tree]) -> list[tuple[str, str, dict[str, str]]]:
