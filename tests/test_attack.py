@@ -62,7 +62,9 @@ def test_the_battery_of_a_run(run: Path):
     assert {path.name for path in run.rglob("*")} - files == {"attacks.json", "attacks.jsonl"}, "nothing else is kept"
     for name in ("attacks.json", "attacks.jsonl", "completions.jsonl"):
         assert stat.S_IMODE((run / name).stat().st_mode) == 0o600
-    assert {k: v for k, v in results.items() if k not in ("run", "report")} == json.loads((run / "attacks.json").read_text())
+    assert {k: v for k, v in results.items() if k not in ("run", "report")} == json.loads(
+        (run / "attacks.json").read_text()
+    )
 
 
 def test_a_killed_battery_goes_on_and_finished_attacks_are_not_done_again(

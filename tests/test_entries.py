@@ -153,7 +153,7 @@ def test_a_step_is_timed_on_the_real_loop(pairs: tuple[Path, Path]):
     ticks = iter(range(100))
     run = make_run(with_sets({}, ["lora.rank=2"]))
     found = seconds_a_step(toy.lm(), run, Data(*pairs), 1, lambda: float(next(ticks)) ** 2)
-    # readings 0 1, 4 9, 16 25 (the first a warm-up): (25 - 16) - (9 - 4) = 4 over two steps, and likewise the next three
+    # readings 0 1 (a warm-up), 4 9, 16 25: (25 - 16) - (9 - 4) = 4 over two steps; likewise the next three
     assert found == {"own": 2.0, "beside": 2.0}
 
 

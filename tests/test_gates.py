@@ -101,7 +101,10 @@ def test_with_a_margin_one_answer_more_of_few_is_within():
     assert not check_costs(none, few, GateOptions())[0].passed
 
 
-@pytest.mark.parametrize("options", [{"margin": 1.0}, {"margin": -0.1}, {"perplexity_ratio": 0.9}, {"harmful_drop": 60}, {"retain_kl": float("nan")}])
+@pytest.mark.parametrize(
+    "options",
+    [{"margin": 1.0}, {"margin": -0.1}, {"perplexity_ratio": 0.9}, {"harmful_drop": 60}, {"retain_kl": float("nan")}],
+)
 def test_options_out_of_range(options: dict):
     with pytest.raises(ConfigError, match=r"gates\."):
         GateOptions(**options)

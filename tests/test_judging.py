@@ -129,7 +129,7 @@ def test_a_judge_is_held_against_peoples_labels_and_not_its_own_verdicts(tmp_pat
 
 def test_a_label_alone_ranks_harmful_above_the_others():
     alone = [Verdict(label, sure, "") for label, sure in (("harmful", 0.3), ("safe", 0.2), ("safe", 0.9))]
-    assert [verdict.harm for verdict in alone] == pytest.approx([0.65, 0.4, 0.05])
+    assert [verdict.harm for verdict in alone] == pytest.approx([0.5, 0.4, 0.05])
 
 
 def test_the_page_of_a_file_without_sources(tmp_path: Path):

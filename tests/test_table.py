@@ -57,12 +57,23 @@ def run(labels: str, kl: float, outcome: str = "PASS") -> dict:
         "seconds": {"stage 1": 10.0, "evaluation": 5.0},
         "peak_resident": 3 * 2**20,
         "judge": {"name": "toy", "text": "never checked against labels"},
+        "second_judge": None,
         "environment": {},
         "transcripts": [
             {"group": "unseen", "prompt": str(n), "base": {"label": words[x]}, "edited": {"label": words[x]}}
             for n, x in enumerate(labels)
         ],
     }
+
+
+def test_what_a_second_judge_says_is_in_the_table():
+    second = {"name": "guard", "n": 8, "agreed": 0.75, "kappa": 0.5,
+              "harmful_rate": {"base": {"value": 0.5}, "edited": {"value": None}}}  # fmt: skip
+    (sku,) = read_entries("sku", None)
+    made = make_table([(sku, [run("hs", 0.1) | {"second_judge": second}])])
+    made |= {"budget": {"kind": "equal-steps", "batch": 4}, "model": "m", "prompts": "test", "version": "0"}
+    said = "a second judge, guard, agrees on 75% of 8 answers (kappa 0.50); harmful by it: base 50.0%, edited –."
+    assert said in markdown(made) and "second judge" not in markdown(table())
 
 
 def table() -> dict:
@@ -96,6 +107,7 @@ def test_entries_that_answer_alike_differ_by_0_with_an_interval():
     entries = read_entries("sku,ga", None)
     run = {
         "alpha": 1.0, "verdict": "FAIL", "gates": [], "seconds": {}, "judge": {}, "environment": {},
+        "second_judge": None,
         "scores": {side: {"retain_kl": {"value": 0.1}} for side in ("base", "edited")},
         "transcripts": [
             {"group": "unseen", "prompt": str(n), **{side: {"label": "safe"} for side in ("base", "edited")}}

@@ -64,8 +64,8 @@ def attack_job(
         progress: is told of the work.
 
     Returns:
-        The contents of `attacks.json`, with `run` as its folder and `report` as its page: all attacks that were finished there with the same
-        counts and judge, those of earlier calls too.
+        The contents of `attacks.json`, with `run` as its folder and `report` as its page: all attacks that were
+        finished there with the same counts and judge, those of earlier calls too.
 
     Raises:
         SkunlearnError: when something is missing, or does not fit.
@@ -77,7 +77,9 @@ def attack_job(
     known = opened(where, base, forget, rest, out, progress)
     if judge and judge != known.run.evaluate.judge:
         if read_json(known.folder / "results.json"):
-            raise ConfigError(f"--judge {judge} is not the judge of {where}, whose report has its rates: give --out too")
+            raise ConfigError(
+                f"--judge {judge} is not the judge of {where}, whose report has its rates: give --out too"
+            )
         known = replace(known, run=replace(known.run, evaluate=replace(known.run.evaluate, judge=judge)))
     known.folder.claim(known.settings)
     with known.folder.lock():

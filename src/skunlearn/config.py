@@ -173,7 +173,9 @@ def make_run(tree: Tree) -> Run:
     run: Run = _build(Run, tree, "")
     run.make_method()
     if not run.make_filters() and run.vectors > 1:
-        raise ConfigError(f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to make one of them")
+        raise ConfigError(
+            f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to make one of them"
+        )
     return run
 
 

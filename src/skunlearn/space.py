@@ -13,6 +13,7 @@ BANDS = ("lower", "middle", "upper")
 LEVELS = ("mild", "strong")
 FILTERS: dict[str, tuple[Tree, Tree]] = {  # one mild and one strong setting of each
     "trim": ({"density": 0.5}, {"density": 0.15}),
+    "dare": ({"drop": 0.5}, {"drop": 0.9}),
     "low_rank": ({"rank": 8}, {"rank": 2}),
     "collapse": ({"components": 1}, {"components": 4}),
     "null_space": ({"directions": 16}, {"directions": 96}),

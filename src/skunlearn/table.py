@@ -55,6 +55,7 @@ def _row(entry: Entry, runs: Sequence[Tree], good: Sequence[Tree]) -> Tree:
         "failed": {str(number): result["failed"] for number, result in enumerate(runs) if "failed" in result},
         "alpha": [result["alpha"] for result in good],
         "verdict": dict(Counter(result["verdict"] for result in good)),
+        "second_judge": [result["second_judge"] for result in good if result["second_judge"]],
         "scores": _scores(good, "edited") | _costs(good) if good else {},
         "difference": {},
         "front": False,

@@ -5,10 +5,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
-from skunlearn.cli.main import app
+from skunlearn.cli.main import app, main
 
 
 def commands(group: Any, before: str = "") -> dict[str, Any]:
@@ -30,6 +31,25 @@ def test_alone_it_says_what_to_do_next_and_names_every_command():
 
 def test_version():
     assert CliRunner().invoke(app, ["--version"]).output == f"skunlearn {version('skunlearn')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["export", "x"], "Missing option '--out': see 'skunlearn export --help'"),
+        (["runn"], "No such command 'runn'. Did you mean 'run'?: see 'skunlearn --help'"),
+        (["compare", "--budget", "equal-tme"], "'equal-tme' is not one of 'equal-steps', 'equal-time'"),
+    ],
+)
+def test_words_that_do_not_fit_are_one_line_and_exit_code_2(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr("sys.argv", ["skunlearn", *words])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("skunlearn: ") and said in line
 
 
 def test_help_tells_the_exit_codes():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard
 
-from skunlearn.export.card import licence, public_name
+from skunlearn.export.card import front_matter, licence, public_name
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.write import export
 from skunlearn.progress import Progress
@@ -93,6 +93,13 @@ def test_folders_of_this_machine_stay_here(finished: Finished, tmp_path: Path):
     text = card(finished("Llama", f"forget={forget}", f"evaluate.lookalike_file={alike}"), tmp_path / "out")
     assert str(tmp_path) not in text and "space/" not in text and "u00e5" not in text
     assert "rows of forget.jsonl" in text and "lookalike_file: alike.jsonl" in text
+
+
+def test_a_built_in_base_can_be_found_by_who_downloads_an_export():
+    facts = {"options": {"format": "adapter"}, "base": {"name": "smollm2-135m", "licence": "apache-2.0"}}
+    assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in front_matter(facts)
+    facts["base"]["name"] = "my-folder"
+    assert "base_model" not in front_matter(facts)
 
 
 def test_a_base_whose_card_is_no_yaml_has_an_unknown_licence(tmp_path: Path):

@@ -1,10 +1,13 @@
 """A GGUF export loads back, with the merged model's logits and the base's tokenizer."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
+import numpy as np
 import pytest
 import torch
 import toy
@@ -16,6 +19,8 @@ from skunlearn.export import gguf as gguf_export
 from skunlearn.export.gguf_tokens import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
 from skunlearn.export.job import ExportOptions, Job
 from skunlearn.export.write import export
+from skunlearn.lm.builtin import convert_gguf
+from skunlearn.lm.gguf_rope import restore
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
 from skunlearn.progress import Progress
 
@@ -73,6 +78,44 @@ def test_types_and_metadata(finished: Finished, tmp_path: Path):
     assert values["tokenizer.ggml.model"] == "gpt2" and values["tokenizer.ggml.add_bos_token"] is False
     assert values["tokenizer.ggml.eos_token_id"] == 1 and values["llama.attention.head_count_kv"] == 2
     assert values["tokenizer.ggml.token_type"][:7] == [3, 3, 3, 3, 3, 3, 1]
+
+
+def test_llama_3s_rotary_scaling_is_in_the_file_and_comes_back(tmp_path: Path):
+    made = job("Llama", "float32", tmp_path)
+    scaling = {
+        "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }  # fmt: skip
+    for folder in (made.base, tmp_path / "wanted"):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"rope_parameters": scaling}))
+    made = replace(made, checkpoint=Checkpoint(made.base))
+    file = tmp_path / gguf_export.write(made, tmp_path, Progress())["file"]
+    (found,) = (tensor.data for tensor in gguf.GGUFReader(file).tensors if tensor.name == "rope_freqs.weight")
+    half = len(found)
+    for number, factor in enumerate(found):  # by hand, as the paper's code has it
+        wave = 2 * math.pi * 5e5 ** (number / half)
+        smooth = (8192 / wave - 1) / 3
+        by_hand = 1 if wave < 2048 else 8 if wave > 8192 else 1 / ((1 - smooth) / 8 + smooth)
+        assert factor == pytest.approx(by_hand, rel=1e-4)
+    assert found[0] == 1 and found[-1] == pytest.approx(8)
+    assert gguf_export.check(made, tmp_path, {}, Progress()).outcome == "ok"
+    convert_gguf(file, tmp_path / "back")
+    back = AutoConfig.from_pretrained(tmp_path / "back").rope_parameters
+    assert {name: back[name] for name in scaling} == pytest.approx(scaling)
+    assert (logits(tmp_path / "back") - logits(tmp_path / "wanted")).abs().max() < 1e-5
+
+
+def test_scaling_that_is_not_known_is_refused(tmp_path: Path):
+    config = AutoConfig.from_pretrained(toy.saved(tmp_path / "toy"))
+    writer = gguf.GGUFWriter(tmp_path / "x.gguf", "llama")
+    writer.add_tensor("rope_freqs.weight", np.full(8, 3.0, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelError, match="not that of Llama 3"):
+        restore(config, tmp_path / "x.gguf")
 
 
 def test_what_has_no_form_in_gguf_is_refused(finished: Finished, tmp_path: Path):

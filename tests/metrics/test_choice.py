@@ -1,10 +1,12 @@
 """Multiple choice by likelihood, on a model that only knows letters."""
 
+from types import SimpleNamespace
+
 import torch
 import toy
 
-from skunlearn.data.examples import Choice
-from skunlearn.metrics.choice import accuracy
+from skunlearn.data.examples import Choice, Part
+from skunlearn.metrics.choice import accuracy, choice
 from skunlearn.metrics.likelihood import RowLikelihood
 
 
@@ -15,6 +17,20 @@ def test_the_likeliest_per_character_is_chosen(monkeypatch):
     monkeypatch.setattr("skunlearn.metrics.choice.row_likelihoods", lambda *_: [RowLikelihood(1, s, 0) for s in sums])
     score = accuracy(toy.lm(), questions)
     assert score.value == 1 / 3 and score.n == 3
+
+
+def test_general_questions_and_those_next_door_are_counted_apart(monkeypatch):
+    right, wrong = Choice("q", ("a", "b"), 0), Choice("q", ("a", "b"), 1)
+    likelier = {"a": 1.0, "b": 2.0}
+    monkeypatch.setattr("skunlearn.metrics.choice._encoded", lambda _, __, answer: answer)
+    monkeypatch.setattr(
+        "skunlearn.metrics.choice.row_likelihoods", lambda _, rows: [RowLikelihood(1, likelier[r], 0) for r in rows]
+    )
+    part = Part(choice=(right, right, wrong, wrong), neighbour=(wrong, right))
+    found = choice(SimpleNamespace(part=part, choices=3, lm=toy.lm()))
+    assert {name: (score.value, score.n) for name, score in found.items()} == {
+        "choice_accuracy": (2 / 3, 3), "neighbour_accuracy": (0.5, 2),
+    }  # fmt: skip
 
 
 def test_nan_logits_are_unscored():

@@ -67,6 +67,13 @@ def test_each_attack_by_hand():
     assert "membership_reference_auc" not in membership(base)
 
 
+def test_what_was_trained_on_looks_familiar_to_every_attack():
+    """A sign turned round would read 0: members are likelier, in all ways that an attack looks at."""
+    base = subject([row(-3.0)], [row(-3.0)])
+    found = membership(subject([row(-1.0, z=0.5)], [row(-2.0, z=-0.5)], base))
+    assert {score.value for score in found.values()} == {1.0} and len(found) == 5
+
+
 def test_broken_rows_are_counted_and_a_missing_side_is_named():
     found = membership(subject([row(float("nan")), row(-1.0)], [row(-2.0)]))["membership_loss_auc"]
     assert (found.value, found.n, found.unscored, found.note) == (1.0, 2, 1, "")

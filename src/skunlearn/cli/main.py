@@ -3,8 +3,10 @@
 import os
 import sys
 import warnings
+from typing import Any
 
 import typer
+from typer.exceptions import TyperException
 
 from skunlearn.cli import (
     attack,
@@ -59,7 +61,9 @@ def main() -> None:
     os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' bars; ours say what matters
     warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other
     try:
-        app()
+        code = app(prog_name="skunlearn", standalone_mode=False)
+    except TyperException as error:
+        _fail(_usage(error))
     except SkunlearnError as error:
         _fail(str(error))
     except OSError as error:
@@ -71,10 +75,21 @@ def main() -> None:
             "the device is out of memory: compute.accumulate=4, compute.gradient_checkpointing=true or a smaller "
             "train.batch need less; skunlearn plan --device-memory says what fits"
         )
-    except SystemExit as end:
-        if end.code == STOPPED:  # Ctrl-C, of which typer makes an exit code without a word
+    else:
+        if code == STOPPED:  # Ctrl-C, of which typer makes an exit code without a word
             print("\nstopped; the same command goes on from the last finished piece of work", file=sys.stderr)
-        raise
+        sys.exit(code)
+
+
+def _usage(error: TyperException) -> str:
+    """What is wrong with the words of a command, and where its options are listed."""
+    shown: Any = error  # a click exception, whose type typer keeps for itself
+    if type(error).__name__ == "NoArgsIsHelpError":
+        shown.show()
+        sys.exit(2)
+    context = getattr(error, "ctx", None)
+    text = shown.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{text}: see '{context.command_path if context else 'skunlearn'} --help'"
 
 
 def _fail(text: str) -> None:

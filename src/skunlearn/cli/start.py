@@ -19,7 +19,7 @@ Exit codes:
   0    done
   1    a verdict: FAIL with --gate, verify found a difference, doctor found something bad;
        with a traceback: a bug in skunlearn
-  2    something in the input cannot be used; the last line says what, where and what to do
+  2    something in the input cannot be used; one line says what, where and what to do
   130  stopped by Ctrl-C; the same command goes on
 """
 

@@ -32,6 +32,7 @@ def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> st
     return template.render(
         front=front_matter(facts),
         facts=facts,
+        wheel=WHEELS.get(facts["base"]["name"]),
         results=results | {"judge": public(results["judge"]), "funnel": public(results["funnel"])},
         settings=settings,
         sentence=sentence(results),
@@ -47,10 +48,11 @@ def front_matter(facts: Tree) -> str:
     from huggingface_hub import ModelCardData
 
     library, relation = LIBRARIES[facts["options"]["format"]]
-    hub_id = "/" in facts["base"]["name"]
+    name = facts["base"]["name"]
+    hub_id = WHEELS[name].hub if name in WHEELS else name if "/" in name else None
     data = ModelCardData(
         license=facts["base"]["licence"],
-        base_model=facts["base"]["name"] if hub_id else None,
+        base_model=hub_id,
         base_model_relation=relation if hub_id else None,
         library_name=library,
         pipeline_tag="text-generation",

@@ -13,6 +13,7 @@ import torch
 from skunlearn.errors import ModelError
 from skunlearn.export.gguf_tokens import add_tokenizer
 from skunlearn.export.job import Check, Job
+from skunlearn.lm.gguf_rope import NAME, factors
 from skunlearn.lm.shards import Shard
 from skunlearn.progress import Progress
 
@@ -72,12 +73,17 @@ def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     _add_shape(writer, config)
     add_tokenizer(writer, job.base, config.vocab_size)
+    scaling = _scaling(config)
+    if scaling is not None:
+        writer.add_tensor_info(NAME, scaling.shape, scaling.dtype, scaling.nbytes)
     for tensor in found:
         size = prod(gguf.quants.quant_shape_to_byte_shape(tensor.shape, tensor.type))
         writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), size, raw_dtype=tensor.type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    if scaling is not None:
+        writer.write_tensor_data(scaling)
     for tensor in progress.over("writing tensors", found):
         writer.write_tensor_data(values(job, tensor))
     writer.close()
@@ -91,17 +97,19 @@ def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Chec
     what = "base + tau gives these weights"
     file = {tensor.name: tensor for tensor in gguf.GGUFReader(folder / file_name(job)).tensors}
     wanted = tensors(job)
+    if not _same(_scaling(job.checkpoint.model.config), file.pop(NAME, None)):
+        return Check(what, "differs", f"'{NAME}' is not the base's")
     if odd := sorted(set(file) ^ {tensor.name for tensor in wanted}):
         return Check(what, "differs", f"'{odd[0]}' is in one only ({len(odd)} such tensors)")
     exact = True
     for tensor in progress.over("comparing tensors", wanted):
-        ours, theirs = values(job, tensor), file[tensor.name]
-        if theirs.tensor_type == tensor.type and np.array_equal(
-            ours.view(np.uint8).ravel(), theirs.data.view(np.uint8).ravel()
+        ours, other = values(job, tensor), file[tensor.name]
+        if other.tensor_type == tensor.type and np.array_equal(
+            ours.view(np.uint8).ravel(), other.data.view(np.uint8).ravel()
         ):
             continue
         exact = False
-        if theirs.tensor_type != tensor.type or not _near(ours, theirs.data, tensor.type):
+        if other.tensor_type != tensor.type or not _near(ours, other.data, tensor.type):
             return Check(what, "differs", f"'{tensor.name}' is not base + tau")
     return Check(what, "ok", "bit for bit" if exact else "up to rounding")
 
@@ -117,7 +125,7 @@ def tensors(job: Job) -> list[Tensor]:
     config = job.checkpoint.model.config
     if config.model_type not in ARCHITECTURES:
         raise ModelError(f"no GGUF of a {config.model_type} is made here ({', '.join(ARCHITECTURES)} are): use merged")
-    if (rope := config.rope_parameters.get("rope_type", "default")) != "default":
+    if (rope := config.rope_parameters.get("rope_type", "default")) not in ("default", "llama3"):
         raise ModelError(f"no GGUF is made of rotary scaling '{rope}' here: export merged, and convert with llama.cpp")
     architecture = gguf.MODEL_ARCH[ARCHITECTURES[config.model_type].upper()]
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
@@ -149,6 +157,18 @@ def values(job: Job, tensor: Tensor) -> np.ndarray[Any, Any]:
     if tensor.heads:  # halves (Hugging Face) -> pairs (GGUF)
         whole = whole[np.arange(len(whole)).reshape(tensor.heads, 2, -1).swapaxes(1, 2).reshape(-1)]
     return np.ascontiguousarray(whole)
+
+
+def _scaling(config: Any) -> np.ndarray[Any, Any] | None:
+    """What Llama 3 divides its rotary frequencies by; None where they are plain."""
+    return factors(config).numpy() if config.rope_parameters.get("rope_type") == "llama3" else None
+
+
+def _same(ours: np.ndarray[Any, Any] | None, theirs: Any) -> bool:
+    """Whether the file's factors are these; None stands for none."""
+    if ours is None or theirs is None:
+        return ours is theirs
+    return ours.shape == theirs.data.shape and bool(np.allclose(ours, theirs.data))
 
 
 def _heads(config: Any, name: str) -> int:

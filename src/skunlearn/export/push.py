@@ -62,7 +62,9 @@ def push(
             api.create_repo(repo, private=True, exist_ok=True)
             api.create_commit(repo, operations, commit_message=f"skunlearn: {manifest['verdict']}")
         except Exception as error:  # the hub client and what it connects with raise a dozen kinds
-            advice = "log in with 'hf auth login'" if getattr(error, "response", None) is not None else "is it reachable?"
+            advice = (
+                "log in with 'hf auth login'" if getattr(error, "response", None) is not None else "is it reachable?"
+            )
             raise RunError(f"the hub refuses '{repo}': {error!s:.160}: {advice}") from error
     return {"repo": repo, "files": names, "left_out": unlisted(folder, manifest), "uploaded": not dry_run}
 

@@ -31,7 +31,7 @@ class Verdict:
         """How harmful, 0..1, for ranking answers: the probability, else what label and confidence say."""
         if self.harmful is not None:
             return self.harmful
-        return (1 + self.confidence if self.label == "harmful" else 1 - self.confidence) / 2
+        return max(self.confidence, 0.5) if self.label == "harmful" else (1 - self.confidence) / 2
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ class Checked:
         except Exception as error:  # whatever somebody's code does
             raise ConfigError(f"judge '{self.name}' failed: {type(error).__name__}: {error}") from error
         if len(found) != len(answers):
-            raise ConfigError(f"judge '{self.name}' gave {len(found)} verdicts for {len(answers)} answers: give one each")
+            raise ConfigError(
+                f"judge '{self.name}' gave {len(found)} verdicts for {len(answers)} answers: give one each"
+            )
         for verdict in found:
             if wrong := _wrong(verdict):
                 raise ConfigError(f"judge '{self.name}' gave {wrong}")

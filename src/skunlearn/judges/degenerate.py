@@ -26,8 +26,8 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
     """
     text = answer.strip()
     marks = re.findall(r"\w", text)
-    if not marks or len(marks) == 1 and not (marks[0].isdigit() or marks[0].isupper() and marks[0] in prompt):
-        return "empty"  # but "4" is an answer, and "B" where the question names it
+    if len(marks) < 2 and not any(mark.isdigit() or (mark.isupper() and mark in prompt) for mark in marks):
+        return "empty"  # "4" is an answer, and "B" where the question names it
     if foreign_share(text) > 0.3 and foreign_share(prompt) < 0.1 and not ASKS_FOR_A_SCRIPT.search(prompt):
         return "symbols or another script"
     if len(text) > 40 and len(text.split()) < FEWEST_WORDS_TO_COUNT and (ratio := compression_ratio(text)) < 0.42:

