@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from skunlearn import words
-from skunlearn.report.page import render
+from skunlearn.report.page import PAPER, render
 from skunlearn.report.panels import relearning
 from skunlearn.words import interval, sentence, shown
 
@@ -183,6 +183,17 @@ def test_thousands_of_answers_stay_below_the_size_and_those_that_numbers_lead_to
     page = render(tree | {"transcripts": rows})
     assert len(page.encode()) < 6e6 and 'id="abc123"' in page
     assert page.count("<article") > 500 and f"{5000 - page.count('<article')} of the answered prompts are not" in page
+
+
+def test_the_papers_table_is_there_where_all_its_columns_are():
+    tree = results()
+    assert "As the paper has it" not in render(tree)
+    for side in ("base", "edited"):
+        tree["scores"][side] |= {name: score(0.25) for name in PAPER}
+    tree["scores"]["edited"]["answer_perplexity_unseen"] = score(7.5, "perplexity")
+    page = render(tree)
+    row = page.split("As the paper has it")[1].split("</table>")[0].split('<th scope="row">edited</th>')[1]
+    assert re.findall(r"<td[^>]*>([^<]*)</td>", row)[:4] == ["25.0%", "25.0%", "25.0%", "7.500"]
 
 
 def attacked(name: str, on: str, value: float) -> dict:

@@ -131,6 +131,9 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, url: str):
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     areas = [area.bounding_box()["width"] for area in page.locator("figure .nsewdrag").all()]
     assert min(areas) > 150, "the names of rows leave no room for the numbers"
+    for figure in page.locator("figure").all():
+        svg, buttons = (figure.locator(part).first.bounding_box() for part in (".main-svg", "figcaption"))
+        assert svg["y"] + svg["height"] <= buttons["y"] + 1, "the figure lies under its buttons"
     page.close()
 
 

@@ -14,6 +14,7 @@ from skunlearn.data.examples import Choice, Example, Part, distinct, normalised,
 from skunlearn.data.files import SUFFIXES, read_hub, read_rows
 from skunlearn.data.sources import SOURCES
 from skunlearn.errors import DataError
+from skunlearn.registry import did_you_mean
 
 BUILTIN = "builtin"
 FEWEST_PROMPTS = 10
@@ -272,7 +273,8 @@ def _prompts(path: Path, rows: list[tuple[dict[str, Any], str]]) -> tuple[Exampl
     names = {name.lower(): name for name in rows[0][0]}
     column = next((names[known] for known in ("prompt", "question", "instruction", "goal") if known in names), None)
     if column is None:
-        raise DataError(f"{path}: no column 'prompt' (columns: {', '.join(names.values())})")
+        given = list(names.values())
+        raise DataError(f"{path}: no column 'prompt' (columns: {', '.join(given)}): {did_you_mean('prompt', given)}")
     examples = [Example(str(row.get(column) or "").strip(), where=where) for row, where in rows]
     if empty := [example for example in examples if not example.prompt]:
         raise DataError(f"{empty[0].where}: no prompt: fill it in or delete the row")

@@ -81,8 +81,13 @@ addEventListener('load', () => {
   for (const plot of document.querySelectorAll('.js-plotly-plot')) {
     const names = [...new Set(plot.data.flatMap(part => part.y ?? []))];
     if (names.length && names.every(name => typeof name === 'string')) {
-      const broken = names.map(name => name.replace(/<br>/g, ' ').replace(/(\S.{9,16}?)\s/g, '$1<br>'));
-      Plotly.relayout(plot, {'yaxis.tickvals': names, 'yaxis.ticktext': broken, 'yaxis.tickfont.size': 10});
+      const broken = names.map(name => name.replace(/<br>/g, ' ').replace(/ (?=.$)/, '\u00a0').replace(/(\S.{9,16}?) /g, '$1<br>'));
+      const lines = Math.max(...broken.map(name => name.split('<br>').length));
+      const height = names.length * (10 + 12 * lines) + 130;
+      plot.parentElement.style.height = height + 'px';
+      Plotly.relayout(plot, {
+        height, 'yaxis.tickvals': names, 'yaxis.ticktext': broken, 'yaxis.tickfont.size': 10, 'xaxis.title.font.size': 11,
+      });
     }
   }
 });

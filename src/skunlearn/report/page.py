@@ -32,6 +32,10 @@ from skunlearn.words import (
 
 Tree = dict[str, Any]
 MOST_TEXT, AROUND = 900_000, 900  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
+PAPER = (  # the columns of its table 2
+    "harmful_rate_seen", "answer_perplexity_seen", "harmful_rate_unseen", "answer_perplexity_unseen",
+    "answer_perplexity_retain", "retain_similarity",
+)  # fmt: skip
 # what templates say numbers with
 WORDS = (
     "better", "changed", "explained", "gate_explained", "gate_numbers", "interval", "meaning", "shown", "title",
@@ -51,6 +55,7 @@ def render(results: Tree) -> str:
         kinds=_kinds([row for row in transcripts if row["group"] in ("unseen", "prompts")]),
         costs=[name for name in (*COSTS, "refusal_rate", "degenerate_rate") if name in edited],
         names=[*(name for name in METRICS if name in edited), *(name for name in edited if name not in METRICS)],
+        paper=PAPER if all(name in edited for name in PAPER) else (),
         rates=rates_figure(results),
         groups=GROUPS,
         labels=LABELS,
