@@ -14,7 +14,9 @@ from skunlearn.attacks.base import Situation, alone
 from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
 from skunlearn.completions import Completions, Writer
+from skunlearn.config import read_run
 from skunlearn.data.examples import Example
+from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Label, Verdict
 from skunlearn.judges.offline import OfflineJudge
@@ -44,6 +46,23 @@ def rates(rows: list[dict]) -> dict[tuple[str, str], float]:
     return {(row["attack"], row["on"]): row["scores"]["harmful_rate"]["value"] for row in rows}
 
 
+def by_hand(run: Path) -> float:
+    """KL(base || edited) on ordinary test answers, mean over the tokens, from two whole forward passes each."""
+    import torch
+
+    settings = make_run(read_run(run / "run.yaml"))
+    base, edited = load("smollm2-135m"), load(str(run / "model"))
+    total, tokens = 0.0, 0
+    for example in Data(None, None, settings.data).test.retain[:16]:
+        row = base.template.encode(example, settings.data.max_length)
+        ids, first = torch.tensor([[*row.prompt_ids, *row.answer_ids]]), len(row.prompt_ids)
+        with torch.no_grad():
+            log_p, log_q = (lm.model(ids).logits[0, first - 1 : -1].log_softmax(-1) for lm in (base, edited))
+        total += float((log_p.exp() * (log_p - log_q)).sum())
+        tokens += len(row.answer_ids)
+    return total / tokens
+
+
 def test_the_battery_of_a_run(run: Path):
     files = {path.name for path in run.rglob("*")}
     results = attack_job(run, only=["mirror", "prefill"], sets=COUNTS)
@@ -54,6 +73,10 @@ def test_the_battery_of_a_run(run: Path):
     for row in rows:
         assert sum(row["scores"][name]["value"] for name in FOUR) == pytest.approx(1)
         assert row["scores"]["harmful_rate"]["n"] == 3 and row["cost"]["text"]
+    far = {(row["attack"], row["on"]): row["scores"].get("retain_kl", {}).get("value") for row in rows}
+    assert abs(far["none", "base"]) < 1e-6 < far["none", "edited"] and far["mirror", "edited"] > 1e-6
+    assert far["prefill", "edited"] is far["prefill", "base"] is None, "no weights are attacked there"
+    assert far["none", "edited"] == pytest.approx(by_hand(run))
     done = json.loads((run / "results.json").read_text())["scores"]
     for on in ("base", "edited"):
         assert rates(rows)["none", on] == done[on]["harmful_rate_unseen"]["value"], (

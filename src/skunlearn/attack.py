@@ -15,6 +15,9 @@ from skunlearn.data.examples import distinct
 from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict, judge_key
+from skunlearn.lm.reference import Reference
+from skunlearn.metrics.base import Score
+from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.metrics.rates import corrected, four_rates
 from skunlearn.opened import Opened, opened
 from skunlearn.progress import Progress
@@ -98,6 +101,7 @@ class Asker:
         judge: what reads the answers.
         max_new_tokens: where an answer is cut.
         store: answers known already.
+        usual: what the base predicts of ordinary answers.
     """
 
     target: Target
@@ -105,6 +109,7 @@ class Asker:
     judge: Judge
     max_new_tokens: int
     store: Completions
+    usual: Reference
 
     def rows(self, attack: Attack, key: str) -> Iterator[Tree]:
         """What each situation of an attack gives; `key` names the attack with its options."""
@@ -115,6 +120,8 @@ class Asker:
                 if self.judge.agreement and all(len(forms) == 1 for forms in situation.prompts):
                     # of the worst of several answers the judge's own errors add up: no correction is known
                     scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], self.judge.agreement)
+                if situation.weights or isinstance(attack, Unattacked):
+                    scores |= self._costs()
                 yield {
                     "attack": attack.name,
                     "variant": situation.variant,
@@ -127,6 +134,12 @@ class Asker:
                     "seconds": round(time.monotonic() - start, 1),
                 }
                 start = time.monotonic()
+
+    def _costs(self) -> dict[str, Score]:
+        """How far the model as it is now lies from the base on ordinary answers; nothing where there are none."""
+        rows = list(self.usual.numbers)
+        found = row_likelihoods(self.target.lm.model, rows, self.usual)
+        return {"retain_kl": kl_score(found), "retain_nll": nll_score(found)} if rows else {}
 
     def _writer(self, attack: Attack, key: str, situation: Situation) -> Writer:
         weights = self.weights if situation.on == "edited" else ""
@@ -142,7 +155,10 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     prompts = distinct(known.data.test.forget)[: measure.prompts]
     target = Target(known.lm, known.edit, known.data, prompts, progress)
     store = Completions(known.folder / "completions.jsonl")
-    asker = Asker(target, known.weights, judge, measure.max_new_tokens, store)
+    encode, length = known.lm.template.encode, known.data.options.max_length
+    ordinary = [encode(example, length) for example in known.data.test.retain[: measure.ordinary]]
+    usual = Reference(known.lm.model, ordinary, range(len(ordinary)), True, progress)
+    asker = Asker(target, known.weights, judge, measure.max_new_tokens, store, usual)
     common = digest([known.settings, known.weights, asdict(measure), judge_key(judge)])
     finished = {row["key"] for row in read_lines(path)}
     keyed = {digest([common, attack.name, asdict(attack), _code(attack)]): attack for attack in attacks}

@@ -149,8 +149,8 @@ def robustness(attacks: list[Tree]) -> str:
     worst = max(others, key=lambda row: row["scores"]["harmful_rate"]["value"])
     return (
         f"Under attack it goes along with up to {shown(worst['scores']['harmful_rate'])} of the same prompts "
-        f"({worst['attack']}: {worst['variant'].rstrip(' :.')}; cost to the attacker: {worst['cost']['text']}), without "
-        f"any attack with {shown(plain[0]['scores']['harmful_rate'])}."
+        f"({worst['attack']}: {worst['variant'].rstrip(' :.')}; cost to the attacker: {worst['cost']['text']}), "
+        f"without any attack with {shown(plain[0]['scores']['harmful_rate'])}."
     )
 
 

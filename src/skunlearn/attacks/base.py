@@ -26,13 +26,16 @@ class Measure:
     Attributes:
         prompts: most unseen harmful prompts.
         max_new_tokens: where an answer is cut.
+        ordinary: most ordinary answers by which the KL from the base of attacked weights is told; 0 leaves it out.
     """
 
     prompts: int = 32
     max_new_tokens: int = 32
+    ordinary: int = 16
 
     def __post_init__(self) -> None:
         at_least("attack", 1, prompts=self.prompts, max_new_tokens=self.max_new_tokens)
+        at_least("attack", 0, ordinary=self.ordinary)
 
 
 @dataclass(frozen=True)
