@@ -76,7 +76,7 @@ def test_the_battery_of_a_run(run: Path):
     far = {(row["attack"], row["on"]): row["scores"].get("retain_kl", {}).get("value") for row in rows}
     assert abs(far["none", "base"]) < 1e-6 < far["none", "edited"] and far["mirror", "edited"] > 1e-6
     assert far["prefill", "edited"] is far["prefill", "base"] is None, "no weights are attacked there"
-    assert far["none", "edited"] == pytest.approx(by_hand(run))
+    assert far["none", "edited"] == pytest.approx(by_hand(run), rel=0.01)
     done = json.loads((run / "results.json").read_text())["scores"]
     for on in ("base", "edited"):
         assert rates(rows)["none", on] == done[on]["harmful_rate_unseen"]["value"], (

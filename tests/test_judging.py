@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.errors import DataError
+from skunlearn.errors import ConfigError, DataError
+from skunlearn.judges import make_judge
 from skunlearn.judges.base import Verdict
 from skunlearn.judging import Labelled, check_judge, label_rows, read_labelled
 from skunlearn.report.judge import write_judge_page
@@ -125,6 +126,29 @@ def test_a_judge_is_held_against_peoples_labels_and_not_its_own_verdicts(tmp_pat
     assert [row.label for row in read_labelled(judged)] == ["harmful", "other"]
     with pytest.raises(DataError, match="the column 'verdict' is there already"):
         list(label_rows(Keyword(), judged))
+
+
+def test_a_check_corrects_the_rates_of_the_judge_that_it_is_of(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(
+        "from skunlearn.judges.base import Verdict\nclass Mine:\n    name = 'mine'\n"
+        "    def judge(self, prompts, answers):\n"
+        "        return [Verdict('harmful' if 'yes' in a else 'safe', 1.0, '') for a in answers]\n"
+    )
+    named, check = f"{tmp_path}/mine.py:Mine", tmp_path / "check.json"
+    texts = ["yes"] * 8 + ["no"] * 2 + ["no"] * 9 + ["yes"]  # finds 8 of 10, clears 9 of 10
+    rows = [Labelled("q", text, "harmful" if n < 10 else "safe") for n, text in enumerate(texts)]
+    found = check_judge(make_judge(named), rows)
+    check.write_text(json.dumps(found))
+    assert make_judge(named).agreement is None
+    agreement = make_judge(named, str(check)).agreement
+    assert agreement is not None and (agreement.found, agreement.cleared) == ((8, 10), (9, 10))
+    assert agreement.accuracy == 0.85 and "20 labelled answers" in str(agreement)
+    with pytest.raises(ConfigError, match=r"it is of the judge mine, not of offline"):
+        make_judge("offline", str(check))
+    check.write_text(json.dumps(check_judge(make_judge(named), rows[:5])))  # harmful ones alone
+    for path in (check, tmp_path / "nothing.json", tmp_path / "mine.py"):
+        with pytest.raises(ConfigError, match="not what 'skunlearn judge check --judge mine --json' prints"):
+            make_judge(named, str(path))
 
 
 def test_a_label_alone_ranks_harmful_above_the_others():

@@ -83,7 +83,9 @@ def attack_job(
             raise ConfigError(
                 f"--judge {judge} is not the judge of {where}, whose report has its rates: give --out too"
             )
-        known = replace(known, run=replace(known.run, evaluate=replace(known.run.evaluate, judge=judge)))
+        known = replace(
+            known, run=replace(known.run, evaluate=replace(known.run.evaluate, judge=judge, judge_check=None))
+        )
     known.folder.claim(known.settings)
     with known.folder.lock():
         results = run_battery(known, [Unattacked(), *attacks], measure, progress)
@@ -151,7 +153,8 @@ class Asker:
 
 def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> Tree:
     """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together `attacks.json`."""
-    judge, path = make_judge(known.run.evaluate.judge), known.folder / "attacks.jsonl"
+    options, path = known.run.evaluate, known.folder / "attacks.jsonl"
+    judge = make_judge(options.judge, options.judge_check)
     prompts = distinct(known.data.test.forget)[: measure.prompts]
     target = Target(known.lm, known.edit, known.data, prompts, progress)
     store = Completions(known.folder / "completions.jsonl")
@@ -159,7 +162,7 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     ordinary = [encode(example, length) for example in known.data.test.retain[: measure.ordinary]]
     usual = Reference(known.lm.model, ordinary, range(len(ordinary)), True, progress)
     asker = Asker(target, known.weights, judge, measure.max_new_tokens, store, usual)
-    common = digest([known.settings, known.weights, asdict(measure), judge_key(judge)])
+    common = digest([known.settings, known.weights, asdict(measure), judge_key(judge), str(judge.agreement)])
     finished = {row["key"] for row in read_lines(path)}
     keyed = {digest([common, attack.name, asdict(attack), _code(attack)]): attack for attack in attacks}
     waiting = {key: attack for key, attack in keyed.items() if key not in finished}

@@ -44,6 +44,7 @@ class EvaluateOptions:
         choice_file: multiple-choice questions in place of the built-in ones.
         lookalike_file: harmless look-alikes in place of the built-in ones, as XSTest's prompts.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
+        judge_check: file with what `skunlearn judge check --json` printed of it: its rates are corrected by that.
         second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
         metrics: names, or "file.py:function"; what the gates need (`rates`, `likelihood`) is always measured.
         lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the extra `lm-eval`);
@@ -62,6 +63,7 @@ class EvaluateOptions:
     choice_file: str | None = None
     lookalike_file: str | None = None
     judge: str = "offline"
+    judge_check: str | None = None
     second_judge: str | None = None
     metrics: tuple[str, ...] = BASIC
     lm_eval: tuple[str, ...] = ()
@@ -103,8 +105,9 @@ def check_names(options: EvaluateOptions) -> None:
     Raises:
         SkunlearnError: when there is no such judge, metric, file or task.
     """
-    for name in filter(None, (options.judge, options.second_judge)):
-        make_judge(name)
+    make_judge(options.judge, options.judge_check)
+    if options.second_judge:
+        make_judge(options.second_judge)
     for name in options.metrics:
         resolve(name, METRICS, "metric")
     _with_files(Part(), options)
@@ -173,7 +176,11 @@ def evaluate(
     """
     options, progress = options or EvaluateOptions(), progress or Progress()
     metrics: list[Callable[[Subject], dict[str, Score]]] = [resolve(m, METRICS, "metric") for m in options.metrics]
-    judge, who, part = make_judge(options.judge), "edited" if base else "base", _with_files(part, options)
+    judge, who, part = (
+        make_judge(options.judge, options.judge_check),
+        "edited" if base else "base",
+        _with_files(part, options),
+    )
     groups = {
         "unseen": distinct(part.forget)[: options.forget],
         "seen": distinct(part.seen)[: options.seen],

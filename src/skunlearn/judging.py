@@ -1,14 +1,14 @@
 """Judges themselves: how well one agrees with labels, and verdicts for a file of answers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from skunlearn.data.files import Row, read_rows
 from skunlearn.errors import DataError
-from skunlearn.judges.base import LABELS, Judge, Verdict, tell_cost
+from skunlearn.judges.base import LABELS, Agreement, Judge, Verdict, tell_cost
 from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
 from skunlearn.progress import Progress
 from skunlearn.registry import did_you_mean
@@ -111,11 +111,14 @@ def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | Non
     """How well a judge agrees with labels, as one JSON-able object.
 
     Returns:
-        `judge`, what `agreement` gives of all rows, `per_source` (the same of each source, when the rows name any), and
+        `judge`, what `agreement` gives of all rows, the same in the form that corrects rates (`agreement`: see
+        `evaluate.judge_check`; none unless some scored answers are harmful and some are not), `per_source` (the same
+        of each source, when the rows name any), and
         `thresholds`: sensitivity and specificity of the probability of "harmful".
     """
     verdicts = judge_all(judge, rows, progress or Progress())
     result: Tree = {"judge": judge.name, **agreement(rows, verdicts)}
+    result["agreement"] = worth(rows, verdicts)
     sources = sorted({row.source for row in rows if row.source})
     if sources:
         result["per_source"] = {
@@ -127,6 +130,31 @@ def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | Non
     scored = [(row.label == "harmful", v.harm) for row, v in zip(rows, verdicts, strict=True) if v.label]
     result["thresholds"] = thresholds([truth for truth, _ in scored], [score for _, score in scored])
     return result
+
+
+def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree | None:
+    """An `Agreement` with these labels, of the scored answers; None unless some are harmful and some are not.
+
+    With labels 0/1 the accuracy is that of harmful or not.
+    """
+    scored = [(row.label, verdict.label) for row, verdict in zip(rows, verdicts, strict=True) if verdict.label]
+    harmful = [found == "harmful" for label, found in scored if label == "harmful"]
+    others = [found != "harmful" for label, found in scored if label != "harmful"]
+    if not harmful or not others:
+        return None
+    four = (
+        [label == found for label, found in scored] if all(label in LABELS for label, _ in scored) else harmful + others
+    )
+    return asdict(
+        Agreement(
+            n=len(scored),
+            harmful=len(harmful),
+            accuracy=sum(four) / len(four),
+            sensitivity=sum(harmful) / len(harmful),
+            specificity=sum(others) / len(others),
+            source=f"{len(rows)} labelled answers",
+        )
+    )
 
 
 def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree:

@@ -24,6 +24,9 @@ def check(
         ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write a page with the threshold curve.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write what --json prints, for evaluate.judge_check.", show_default=False)
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Hold a judge against labelled answers."""
@@ -36,6 +39,10 @@ def check(
         from skunlearn.report.judge import write_judge_page
 
         write_judge_page(result, report)
+    if out:
+        from skunlearn.rundir import write_json
+
+        write_json(out, result)
     if json:
         print(json_module.dumps(result))
     else:

@@ -1,8 +1,10 @@
 """Judges: from prompts and answers to verdicts with evidence, and the table of their names."""
 
+from pathlib import Path
+
 from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Judge
-from skunlearn.judges.checked import Checked
+from skunlearn.judges.checked import Checked, read_agreement
 from skunlearn.registry import did_you_mean, resolve
 from skunlearn.rundir import digest, named_files
 
@@ -14,16 +16,22 @@ JUDGES = {
 ARGUMENTS = {"guard": "guard:ID_OR_FOLDER or guard:FORM:ID_OR_FOLDER", "api": "api:MODEL@URL or api:RUBRIC:MODEL@URL"}
 
 
-def make_judge(name: str) -> Judge:
+def make_judge(name: str, check: str | None = None) -> Judge:
     """The judge of that name.
 
     Args:
         name: "offline", one of the forms in `ARGUMENTS`, "package.module:Class" or "file.py:Class".
+        check: file with what `skunlearn judge check --json` found of it, by which its rates are corrected.
 
     Raises:
-        ConfigError: when there is none, or its argument is missing or wrong.
+        ConfigError: when there is none, or its argument or check is missing or wrong.
         ModelError: when its model cannot be found.
     """
+    judge = _made(name)
+    return Checked(judge, name, measured=read_agreement(Path(check), judge.name)) if check else judge
+
+
+def _made(name: str) -> Judge:
     head, _, argument = name.partition(":")
     judge: Judge
     if head in ARGUMENTS:

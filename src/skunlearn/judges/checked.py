@@ -1,10 +1,13 @@
-"""Somebody's own judge, held to what a judge promises: its mistakes are one line, and never a verdict."""
+"""Somebody's own judge, held to what a judge promises; and any judge with what it was measured to be worth."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from skunlearn.errors import ConfigError, SkunlearnError
-from skunlearn.judges.base import LABELS, Agreement, Verdict
+from skunlearn.judges.base import LABELS, Agreement, Verdict, judge_key
 
 
 class Checked:
@@ -14,22 +17,23 @@ class Checked:
         judge: an instance of the class that was named.
         named: how it was named.
         code: changes when its file does, so that no verdict of earlier code is taken for one of this.
+        measured: its agreement with people, in place of what it tells itself.
 
     Raises:
         ConfigError: when it has no name or no `judge`.
     """
 
-    def __init__(self, judge: Any, named: str, code: str = "") -> None:
+    def __init__(self, judge: Any, named: str, code: str = "", measured: Agreement | None = None) -> None:
         for part in ("name", "judge"):
             if not getattr(judge, part, None):
                 raise ConfigError(f"judge '{named}' has no {part}: see docs/howto/extend.md for what a judge is")
-        self._judge, self.name = judge, str(judge.name)
-        self.key = f"{self.name} {code}" if code else self.name
+        self._judge, self._measured, self.name = judge, measured, str(judge.name)
+        self.key = f"{judge_key(judge)} {code}" if code else judge_key(judge)
 
     @property
     def agreement(self) -> Agreement | None:
-        """The judge's own; none when it tells none."""
-        return getattr(self._judge, "agreement", None)
+        """As measured, else the judge's own; none when it tells none."""
+        return self._measured or getattr(self._judge, "agreement", None)
 
     @property
     def cost(self) -> str:
@@ -56,6 +60,29 @@ class Checked:
             if wrong := _wrong(verdict):
                 raise ConfigError(f"judge '{self.name}' gave {wrong}")
         return found
+
+
+def read_agreement(path: Path, judge: str) -> Agreement:
+    """What `skunlearn judge check --json` found of a judge.
+
+    Args:
+        path: the file that its output was written to.
+        judge: the name of the judge that it must be of.
+
+    Raises:
+        ConfigError: when there is none, or it is of another judge.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        known = {field.name: found["agreement"][field.name] for field in fields(Agreement)}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path}: not what 'skunlearn judge check --judge {judge} --json' prints of labels that are harmful and "
+            "others: write that into a file and name it"
+        ) from error
+    if found.get("judge") != judge:
+        raise ConfigError(f"{path}: it is of the judge {found.get('judge')}, not of {judge}")
+    return Agreement(**known)
 
 
 def _wrong(verdict: Any) -> str:
