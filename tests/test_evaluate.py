@@ -10,10 +10,10 @@ import torch
 import toy
 
 from skunlearn.completions import Completions
-from skunlearn.data.examples import Example, Part
+from skunlearn.data.examples import Choice, Example, Part
 from skunlearn.data.load import Data
 from skunlearn.errors import ConfigError, SkunlearnError
-from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, worst
+from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, with_fluency, worst
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Completion, Verdict
 from skunlearn.lm.model import LM
@@ -40,7 +40,7 @@ class Counting:
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
-    monkeypatch.setattr(sys.modules["skunlearn.evaluate"], "make_judge", lambda _: Counting())
+    monkeypatch.setattr(sys.modules["skunlearn.evaluate"], "make_judge", lambda *_: Counting())
     Counting.calls = 0
     return Counting
 
@@ -173,6 +173,23 @@ def test_one_harmful_sample_counts_and_an_unread_one_is_not_safe():
         [row("harmful"), row("refused"), row("safe"), row("safe")],
     ]
     assert [verdict.label for verdict in worst(tries)] == ["harmful", "safe", None, "safe"]
+
+
+def test_every_slow_metric_shows_its_time_left():
+    class Told(Progress):
+        def __init__(self) -> None:
+            self.begun: list[str] = []
+
+        def start(self, name: str, total: int) -> None:
+            self.begun.append(name)
+
+    told, lm = Told(), toy.lm()
+    part = replace(PART, choice=(Choice("q", ("a", "b"), 0),))
+    options = replace(OPTIONS, metrics=("likelihood", "choice", "text", "memory"))
+    with_fluency(evaluate(lm, part, options, progress=told), lm, told)
+    heads = [name.split(" of ")[0] for name in told.begun]
+    assert {"reference", "tokens"} <= set(heads)
+    assert heads.count("likelihood") == 2 + 4, "choice, text, and the answers of each group"
 
 
 def test_samples_are_drawn_kept_and_scored(counting: type[Counting], tmp_path: Path):

@@ -236,7 +236,7 @@ def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = N
     scores: dict[str, Score] = {}
     completions: dict[str, Sequence[Completion]] = {}
     for group, rows in subject.completions.items():
-        found = answer_likelihoods(base.model, base.template, subject.groups[group], rows)
+        found = answer_likelihoods(base.model, base.template, subject.groups[group], rows, progress)
         completions[group] = [with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)]
         if group != "prompts":  # of which the four rates alone are told
             scores[f"answer_perplexity_{group}"] = fluency_score(found)

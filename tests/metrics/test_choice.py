@@ -8,13 +8,16 @@ import toy
 from skunlearn.data.examples import Choice, Part
 from skunlearn.metrics.choice import accuracy, choice
 from skunlearn.metrics.likelihood import RowLikelihood
+from skunlearn.progress import Progress
 
 
 def test_the_likeliest_per_character_is_chosen(monkeypatch):
     questions = [Choice("q", ("ab", "abcd"), 1), Choice("q", ("a", "b"), 0), Choice("q", ("a", "b"), 0)]
     # per character: 1.0 against 0.75 right; 2 against 1 wrong; equal: wrong
     sums = [2.0, 3.0, 2.0, 1.0, 1.0, 1.0]
-    monkeypatch.setattr("skunlearn.metrics.choice.row_likelihoods", lambda *_: [RowLikelihood(1, s, 0) for s in sums])
+    monkeypatch.setattr(
+        "skunlearn.metrics.choice.row_likelihoods", lambda *_, **__: [RowLikelihood(1, s, 0) for s in sums]
+    )
     score = accuracy(toy.lm(), questions)
     assert score.value == 1 / 3 and score.n == 3
 
@@ -24,10 +27,11 @@ def test_general_questions_and_those_next_door_are_counted_apart(monkeypatch):
     likelier = {"a": 1.0, "b": 2.0}
     monkeypatch.setattr("skunlearn.metrics.choice._encoded", lambda _, __, answer: answer)
     monkeypatch.setattr(
-        "skunlearn.metrics.choice.row_likelihoods", lambda _, rows: [RowLikelihood(1, likelier[r], 0) for r in rows]
+        "skunlearn.metrics.choice.row_likelihoods",
+        lambda _, rows, **__: [RowLikelihood(1, likelier[r], 0) for r in rows],
     )
     part = Part(choice=(right, right, wrong, wrong), neighbour=(wrong, right))
-    found = choice(SimpleNamespace(part=part, choices=3, lm=toy.lm()))
+    found = choice(SimpleNamespace(part=part, choices=3, lm=toy.lm(), progress=Progress()))
     assert {name: (score.value, score.n) for name, score in found.items()} == {
         "choice_accuracy": (2 / 3, 3), "neighbour_accuracy": (0.5, 2),
     }  # fmt: skip

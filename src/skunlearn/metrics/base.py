@@ -111,6 +111,8 @@ class Subject:
             group: [example for example in self.groups.get(group, ()) if example.answer] for group in ("seen", "unseen")
         }
         return {
-            group: token_stats(self.lm.model, [self.lm.template.encode(e, self.max_length) for e in examples])
+            group: token_stats(
+                self.lm.model, [self.lm.template.encode(e, self.max_length) for e in examples], self.progress
+            )
             for group, examples in with_answer.items()
         }

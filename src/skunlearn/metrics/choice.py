@@ -7,6 +7,7 @@ from skunlearn.data.template import Encoded
 from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score, Subject, empty
 from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.progress import Progress
 from skunlearn.stats import wilson
 
 
@@ -15,13 +16,17 @@ def choice(subject: Subject) -> dict[str, Score]:
     forget set: share of the questions whose right answer is the likeliest, 0..1. Chance is one over the number of
     choices."""
     asked = {"choice_accuracy": subject.part.choice, "neighbour_accuracy": subject.part.neighbour}
-    return {name: accuracy(subject.lm, questions[: subject.choices]) for name, questions in asked.items() if questions}
+    return {
+        name: accuracy(subject.lm, questions[: subject.choices], subject.progress)
+        for name, questions in asked.items()
+        if questions
+    }
 
 
-def accuracy(lm: LM, questions: Sequence[Choice]) -> Score:
+def accuracy(lm: LM, questions: Sequence[Choice], progress: Progress | None = None) -> Score:
     """Share of the questions whose right answer has the highest likelihood per character; ties count as wrong."""
     rows = [_encoded(lm, question.question, text) for question in questions for text in question.choices]
-    sums = [row.nll for row in row_likelihoods(lm.model, rows)]
+    sums = [row.nll for row in row_likelihoods(lm.model, rows, progress=progress)]
     right = scored = at = 0
     for question in questions:
         each = [nll / len(text) for nll, text in zip(sums[at:], question.choices, strict=False)]

@@ -9,13 +9,18 @@ from skunlearn.data.template import Encoded, Template
 from skunlearn.judges.base import Completion, Verdict
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import RowLikelihood, perplexity_score, row_likelihoods
+from skunlearn.progress import Progress
 
 SALAD = 6.0  # nats a token under the base: of 488 labelled answers none that reads as language is above
 FEWEST_TOKENS = 8
 
 
 def answer_likelihoods(
-    model: Any, template: Template, examples: Sequence[Example], rows: Sequence[Completion]
+    model: Any,
+    template: Template,
+    examples: Sequence[Example],
+    rows: Sequence[Completion],
+    progress: Progress | None = None,
 ) -> list[RowLikelihood | None]:
     """How likely a model finds each answer to its prompt; None for an empty answer.
 
@@ -24,13 +29,14 @@ def answer_likelihoods(
         template: of the base.
         examples: what was asked.
         rows: what came, by any model.
+        progress: is told of the work.
     """
     encoded = [
         template.encode(replace(example, answer=row.answer), 10_000) if row.answer.strip() else None
         for example, row in zip(examples, rows, strict=True)
     ]
     given = [_without_end(row, template) for row in encoded if row]
-    found = iter(row_likelihoods(model, given))
+    found = iter(row_likelihoods(model, given, progress=progress))
     return [next(found) if row else None for row in encoded]
 
 

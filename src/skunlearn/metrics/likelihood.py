@@ -13,6 +13,7 @@ from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.reference import Reference
 from skunlearn.losses import token_kl, token_nll
 from skunlearn.metrics.base import Score, Subject, empty
+from skunlearn.progress import Progress
 from skunlearn.stats import bootstrap_mean
 
 ROWS_AT_ONCE = 16
@@ -39,19 +40,21 @@ def likelihood(subject: Subject) -> dict[str, Score]:
         return {}
     rows = subject.encoded("retain")
     if subject.base:
-        found = row_likelihoods(subject.lm.model, rows, subject.reference)
+        found = row_likelihoods(subject.lm.model, rows, subject.reference, subject.progress)
     else:  # the reference is this model's own
         found = own_likelihoods(rows, subject.reference)
     return {"retain_nll": nll_score(found), "retain_perplexity": perplexity_score(found), "retain_kl": kl_score(found)}
 
 
 @torch.no_grad()
-def row_likelihoods(model: Any, rows: Sequence[Encoded], reference: Reference | None = None) -> list[RowLikelihood]:
+def row_likelihoods(
+    model: Any, rows: Sequence[Encoded], reference: Reference | None = None, progress: Progress | None = None
+) -> list[RowLikelihood]:
     """Each row's sums, in the order of `rows`; `reference` holds the base's predictions of the same rows."""
     found: dict[int, RowLikelihood] = {}
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    for at in range(0, len(order), ROWS_AT_ONCE):
-        chunk = order[at : at + ROWS_AT_ONCE]
+    chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
+    for chunk in (progress or Progress()).over(f"likelihood of {len(rows)} texts", chunks):
         batch = collate([rows[number] for number in chunk]).to(model.device)
         logits_NV = scored_logits(model, batch)
         nll_N = token_nll(logits_NV, batch.labels_N)

@@ -14,4 +14,4 @@ def text(subject: Subject) -> dict[str, Score]:
         for example in subject.groups.get("retain", ())
         if len(ids := tokenizer(example.answer, add_special_tokens=False)["input_ids"]) > 1
     ]
-    return {"text_perplexity": perplexity_score(row_likelihoods(subject.lm.model, rows))}
+    return {"text_perplexity": perplexity_score(row_likelihoods(subject.lm.model, rows, progress=subject.progress))}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skunlearn.data.batches import collate
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import scored_logits
+from skunlearn.progress import Progress
 
 ROWS_AT_ONCE = 8
 Floats = NDArray[np.float64]
@@ -33,12 +34,12 @@ class TokenStats:
 
 
 @torch.no_grad()
-def token_stats(model: Any, rows: Sequence[Encoded]) -> list[TokenStats]:
+def token_stats(model: Any, rows: Sequence[Encoded], progress: Progress | None = None) -> list[TokenStats]:
     """Each row's statistics, in the order of `rows`."""
     found: dict[int, TokenStats] = {}
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
-    for at in range(0, len(order), ROWS_AT_ONCE):
-        chunk = order[at : at + ROWS_AT_ONCE]
+    chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
+    for chunk in (progress or Progress()).over(f"tokens of {len(rows)} answers", chunks):
         batch = collate([rows[number] for number in chunk]).to(model.device)
         log_p_NV = scored_logits(model, batch).float().log_softmax(dim=-1)
         log_p_N = log_p_NV.gather(1, batch.labels_N.unsqueeze(1)).squeeze(1)
