@@ -43,7 +43,7 @@ BEFORE = {  # what a page takes for done
 ELSEWHERE = {  # words of commands that are not run here, and why
     "pku-saferlhf": "it is fetched from the hub",
     "guard:": "the model is fetched from the hub; toys in tests/judges/test_guard.py",
-    "api:": "it needs an endpoint; one on loopback in tests/judges/test_api.py",
+    "api:": "it needs an endpoint; one on loopback in tests/judges/test_api_judge.py",
     "lm_eval": "an extra, and its data is fetched; a local task in tests/metrics/test_harness.py",
     "gguf": "the toy has no tokenizer for it; tests/export/test_gguf.py",
     "nf4": "an extra; tests/lm/test_nf4.py",

@@ -1,4 +1,5 @@
-"""Every method, with LoRA and full weights: a step moves all trained weights, and the losses as its docstring says."""
+"""Every method, with LoRA and full weights, on every family: a step moves all trained weights, and the losses as its
+docstring says (of PDU, RMU and circuit breakers on Llama alone)."""
 
 import json
 from pathlib import Path

@@ -10,7 +10,9 @@ from skunlearn.cli import options as o
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A folder with results.json: of a run or an evaluation.")],
+    run: Annotated[
+        Path, typer.Argument(help="A folder with results.json or attacks.json: of a run, an evaluation, attacks.")
+    ],
     figure: Annotated[
         Path | None, typer.Option(help="Also the main figure, for a paper: .pdf, .png or .svg.", show_default=False)
     ] = None,

@@ -238,7 +238,7 @@ def _choices() -> tuple[Choice, ...]:
 
 
 def builtin_rows(name: str) -> list[dict[str, Any]]:
-    """The rows of a built-in set as they are shipped: `forget`, `retain` or `lookalike`."""
+    """The rows of a built-in set as they are shipped: `forget`, `retain`, `lookalike`, `choice` or `refusals`."""
     text = files("skunlearn.data").joinpath(f"builtin/{name}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 
