@@ -5,9 +5,9 @@
     theta_u = theta_o + beta v w^T
 
 x is what goes into the last matrix W of a few layers (the MLP's second one), at the token that predicts an answer's
-first one. The reading w comes from the training prompts at once (up to 256 each of forget prompts,
-retain prompts and look-alikes), in closed form. v, what the layer says when the gate opens, is trained on the first tokens of
-refusals (r) and of harmless answers (KL). The vector is of rank 1 a layer, whatever `lora` says.
+first one. The reading w comes from the training prompts at once (up to 256 each of forget prompts, retain prompts and
+look-alikes), in closed form. v, what the layer says when the gate opens, is trained on the first tokens of refusals (r)
+and of harmless answers (KL). The vector is of rank 1 a layer, whatever `lora` says.
 
 Ours. Near to it: the refusal direction (Arditi et al., arXiv:2406.11717), which is added here under a condition,
 as in conditional activation steering (arXiv:2409.05907), but linear and inside the weights; the closed form is that of
