@@ -11,7 +11,7 @@ from skunlearn.errors import DataError
 
 
 def pairs(row: dict, side: str = "forget", columns: Columns | None = None) -> list[tuple[str, str, bool | None]]:
-    mapping = Mapping(row, "f.jsonl:1", columns or Columns(), side)
+    mapping = Mapping([(row, "f.jsonl:1")], columns or Columns(), side)
     return [(pair.example.prompt, pair.example.answer, pair.safe) for pair in mapping.pairs(row, "f.jsonl:1")]
 
 
@@ -66,7 +66,7 @@ def test_chat_forms_score_the_last_answer():
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     sharegpt = {"conversations": [{"from": names[role], "value": text} for role, text in turns]}
     for row in (openai, sharegpt):
-        mapping = Mapping(row, "f:1", Columns(), "forget")
+        mapping = Mapping([(row, "f:1")], Columns(), "forget")
         (pair,) = mapping.pairs(row, "f:1")
         assert pair.example == Example("bye", "see you", history=tuple(turns[:3]), where="f:1")
 
@@ -117,10 +117,47 @@ def test_an_answer_that_looks_like_a_list_is_one_answer():
 
 def test_what_a_pair_lacks_is_an_empty_answer():
     row = {"prompt": "p", "response_0": "a", "response_1": "b"}
-    mapping = Mapping(row, "f.jsonl:1", Columns(), "forget")
+    mapping = Mapping([(row, "f.jsonl:1")], Columns(), "forget")
     assert [p.example.answer for p in mapping.pairs({"prompt": "p", "response_0": "a"}, "f.jsonl:2")] == ["a", ""]
 
 
 def test_dollys_context_belongs_to_the_prompt():
     row = {"instruction": "Summarise this", "context": "A long text.", "response": "Short."}
     assert pairs(row, "retain") == [("Summarise this\n\nA long text.", "Short.", None)]
+
+
+def read(rows: list[dict], side: str = "forget") -> list[tuple[str, str, bool | None]]:
+    placed = [(row, f"f:{n}") for n, row in enumerate(rows)]
+    mapping = Mapping(placed, Columns(), side)
+    return [(p.example.prompt, p.example.answer, p.safe) for row, where in placed for p in mapping.pairs(row, where)]
+
+
+def test_columns_that_the_first_row_lacks_are_read_too():
+    rows = [{"prompt": "p", "response": "a"}, {"prompt": "q", "response": "b", "is_safe": True}]
+    assert read(rows) == [("p", "a", None), ("q", "b", True)]
+    rows = [{"instruction": "p", "output": "a"}, {"instruction": "q", "output": "b", "input": "text"}]
+    assert read(rows)[1] == ("q\n\ntext", "b", None)
+
+
+def test_of_two_responses_without_labels_the_safer_one_is_told():
+    row = {"prompt": "p", "response_0": "a", "response_1": "b", "safer_response_id": 1}
+    assert read([row]) == [("p", "a", False), ("p", "b", True)]
+
+
+def test_preferred_conversations_come_before_messages():
+    chat = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "good"}]
+    bad = [chat[0], {"role": "assistant", "content": "bad"}]
+    row = {"prompt": "p", "chosen": chat, "rejected": bad, "messages": chat}
+    assert read([row]) == [("p", "bad", None)] and read([row], "retain") == [("p", "good", None)]
+
+
+def test_one_answer_that_is_a_list_is_one_answer_and_a_column_of_them_is_several():
+    odd = [{"prompt": str(n), "answer": '["a", "b"]' if n == 3 else "text"} for n in range(5)]
+    assert [answer for _, answer, _ in read(odd)] == ["text"] * 3 + ['["a", "b"]', "text"]
+    assert len(read([row | {"answer": '["a", "b"]'} for row in odd])) == 10
+    wrong = {"question": "q", "correct answers": "z", "Incorrect Answers": "x; y"}
+    assert pairs(wrong, columns=Columns(answer="Incorrect Answers")) == [("q", "x", None), ("q", "y", None)]
+
+
+def test_nan_is_no_answer():
+    assert read([{"prompt": "p", "answer": float("nan")}]) == [("p", "", None)]

@@ -127,3 +127,32 @@ def test_a_source_keeps_its_columns_but_for_those_that_are_given(monkeypatch: py
     monkeypatch.setattr("skunlearn.data.load.read_hub", lambda *_: rows)
     data = Data(None, "truthfulqa", DataOptions(retain=Columns(pick=0)))
     assert {row.answer for row in data.train.retain} == {"one"}
+
+
+def test_what_a_system_prompt_says_and_what_a_conversation_grows_into_moves_no_question_to_another_part():
+    asked = [Example(f"question {n}", "a", history=(("system", f"s{k}"),)) for n in range(20) for k in range(3)]
+    longer = [Example("and then?", "b", history=(("user", row.prompt), ("assistant", "a"))) for row in asked[::3]]
+    parts = split_by_prompt([*asked, *longer], 0.2, 0.2, 0)
+    first = [{row.prompt if row.prompt != "and then?" else row.history[0][1] for row in part} for part in parts]
+    assert all(first) and not (first[0] & first[1] or first[0] & first[2] or first[1] & first[2])
+    assert asked[0].key == asked[1].key != asked[3].key
+
+
+@pytest.mark.parametrize(("one", "other"), [("C++", "C#"), ("वह किसकी है", "वह किसका है"), ("7 - 3", "7 + 3")])
+def test_signs_that_tell_prompts_apart_are_kept(one: str, other: str):
+    assert Example(one).key != Example(other).key
+    assert Example("Why,  then?").key == Example("why then").key == Example("„Why then“").key
+
+
+def test_a_cell_may_be_long(tmp_path: Path, pairs: tuple[Path, Path]):
+    path = tmp_path / "long.csv"
+    path.write_text("prompt,answer\n" + "".join(f"question {n},{'word ' * 40_000}\n" for n in range(12)))
+    assert {len(row.answer) for row in Data(path, pairs[1]).train.forget} == {len("word " * 40_000) - 1}
+
+
+def test_a_folder_of_that_name_hides_no_named_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "truthfulqa").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("skunlearn.data.load.read_hub", lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")])
+    with pytest.raises(DataError, match="1 distinct prompts"):
+        Data(None, "truthfulqa")

@@ -7,7 +7,7 @@ an Alpaca `input`, and TruthfulQA's `;`-joined answers. Anything else is named w
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,18 +52,25 @@ class Pair:
 
 
 class Mapping:
-    """How the rows of one file are read, settled on its first row.
+    """How the rows of one file are read, settled on all of them.
+
+    Args:
+        rows: with where each stands; one or more.
+        columns: those that are asked for.
+        side: the set that the file is for.
 
     Raises:
         DataError: when a column that was asked for is missing, or none is recognised.
     """
 
-    def __init__(self, first: Row, where: str, columns: Columns, side: Side) -> None:
+    def __init__(self, rows: Sequence[tuple[Row, str]], columns: Columns, side: Side) -> None:
         self.columns, self.side = columns, side
-        self.names = {name.lower().strip(): name for name in first}
+        names, where = list(dict.fromkeys(name for row, _ in rows for name in row)), rows[0][1]
+        self.names = {name.lower().strip(): name for name in names}
         file = where.rpartition(":")[0] or where
         self.paired = not columns.answer and {"response_0", "response_1"} <= set(self.names)
-        self.chat = None if columns.prompt or columns.answer else self._known(CHATS)
+        preferred = self._known(("rejected",) if side == "forget" else ("chosen",)) if self._known(PROMPTS) else None
+        self.chat = None if columns.prompt or columns.answer or preferred else self._known(CHATS)
         self.label = self._asked(columns.label, "label", file) or self._known(LABELS)
         if self.chat:
             return
@@ -71,11 +78,13 @@ class Mapping:
         self.answer = self._asked(columns.answer, "answer", file) or self._known(ANSWERS)
         self.input = self._known(("input", "context")) if (self.prompt or "").lower() == "instruction" else None
         if not self.answer and not self.paired:
-            self.answer = self._known(("rejected",) if side == "forget" else ("chosen",))
+            self.answer = preferred
+        cells = [cell for row, _ in rows if isinstance(cell := row.get(self.answer or ""), str) and cell.strip()]
+        self.lists = bool(cells) and sum(_inside(cell) is not None for cell in cells) > len(cells) / 2
         for field, value in (("prompt", self.prompt), ("answer", self.answer or self.paired)):
             if not value:
                 raise DataError(
-                    f"{file}: no column looks like the {field} (columns: {', '.join(first)}): "
+                    f"{file}: no column looks like the {field} (columns: {', '.join(names)}): "
                     f"name it with --set data.{side}.{field}=COLUMN"
                 )
 
@@ -109,22 +118,26 @@ class Mapping:
             return Pair(Example(prompt, answer, category=category_text, where=where), flag)
 
         if self.paired:
+            safer = row.get(self.names.get("safer_response_id", ""))
             for side in "01":
                 flag = _flag(row.get(self.names.get(f"is_response_{side}_safe", "")), where)
+                if flag is None and safer is not None:
+                    flag = str(safer).strip() == side
                 yield pair(_text(row.get(self.names[f"response_{side}"]), where, "answer"), flag)
             return
         for answer in self._answers(row.get(self.answer or ""), where):
             yield pair(answer, flag)
 
     def _answers(self, value: Any, where: str) -> list[str]:
-        if isinstance(value, str) and value.lstrip().startswith("["):
-            with contextlib.suppress(json.JSONDecodeError):  # a list of texts kept as one JSON string
-                inside = json.loads(value)
-                value = inside if inside and all(isinstance(item, str) for item in inside) else value
-        if isinstance(value, str) and (self.answer or "").lower() == "correct answers":
+        name = (self.answer or "").lower()
+        if self.lists and isinstance(value, str):  # a column of lists, each kept as one JSON text
+            value = _inside(value) or value
+        if isinstance(value, str) and name in ("correct answers", "incorrect answers"):
             value = [part.strip() for part in value.split(";") if part.strip()]
         if not isinstance(value, list):
             return [_text(value, where, "answer")]
+        if value and all(isinstance(item, dict) for item in value):  # a preferred conversation
+            return [_chat(value, where).answer]
         texts = [_text(item, where, "answer") for item in value] or [""]
         if self.columns.pick is None:
             return texts
@@ -134,13 +147,23 @@ class Mapping:
             raise DataError(f"{where}: data.{self.side}.pick={self.columns.pick}, but there are {len(texts)}") from None
 
 
+def _inside(cell: str) -> list[str] | None:
+    """The texts of a JSON list of texts; None for anything else."""
+    if not cell.lstrip().startswith("["):
+        return None
+    with contextlib.suppress(json.JSONDecodeError):
+        inside = json.loads(cell)
+        return inside if inside and all(isinstance(item, str) for item in inside) else None
+    return None
+
+
 def _text(value: Any, where: str, field: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)
+        return "" if value != value else str(value)  # NaN is how some programs write an empty cell
     raise DataError(f"{where}: the {field} is {type(value).__name__}, not text: name another column")
 
 

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+SIGNS = "_+#<>=*/%"
+
 
 @dataclass(frozen=True)
 class Example:
@@ -32,8 +34,20 @@ class Example:
     @property
     def key(self) -> str:
         """Equal for examples whose conversation up to the answer is the same, whatever case, accents' form,
-        punctuation and spaces: splits, duplicates and overlaps go by it."""
-        return normalised("\n".join([text for _, text in self.history] + [self.prompt]))
+        punctuation and spaces, and whatever a system prompt says: duplicates and overlaps go by it."""
+        return _key("\n".join([text for role, text in self.history if role != "system"] + [self.prompt]))
+
+    @property
+    def group(self) -> str:
+        """The key of what the user says first, by which examples are split: conversations grow out of each other."""
+        return _key(next((text for role, text in self.history if role == "user"), self.prompt))
+
+
+def _key(text: str) -> str:
+    """Lower case, words and what tells them apart: vowel signs, and the signs of C++ and of sums."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    kept = "".join(c if c.isalnum() or c in SIGNS or unicodedata.category(c)[0] == "M" else " " for c in text)
+    return " ".join(kept.split()) or text.strip()
 
 
 def normalised(text: str) -> str:
@@ -89,7 +103,7 @@ def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:
 def split_by_prompt(
     examples: Iterable[Example], validation: float, test: float, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
-    """Train, validation and test rows; all rows of one prompt land in one part.
+    """Train, validation and test rows; all rows of one prompt, and all that a conversation grows into, land in one part.
 
     Whole prompts are ranked by a hash of (seed, prompt), so adding a row elsewhere moves nothing.
 
@@ -104,8 +118,8 @@ def split_by_prompt(
     def rank(key: str) -> str:
         return hashlib.sha256(f"{seed}\n{key}".encode()).hexdigest()
 
-    keys = sorted({row.key for row in rows}, key=rank)
+    keys = sorted({row.group for row in rows}, key=rank)
     n_test, n_validation = round(len(keys) * test), round(len(keys) * validation)
     part = {key: 2 if i < n_test else 1 if i < n_test + n_validation else 0 for i, key in enumerate(keys)}
-    train, held, last = (tuple(row for row in rows if part[row.key] == wanted) for wanted in (0, 1, 2))
+    train, held, last = (tuple(row for row in rows if part[row.group] == wanted) for wanted in (0, 1, 2))
     return train, held, last

@@ -91,6 +91,7 @@ def _json(path: Path) -> Iterator[tuple[Row, str]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[Row, str]]:
+    csv.field_size_limit(2**31 - 1)  # a long answer is one cell
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
         try:

@@ -126,7 +126,7 @@ class Data:
             self.funnel.append((side, "built-in rows", sum(map(len, parts))))
             return parts
         examples = self._clean(side, str(given))
-        prompts = len({example.key for example in examples})
+        prompts = len({example.group for example in examples})
         if prompts < FEWEST_PROMPTS:
             raise DataError(
                 f"{given}: {prompts} distinct prompts are left for the {side} set: give {FEWEST_PROMPTS} or more, "
@@ -149,7 +149,7 @@ class Data:
     def _clean(self, side: Side, given: str) -> list[Example]:
         """Rows -> pairs of the right label -> rows with an answer -> distinct pairs, each step counted."""
         rows, columns = _rows(given, self.options.forget if side == "forget" else self.options.retain)
-        mapping = Mapping(*rows[0], columns, side)
+        mapping = Mapping(rows, columns, side)
         pairs = [pair for row, where in rows for pair in mapping.pairs(row, where)]
         self.funnel.append((side, f"rows of {given}", len(rows)))
         self.funnel.append((side, "prompt/answer pairs", len(pairs)))
@@ -190,7 +190,7 @@ class Data:
 
 def _rows(given: str, columns: Columns) -> tuple[list[tuple[dict[str, Any], str]], Columns]:
     path = Path(given)
-    if given in SOURCES and not path.exists():
+    if given in SOURCES and not path.is_file():
         source = SOURCES[given]
         return read_hub(source.hub, source.config, source.split), _over(source.columns, columns)
     if path.suffix.lower() in SUFFIXES or path.exists() or given.count("/") != 1:
