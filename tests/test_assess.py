@@ -14,6 +14,7 @@ from skunlearn.assess import Pair, assess
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.config import make_run, with_sets
+from skunlearn.data.examples import Example
 from skunlearn.errors import ConfigError, ModelError, RunError
 from skunlearn.evaluate import SUITES, suite_sets
 from skunlearn.lm.model import LM, load
@@ -117,6 +118,14 @@ def test_an_adapter_is_merged(tmp_path: Path):
     expected = wrapped(ids).logits
     wrapped.save_pretrained(tmp_path / "adapter")
     torch.testing.assert_close(load(tmp_path / "adapter").model(ids).logits, expected, atol=1e-4, rtol=1e-4)
+    before = load(tmp_path / "adapter").fingerprint
+    plain = toy.tokenizer()
+    plain.chat_template = "{% for m in messages %}[{{ m['content'] }}]<|end|>{% endfor %}"
+    plain.save_pretrained(tmp_path / "adapter")
+    assert load(tmp_path / "adapter").template.render(Example("x")) == "[x]<|end|>", "an adapter's own template counts"
+    again = load(tmp_path / "adapter").fingerprint
+    toy.lm(seed=3).save(base)
+    assert len({before, again, load(tmp_path / "adapter").fingerprint}) == 3, "another base is another model"
 
 
 @pytest.mark.parametrize("death", ["blank", "repeat", "random", "nan"])

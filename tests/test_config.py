@@ -56,6 +56,15 @@ def test_what_is_wrong_is_said_in_one_line(text: str, message: str):
         make_run(with_sets({}, [text]))
 
 
+def test_off_and_yes_are_words_and_true_and_false_are_not(tmp_path: Path):
+    assert make_run(with_sets({}, ["method.pd_mode=off"])).make_method().pd_mode == "off"
+    assert with_sets({}, ["data.forget.prompt=yes", "lora.nf4=true", "load.gated=False"]) == {
+        "data": {"forget": {"prompt": "yes"}}, "lora": {"nf4": True}, "load": {"gated": False},
+    }  # fmt: skip
+    (tmp_path / "run.yaml").write_text("method: {name: sku, pd_mode: off}\n")
+    assert read_run(tmp_path / "run.yaml")["method"]["pd_mode"] == "off"
+
+
 def test_run_files_that_are_none(tmp_path: Path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read_run(tmp_path / "nope.yaml")

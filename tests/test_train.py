@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,16 @@ import pytest
 import torch
 import toy
 
+from skunlearn.config import make_run, with_sets
 from skunlearn.data.load import Data, DataOptions
-from skunlearn.errors import ConfigError, TrainingError
+from skunlearn.errors import ConfigError, DataError, TrainingError
 from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
 from skunlearn.methods.ga_mismatch import GAMismatch
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
+from skunlearn.plan import check_rows
 from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector
 from skunlearn.train import Rows, TrainOptions, train
@@ -211,6 +214,30 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
     tau.safety = 1.0  # the other way is refused outside of a test
     with lm.edited(tau):
         assert nll() < base
+
+
+def test_no_row_of_a_step_is_longer_than_it_may_be(pairs: tuple[Path, Path]):
+    data = Data(*pairs, DataOptions(lookalike=False, max_length=60))
+    rows = Rows(toy.lm(), data, SKU(rd_weight=1.0, mismatched=2), TrainOptions(steps=4, batch=4))
+    steps = [rows.at(step, ("forget", "mismatch", "unrelated", "refusal", "retain")) for step in range(4)]
+    lengths = [len(row) for step in steps for taken in step.values() for row in taken]
+    assert max(lengths) == 60 and all(row.answer_ids for step in steps for taken in step.values() for row in taken)
+
+
+@pytest.mark.parametrize("family", ["GPT2", "OPT"])
+def test_what_a_model_has_no_places_for_is_told_before_training(family: str, pairs: tuple[Path, Path]):
+    run, lm = make_run(with_sets({}, ["data.max_length=900"])), toy.lm(family)
+    data = Data(*pairs, DataOptions(lookalike=False, max_length=900))
+    check_rows(lm, data, run)
+    long = replace(data.train.forget[0], answer="word " * 200)
+    data.train = replace(data.train, forget=(long, *data.train.forget))
+    with pytest.raises(DataError, match=r"a training row has \d+ tokens, the model takes 512: lower"):
+        check_rows(lm, data, run)
+    data = Data(*pairs, DataOptions(lookalike=False, max_length=900))
+    data.test = replace(data.test, forget=(replace(data.test.forget[0], prompt="word " * 100),))
+    with pytest.raises(DataError, match="prompt and answer would take"):
+        check_rows(lm, data, run)
+    check_rows(toy.lm("Llama"), data, run)  # which computes its places
 
 
 def test_an_answer_cut_away_by_max_length_stops_before_training(pairs: tuple[Path, Path]):

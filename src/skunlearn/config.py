@@ -131,10 +131,9 @@ class Run:
             ConfigError: when there is no such filter or option.
         """
         trees = [{"name": one} if isinstance(one, str) else one for one in self.edit.filters]
-        return [
-            _build(resolve(str(tree.get("name")), FILTERS, "filter"), _without_name(tree), f"edit.filters.{n}")
-            for n, tree in enumerate(trees)
-        ]
+        classes = [resolve(str(tree.get("name")), FILTERS, "filter") for tree in trees]
+        made = zip(classes, trees, strict=True)
+        return [_build(cls, _without_name(tree), f"edit.filters.{n}") for n, (cls, tree) in enumerate(made)]
 
     def stages(self, method: Method) -> list[Stage]:
         """What is trained: the method, once a seed, and the refusal vector where the method negates."""
@@ -157,6 +156,16 @@ class Run:
     def as_yaml(self) -> str:
         """The run file that gives this very run."""
         return to_yaml(self.as_dict())
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's truth values, `true` and `false`: `off` and `yes` are words, as in `method.pd_mode=off`."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
+    for letter, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def to_yaml(tree: Tree) -> str:
@@ -186,7 +195,7 @@ def read_run(path: Path) -> Tree:
         ConfigError: when it is missing, not YAML, or not a mapping.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}): give a YAML run file") from error
     except UnicodeDecodeError as error:
@@ -221,7 +230,7 @@ def with_sets(tree: Tree, sets: Sequence[str]) -> Tree:
             node[key] = {**old}
             node = node[key]
         try:
-            node[keys[-1]] = yaml.safe_load(value)
+            node[keys[-1]] = yaml.load(value, _Loader)
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {text}: the value is not valid YAML") from error
     return tree

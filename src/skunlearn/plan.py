@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from skunlearn.config import Run
 from skunlearn.data.examples import distinct
 from skunlearn.data.load import Data
+from skunlearn.errors import DataError
+from skunlearn.lm.forward import places
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.needs import (
@@ -62,12 +64,10 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
     """The plan of a run.
 
     Raises:
-        DataError: when a row does not fit into `data.max_length`.
+        DataError: when a row does not fit into `data.max_length`, or into the model, or the template refuses one.
     """
     shown = lm.template.encode(data.train.forget[0], run.data.max_length)
-    for part, most in ((data.validation, run.edit.retain), (data.test, run.evaluate.retain)):
-        for row in distinct(part.retain)[:most]:  # what does not fit is told now, not after training
-            lm.template.encode(row, run.data.max_length)
+    check_rows(lm, data, run)
     steps = [step for stage in run.stages(method) for step in steps_of(stage, lm, data)]
     flops = matmul_flops(lm.model.config.get_text_config().hidden_size, lm.model.dtype, lm.model.device)
     layout = Layout(lm.model.device.type == "cpu", run.compute.gradient_checkpointing)
@@ -85,6 +85,40 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         train_seconds=train_seconds(lm.model, run, steps, flops, layout.checkpointing),
         evaluate_seconds=evaluate_seconds(lm.model, run, steps, flops),
     )
+
+
+def check_rows(lm: LM, data: Data, run: Run) -> None:
+    """What cannot be asked or scored is told now, not after training.
+
+    Raises:
+        DataError: as for `make_plan`.
+    """
+    length, most = run.data.max_length, places(lm.model)
+    train = (*data.train.forget, *data.train.retain, *data.train.lookalike)
+    longest = max((lm.template.encode(example, length) for example in train), key=len)
+    if len(longest) > most:
+        raise DataError(
+            f"a training row has {len(longest)} tokens, the model takes {most:.0f}: lower data.max_length={length}"
+        )
+    chosen, asked = run.edit, run.evaluate
+    for part, sizes in ((data.validation, chosen), (data.test, asked)):
+        for row in distinct(part.retain)[: sizes.retain]:
+            lm.template.encode(row, length)
+        for rows, count in (
+            (part.forget, sizes.forget),
+            (part.lookalike, sizes.lookalike),
+            (part.retain, sizes.retain),
+        ):
+            for row in distinct(rows)[:count]:
+                tokens = len(lm.template.prompt_ids(row)) + sizes.max_new_tokens
+                if tokens > most:
+                    raise DataError(
+                        f"{row.where}: prompt and answer would take {tokens} tokens, the model takes {most:.0f}: "
+                        "shorten the prompt"
+                    )
+    if {"memory", "membership"} & set(asked.metrics):  # which read the answers to harmful prompts
+        for row in (*distinct(data.test.forget)[: asked.forget], *distinct(data.test.seen)[: asked.seen]):
+            lm.template.encode(row, length)
 
 
 def _indented(text: str) -> str:

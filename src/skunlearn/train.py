@@ -58,7 +58,7 @@ class Rows:
     """The training rows as tokens, and those that each step takes."""
 
     def __init__(self, lm: LM, data: Data, method: Method, options: TrainOptions) -> None:
-        length = data.options.max_length
+        self.length = length = data.options.max_length
         self.method = method
         self.forget = [lm.template.encode(example, length) for example in data.train.forget]
         self.benign = [
@@ -74,18 +74,22 @@ class Rows:
 
     def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
         """The rows of a step by role: of all that the method has, or of these."""
+
+        def joined(asked: int, answer_ids: tuple[int, ...]) -> Encoded:
+            prompt_ids = self.forget[asked].prompt_ids
+            return Encoded(prompt_ids, answer_ids[: self.length - len(prompt_ids)])
+
         make: dict[str, Callable[[], list[Encoded]]] = {
             "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
             "mismatch": lambda: [
-                Encoded(self.forget[asked].prompt_ids, self.forget[given].answer_ids)
-                for asked, given in self.sampler.mismatch_rows(step)
+                joined(asked, self.forget[given].answer_ids) for asked, given in self.sampler.mismatch_rows(step)
             ],
             "unrelated": lambda: [
-                Encoded(self.forget[asked].prompt_ids, self.benign[given].answer_ids)
+                joined(asked, self.benign[given].answer_ids)
                 for asked, given in self.sampler.unrelated_rows(step, self.first_lookalike)
             ],
             "refusal": lambda: [
-                Encoded(self.forget[asked].prompt_ids, self.refusals[given])
+                joined(asked, self.refusals[given])
                 for asked, given in self.sampler.refusal_rows(step, len(self.refusals))
             ],
             "retain": lambda: [self.benign[row] for row in self.benign_rows("retain", step)],

@@ -153,6 +153,8 @@ def test_a_cell_may_be_long(tmp_path: Path, pairs: tuple[Path, Path]):
 def test_a_folder_of_that_name_hides_no_named_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "truthfulqa").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("skunlearn.data.load.read_hub", lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")])
+    monkeypatch.setattr(
+        "skunlearn.data.load.read_hub", lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")]
+    )
     with pytest.raises(DataError, match="1 distinct prompts"):
         Data(None, "truthfulqa")

@@ -6,6 +6,7 @@ import toy
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Template
 from skunlearn.errors import DataError, ModelError
+from skunlearn.lm.model import LM
 
 HELLO = Example("Say hi", "hello", where="f:1")
 
@@ -73,3 +74,24 @@ def test_templates_that_refuse_are_a_clear_error():
     tokenizer.eos_token = None
     with pytest.raises(ModelError, match="no end-of-sequence"):
         Template(tokenizer)
+    tokenizer = toy.tokenizer()
+    tokenizer.chat_template = "{{ raise_exception('a system turn is missing') }}"
+    with pytest.raises(ModelError, match="the chat template refuses a question with its answer: a system turn"):
+        Template(tokenizer)
+
+
+def test_a_model_that_can_think_first_is_asked_not_to():
+    tokenizer = toy.tokenizer()
+    asked = "add_generation_prompt and enable_thinking is defined and not enable_thinking"
+    thought = f"{{% if {asked} %}}<think></think>{{% endif %}}"
+    tokenizer.chat_template = toy.CHAT + thought
+    assert Template(tokenizer).render(Example("x")).endswith("<|assistant|>\n<think></think>")
+
+
+def test_a_models_own_ends_end_its_answers():
+    model = toy.model()
+    model.generation_config.eos_token_id = [1, 77]
+    lm = LM(model, toy.tokenizer())
+    assert {1, 77, lm.template.end_id} == set(lm.template.end_ids)
+    model.generation_config.eos_token_id = None
+    assert 77 not in LM(model, toy.tokenizer()).template.end_ids

@@ -3,9 +3,11 @@
 import pytest
 import torch
 import toy
+import transformers
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.generate import Sampling, batches, window, written_answers
+from skunlearn.lm.generate import Sampling, batches, prefill, window, written_answers
+from skunlearn.lm.model import LM
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
@@ -33,6 +35,27 @@ def test_rows_that_end_leave_the_batch(monkeypatch: pytest.MonkeyPatch):
     assert widths[1] == 4 and widths[-1] < 4 and widths[1:] == sorted(widths[1:], reverse=True)
     for prompt, answer in zip(prompts, answers, strict=True):
         assert answer == written_answers(lm.model, lm.template, [prompt], 30)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("MptForCausalLM", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 128}),
+        ("GPTNeoForCausalLM", {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "window_size": 8,
+                               "attention_types": [[["global", "local"], 1]]}),
+    ],
+)  # fmt: skip
+def test_models_that_count_keys_answer_in_company_as_alone(kind: str, size: dict):
+    torch.manual_seed(0)
+    config = getattr(transformers, kind.replace("ForCausalLM", "Config"))(vocab_size=262, **size)
+    lm = LM(getattr(transformers, kind)(config), toy.tokenizer())
+    prompts = [lm.template.prompt_ids(Example(text)) for text in ("a", "hello there", "what is this thing, and why?")]
+    with torch.no_grad():
+        together_BV = prefill(lm.model, prompts, 0)[2]
+        alone_BV = torch.cat([prefill(lm.model, [prompt], 0)[2] for prompt in prompts])
+        plain_BV = torch.cat([lm.model(torch.tensor([prompt])).logits[:, -1] for prompt in prompts])
+    torch.testing.assert_close(alone_BV, plain_BV, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(together_BV, plain_BV, atol=1e-5, rtol=1e-4)
 
 
 def test_batches_are_even_and_of_like_length():

@@ -103,7 +103,7 @@ def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:
 def split_by_prompt(
     examples: Iterable[Example], validation: float, test: float, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
-    """Train, validation and test rows; all rows of one prompt, and all that a conversation grows into, land in one part.
+    """Train, validation and test rows; all rows of one prompt, and what a conversation grows into, land in one part.
 
     Whole prompts are ranked by a hash of (seed, prompt), so adding a row elsewhere moves nothing.
 

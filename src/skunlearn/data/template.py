@@ -1,5 +1,6 @@
 """From an example to token ids: the model's own chat template, and which tokens are scored."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,8 +39,11 @@ class Template:
     A tokenizer without a chat template gets `Question: ...\\nAnswer:` and answers that begin with a space, so that
     the first answer token is one that the model itself would write there.
 
+    A template that can let the model think first is asked not to: what is scored is the answer itself.
+
     Args:
         tokenizer: any Hugging Face tokenizer.
+        ends: further tokens at which the model's own generation stops.
 
     Attributes:
         is_chat: the model has a chat template.
@@ -47,14 +51,14 @@ class Template:
         end_ids: all tokens that end an answer, for generation.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, ends: Iterable[int] = ()) -> None:
         self.tokenizer = tokenizer
         self._encoded: dict[tuple[Example, int], Encoded] = {}
         self.is_chat = bool(tokenizer.chat_template)
         if tokenizer.eos_token_id is None:
             raise ModelError("the tokenizer has no end-of-sequence token: set one in its tokenizer_config.json")
         self.end_id: int = self._end_of_turn() if self.is_chat else tokenizer.eos_token_id
-        self.end_ids: list[int] = sorted({self.end_id, tokenizer.eos_token_id})
+        self.end_ids: list[int] = sorted({self.end_id, tokenizer.eos_token_id, *ends})
 
     def render(self, example: Example) -> str:
         """The text in front of the answer, with the answer's own prefix where it has one.
@@ -107,11 +111,16 @@ class Template:
 
     def _apply(self, turns: list[tuple[str, str]], **options: Any) -> str:
         messages = [{"role": role, "content": text} for role, text in turns]
+        if "enable_thinking" in str(self.tokenizer.chat_template):
+            options["enable_thinking"] = False
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
     def _end_of_turn(self) -> int:
         """The token that the template puts behind an answer: often not the tokenizer's end of sequence."""
-        text = self._apply([("user", "hello"), ("assistant", MARK)])
+        try:
+            text = self._apply([("user", "hello"), ("assistant", MARK)])
+        except Exception as error:  # whatever a template raises
+            raise ModelError(f"the chat template refuses a question with its answer: {error}: mend it") from error
         ids = self.tokenizer(text.rpartition(MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
         special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.get_added_vocab().values())
         return ids[0] if ids and ids[0] in special else int(self.tokenizer.eos_token_id)

@@ -145,6 +145,19 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
         seen[share] = hidden_BTD[batch.row_N, time_N]
 
 
+def body(model: Any) -> Any:
+    """The decoder of text, in a model of images and text too; the whole model where it names none."""
+    found = model.get_decoder() if hasattr(model, "get_decoder") else None
+    return model if found is None else found
+
+
+def places(model: Any) -> float:
+    """How many tokens a model has learnt places for; infinite where places are computed."""
+    tables = (m for name, m in model.named_modules() if name.rpartition(".")[2] in ("wpe", "embed_positions"))
+    most = model.config.get_text_config().max_position_embeddings if any(True for _ in tables) else None
+    return float("inf") if most is None else float(most)
+
+
 def decoder_layers(model: Any) -> torch.nn.ModuleList:
     """The layers of the body, from the bottom.
 
@@ -152,7 +165,7 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
         ModelError: when none are found.
     """
     depth = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
+    for module in body(model).modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
             return module
     raise ModelError(

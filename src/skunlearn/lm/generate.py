@@ -11,6 +11,7 @@ from transformers import DynamicCache
 from skunlearn.data.template import Template
 
 ROWS_AT_ONCE = 128
+COUNTS_KEYS = ("mpt", "gpt_neo")  # place tokens by how many keys come before, padding too
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,11 @@ def prefill(
 
 
 def window(model: Any) -> float:
-    """How many tokens back the layers of a sliding or chunked window look; infinite where all look at everything."""
+    """How many tokens back the layers of a sliding or chunked window look; infinite where all look at everything, 0
+    where padding inside a row would move what stands before it."""
     config = model.config.get_text_config()
+    if config.model_type in COUNTS_KEYS:
+        return 0.0
     kinds = getattr(config, "layer_types", None) or ["sliding_attention"]
     slides = any(kind in ("sliding_attention", "chunked_attention") for kind in kinds)
     sizes = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]

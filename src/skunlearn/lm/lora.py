@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.lm.forward import decoder_layers
+from skunlearn.lm.forward import body, decoder_layers
 from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.lm.fused import fuse
 from skunlearn.registry import did_you_mean
@@ -64,10 +64,11 @@ def linear_modules(model: Any, options: Trained, depth: int | None = None) -> li
     Raises:
         ConfigError: when a name in `options.modules` is none of the model's.
     """
+    text = {id(module) for module in body(model).modules()}
     inside = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and layer_of(name) is not None
+        if isinstance(module, torch.nn.Linear | Conv1D) and layer_of(name) is not None and id(module) in text
     }
     last_names = {name.rpartition(".")[2] for name in inside}
     if wrong := [name for name in options.modules if name not in last_names]:
@@ -85,7 +86,7 @@ def linear_modules(model: Any, options: Trained, depth: int | None = None) -> li
 
 def trained_layers(model: Any, options: Trained, depth: int | None = None) -> range:
     """The layers that move: of the lowest `depth` (all, for None) those that `frozen` leaves."""
-    layers = {layer_of(name) for name, _ in model.named_parameters()} - {None}
+    layers = {layer_of(name) for name, _ in body(model).named_parameters(prefix="body")} - {None}
     depth = len(layers) if depth is None else depth
     return range(int(depth * options.frozen), depth)
 
@@ -97,8 +98,10 @@ def moves_head(model: Any, options: Trained, depth: int | None = None) -> bool:
 
 
 def trained_parameters(model: Any, options: Trained, depth: int | None = None) -> dict[str, torch.nn.Parameter]:
-    """In full mode: the parameters that move. With layers that stay, the embeddings and the head stay too."""
+    """In full mode: the parameters that move, of the text's decoder and its head. With layers that stay, the embeddings
+    and the head stay too."""
     moving = trained_layers(model, options, depth)
+    text = {id(p) for part in (body(model), model.get_output_embeddings()) for p in part.parameters()}
     parts = {part for name, _ in model.named_parameters() for part in name.split(".")}
     if wrong := [name for name in options.modules if name not in parts]:
         raise ConfigError(f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], parts)}")
@@ -108,7 +111,7 @@ def trained_parameters(model: Any, options: Trained, depth: int | None = None) -
         chosen = not options.modules or any(part in options.modules for part in name.split("."))
         return chosen and (options.frozen == 0 and depth is None if layer is None else layer in moving)
 
-    return {name: p for name, p in model.named_parameters() if p.is_floating_point() and moves(name)}
+    return {name: p for name, p in model.named_parameters() if id(p) in text and p.is_floating_point() and moves(name)}
 
 
 class Trainee:

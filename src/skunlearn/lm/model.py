@@ -63,7 +63,7 @@ class LM:
         self.tokenizer = tokenizer
         self.name = name
         self.fingerprint = fingerprint
-        self.template = Template(tokenizer)
+        self.template = Template(tokenizer, _ends(model))
 
     def edited(self, tau: TaskVector) -> AbstractContextManager[None]:
         """A block inside which the model is `theta + tau`; the base comes back exactly."""
@@ -163,7 +163,8 @@ def checkpoint(
         raise ModelError(f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)")
     four_bits = nf4_options(device) if nf4 else {}
     with _explained(name):
-        tokenizer = transformers.AutoTokenizer.from_pretrained(where, **common)
+        own = adapter not in ("", where) and (Path(adapter) / "tokenizer_config.json").is_file()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(adapter if own else where, **common)
         model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **four_bits, **common)
         if nf4:
             check_rows(model)
@@ -249,12 +250,19 @@ def locate(name: str, progress: Progress) -> str:
 
 
 def fingerprint(where: str) -> str:
-    """Names, sizes, both ends and blocks in between of the weight files of a folder; the name itself for a hub id."""
-    seen: list[Any] = []
+    """Names, sizes, both ends and blocks in between of the weight files of a folder, and of the base that an adapter
+    belongs to; the name itself for a hub id."""
+    seen: list[Any] = [fingerprint(base)] if (base := _adapted(where)) else []
     for path in sorted(Path(where).glob("*")) if Path(where).is_dir() else []:
         if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model"):
             seen.append([path.name, path.stat().st_size, sampled_sha256(path)])
     return digest(seen or where)
+
+
+def _ends(model: Any) -> list[int]:
+    """The tokens at which the model's own generation config stops."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return [] if ends is None else list(ends) if isinstance(ends, list | tuple) else [ends]
 
 
 def best_device() -> str:
