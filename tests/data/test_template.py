@@ -2,6 +2,8 @@
 
 import pytest
 import toy
+from tokenizers import Tokenizer, models, normalizers
+from transformers import PreTrainedTokenizerFast
 
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Template
@@ -86,6 +88,27 @@ def test_a_model_that_can_think_first_is_asked_not_to():
     thought = f"{{% if {asked} %}}<think></think>{{% endif %}}"
     tokenizer.chat_template = toy.CHAT + thought
     assert Template(tokenizer).render(Example("x")).endswith("<|assistant|>\n<think></think>")
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_the_first_token_of_an_answer_is_the_one_that_it_has_behind_a_prompt(chat: bool):
+    """As with sentencepiece, which puts a space in front of any text: behind a prompt there is none."""
+    letters = [chr(number) for number in range(33, 127)]
+    words = ["▁Sure", "Sure", "▁", "\n", "<eos>", *letters]
+    core = Tokenizer(models.BPE(
+        vocab={word: number for number, word in enumerate(dict.fromkeys([*words, "Su", "Sur", "▁S", "▁Su", "▁Sur"]))},
+        merges=[("S", "u"), ("Su", "r"), ("Sur", "e"), ("▁", "Sure")],
+    ))  # fmt: skip
+    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
+    tokenizer.chat_template = "{% for m in messages %}[{{ m.content }}]\n{% endfor %}" if chat else None
+    template = Template(tokenizer)
+    alone = tokenizer.convert_ids_to_tokens(tokenizer("Sure", add_special_tokens=False)["input_ids"])
+    row = template.encode(Example("b", "Sure"), 100)
+    assert alone == ["▁Sure"]
+    assert tokenizer.convert_ids_to_tokens(list(row.answer_ids)) == (["Sure"] if chat else ["▁Sure"]) + ["<eos>"]
+    text = template.render(Example("b")) + ("Sure" if chat else " Sure")
+    assert [*row.prompt_ids, *row.answer_ids[:-1]] == tokenizer(text, add_special_tokens=not chat)["input_ids"]
 
 
 def test_a_models_own_ends_end_its_answers():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from skunlearn.data.examples import Example
@@ -78,15 +79,31 @@ class Template:
 
     def prompt_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of `render(example)`."""
-        ids = self.tokenizer(self.render(example), add_special_tokens=not self.is_chat)["input_ids"]
+        return self._ids(self.render(example))
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        ids = self.tokenizer(text, add_special_tokens=not self.is_chat)["input_ids"]
         while ids and ids[-1] == self.tokenizer.eos_token_id and not self.is_chat:
             ids = ids[:-1]  # a tokenizer that ends every text would end the prompt
         return tuple(ids)
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Token ids of a whole answer, with the token that ends it."""
+        """Token ids of a whole answer, with the token that ends it.
+
+        They are those that it has behind a prompt: some tokenizers (sentencepiece) begin a text of its own otherwise.
+        Where its beginning melts into the prompt's end, those of the answer alone.
+        """
         text = answer if self.is_chat else " " + answer
-        return (*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.end_id)
+        prompt, before = self._border
+        whole = self._ids(prompt + text)
+        alone = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return (*(whole[len(before) :] if whole[: len(before)] == before else alone), self.end_id)
+
+    @cached_property
+    def _border(self) -> tuple[str, tuple[int, ...]]:
+        """Any prompt, and its tokens."""
+        text = self.render(Example("a"))
+        return text, self._ids(text)
 
     def encode(self, example: Example, max_length: int) -> Encoded:
         """Prompt and scored answer; of what was asked before, the same one again.
