@@ -70,6 +70,9 @@ def length_groups(lengths: Sequence[int], another: int) -> list[list[int]]:
     return groups[::-1]
 
 
+PASSES_KEPT = 12  # of all sets
+
+
 class Sampler:
     """Which rows each step takes: a pure function of (seed, step), so a resumed run sees what it would have seen.
 
@@ -86,6 +89,7 @@ class Sampler:
         if len(set(keys)) < 2 and mismatched:
             raise DataError("mismatched answers need two or more distinct forget prompts")
         self.keys, self.batch, self.mismatched, self.seed = keys, batch, mismatched, seed
+        self._orders: dict[tuple[str, int, int], list[int]] = {}
 
     def forget_rows(self, step: int) -> list[int]:
         """Rows of the forget set in this step; a pass asks every prompt once before it asks one a second time."""
@@ -118,10 +122,18 @@ class Sampler:
         rows: list[int] = []
         size = self.batch * times
         for position in range(step * size, (step + 1) * size if n else 0):
-            order = list(range(n))
-            random.Random(f"{self.seed}/{name}/{position // n}").shuffle(order)
-            rows.append((_in_turns(order, keys) if keys else order)[position % n])
+            rows.append(self._order(name, n, position // n, keys)[position % n])
         return rows
+
+    def _order(self, name: str, n: int, number: int, keys: Sequence[str]) -> list[int]:
+        """The rows of a set in one of its passes; kept, since every row of every step asks."""
+        if (name, n, number) not in self._orders:
+            if len(self._orders) >= PASSES_KEPT:
+                self._orders.clear()
+            order = list(range(n))
+            random.Random(f"{self.seed}/{name}/{number}").shuffle(order)
+            self._orders[name, n, number] = _in_turns(order, keys) if keys else order
+        return self._orders[name, n, number]
 
 
 def _in_turns(order: Sequence[int], keys: Sequence[str]) -> list[int]:
