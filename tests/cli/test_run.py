@@ -243,10 +243,11 @@ def test_ctrl_c_and_too_little_memory_are_told(monkeypatch: pytest.MonkeyPatch, 
     class OutOfMemoryError(RuntimeError):
         pass
 
+    monkeypatch.setattr("sys.argv", ["skunlearn", "clean", "nowhere"])
     for error, code, text in (
-        (SystemExit(130), 130, "the same command goes on"), (OutOfMemoryError(), 2, "compute.accumulate=4"),
+        (KeyboardInterrupt(), 130, "the same command goes on"), (OutOfMemoryError(), 2, "compute.accumulate=4"),
     ):  # fmt: skip
-        monkeypatch.setattr("skunlearn.cli.main.app", lambda error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr("skunlearn.clean.clean", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code == code and text in capsys.readouterr().err
