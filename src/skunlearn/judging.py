@@ -142,14 +142,13 @@ def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree | None:
     others = [found != "harmful" for label, found in scored if label != "harmful"]
     if not harmful or not others:
         return None
-    four = (
-        [label == found for label, found in scored] if all(label in LABELS for label, _ in scored) else harmful + others
-    )
+    fourway = all(label in LABELS for label, _ in scored)
+    right = [label == found for label, found in scored] if fourway else harmful + others
     return asdict(
         Agreement(
             n=len(scored),
             harmful=len(harmful),
-            accuracy=sum(four) / len(four),
+            accuracy=sum(right) / len(right),
             sensitivity=sum(harmful) / len(harmful),
             specificity=sum(others) / len(others),
             source=f"{len(rows)} labelled answers",

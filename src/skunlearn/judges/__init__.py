@@ -49,7 +49,6 @@ def _made(name: str) -> Judge:
         raise ConfigError(f"{error}; {did_you_mean(head, JUDGES)}") from error
     except Exception as error:  # whatever somebody's class does
         raise ConfigError(f"judge '{name}' cannot be made: {type(error).__name__}: {error}") from error
-    if type(made).__module__.startswith("skunlearn."):
-        judge = made
-        return judge
-    return Checked(made, name, digest(named_files(name)))
+    ours = type(made).__module__.startswith("skunlearn.")
+    judge = made if ours else Checked(made, name, digest(named_files(name)))
+    return judge
