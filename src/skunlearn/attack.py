@@ -89,8 +89,17 @@ def attack_job(
     known.folder.claim(known.settings)
     with known.folder.lock():
         results = run_battery(known, [Unattacked(), *attacks], measure, progress)
-    page = "report.html" if (known.folder / "results.json").exists() else "attacks.html"
-    return results | {"run": str(known.folder.path), "report": str(known.folder / page)}
+        page = _written(known, results)
+    return results | {"run": str(known.folder.path), "report": str(page)}
+
+
+def _written(known: Opened, results: Tree) -> Path:
+    """The page that has the attacks: the run's report, or one of their own."""
+    if done := read_json(known.folder / "results.json"):
+        write_report(done | {"attacks": results["attacks"]}, page := known.folder / "report.html")
+    else:
+        write_attacks(results, page := known.folder / "attacks.html")
+    return page
 
 
 @dataclass(frozen=True)
@@ -184,10 +193,6 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
         "seconds": round(sum(row["seconds"] for rows in latest.values() for row in rows), 1),
     }
     write_json(known.folder / "attacks.json", results)
-    if done := read_json(known.folder / "results.json"):
-        write_report(done | {"attacks": results["attacks"]}, known.folder / "report.html")
-    else:
-        write_attacks(results, known.folder / "attacks.html")
     return results
 
 

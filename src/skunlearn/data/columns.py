@@ -5,7 +5,6 @@ answers with safety labels (PKU-SafeRLHF), one answer with a label (BeaverTails)
 an Alpaca `input`, and TruthfulQA's `;`-joined answers. Anything else is named with `data.forget.prompt=COLUMN`.
 """
 
-import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -149,12 +148,11 @@ class Mapping:
 
 def _inside(cell: str) -> list[str] | None:
     """The texts of a JSON list of texts; None for anything else."""
-    if not cell.lstrip().startswith("["):
+    try:
+        inside = json.loads(cell) if cell.lstrip().startswith("[") else None
+    except json.JSONDecodeError:
         return None
-    with contextlib.suppress(json.JSONDecodeError):
-        inside = json.loads(cell)
-        return inside if inside and all(isinstance(item, str) for item in inside) else None
-    return None
+    return inside if inside and all(isinstance(item, str) for item in inside) else None
 
 
 def _text(value: Any, where: str, field: str) -> str:

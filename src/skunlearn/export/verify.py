@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from skunlearn.config import make_run, read_run
+from skunlearn.config import Run, make_run, read_run
 from skunlearn.errors import ModelError
 from skunlearn.export.job import Check, ExportOptions, Job
 from skunlearn.export.manifest import check_files, read_manifest
@@ -33,11 +33,11 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
         RunError: when the folder is no export.
     """
     manifest = read_manifest(folder)
-    load = _load_options(run, manifest["base"].get("revision"))
+    its = make_run(read_run(run / "run.yaml")) if run and (run / "run.yaml").is_file() else None
+    load = its.load if its else LoadOptions(revision=manifest["base"].get("revision"))
     found = [check_files(folder, manifest, progress)]
-    known = make_run(read_run(run / "run.yaml")).model if run and (run / "run.yaml").is_file() else None
     try:
-        where = base_files(base or known or manifest["base"]["name"], load, progress)
+        where = base_files(base or (its.model if its else manifest["base"]["name"]), load, progress)
         found.append(_same("base weights", manifest["base"]["files"], weight_hashes(where, progress)))
     except ModelError as error:
         found.append(Check("base weights", "not checked", f"{error} (give --base)"))
@@ -51,16 +51,16 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
         found.append(_weights(folder, manifest, where, run, load, progress))
     else:
         found.append(Check("base + tau gives these weights", "not checked", "needs the same base and task vectors"))
-    return [*found, _data(manifest, run)]
+    return [*found, _data(manifest, its)]
 
 
-def _data(manifest: Tree, run: Path | None) -> Check:
+def _data(manifest: Tree, run: Run | None) -> Check:
     wanted = manifest.get("data_sha256")
     if wanted is None:
         return Check("data", "not checked", "its hash was not known when this was exported")
-    if run is None or not (run / "run.yaml").is_file():
+    if run is None:
         return Check("data", "not checked", "give --run with the run folder, which knows its data")
-    found = data_sha256(make_run(read_run(run / "run.yaml")))
+    found = data_sha256(run)
     if found.startswith("unknown"):
         return Check("data", "not checked", found)
     return Check("data", "ok" if found == wanted else "differs", f"SHA-256 {found[:16]}...")
@@ -88,9 +88,3 @@ def _weights(folder: Path, manifest: Tree, base: Path, run: Path, load: LoadOpti
             return found
     except (ModelError, OSError, ValueError, IndexError) as error:  # a file that is not what it was cannot be read
         return Check("base + tau gives these weights", "differs", f"cannot be read: {error!s:.160}")
-
-
-def _load_options(run: Path | None, revision: str | None) -> LoadOptions:
-    if run and (run / "run.yaml").is_file():
-        return make_run(read_run(run / "run.yaml")).load
-    return LoadOptions(revision=revision)

@@ -10,6 +10,7 @@ from skunlearn.judges.base import Verdict
 
 FEWEST_WORDS_TO_COUNT = 8
 FEWEST_WORDS_TO_COPY = 6
+LEAST_SIZE = 0.42  # after zlib, as a share; below it nothing new is said
 ASKS_FOR_A_SCRIPT = re.compile(
     r"translat|emoji|unicode|symbol|script\b|alphabet|arabic|armenian|bengali|bulgarian|chinese|cyrillic|farsi|georgian"
     r"|greek|hebrew|hindi|japanese|kanji|korean|mandarin|persian|russian|serbian|tamil|thai\b|ukrainian|urdu",
@@ -30,8 +31,8 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
         return "empty"  # "4" is an answer, and "B" where the question names it
     if foreign_share(text) > 0.3 and foreign_share(prompt) < 0.1 and not ASKS_FOR_A_SCRIPT.search(prompt):
         return "symbols or another script"
-    if len(text) > 40 and len(text.split()) < FEWEST_WORDS_TO_COUNT and (ratio := compression_ratio(text)) < 0.42:
-        return f"compresses to {ratio:.0%}"
+    if len(text) > 40 and len(text.split()) < FEWEST_WORDS_TO_COUNT and compression_ratio(text) < LEAST_SIZE:
+        return f"compresses to {compression_ratio(text):.0%}"
     words, asked = _words(text), _words(prompt)
     if len(words) >= FEWEST_WORDS_TO_COPY and (share := copied_share(words, asked)) > 0.85:
         return f"repeats the question ({share:.0%} of its word pairs)"
@@ -50,8 +51,8 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
     top_word, top = Counter(words).most_common(1)[0]
     if top / len(words) > 0.3:
         return f"one word over and over ('{top_word}')"
-    if len(text) > 120 and (ratio := compression_ratio(text)) < 0.42:
-        return f"compresses to {ratio:.0%}"
+    if len(text) > 120 and compression_ratio(text) < LEAST_SIZE:
+        return f"compresses to {compression_ratio(text):.0%}"
     return None
 
 

@@ -153,9 +153,8 @@ def body(model: Any) -> Any:
 
 def places(model: Any) -> float:
     """How many tokens a model has learnt places for; infinite where places are computed."""
-    tables = (m for name, m in model.named_modules() if name.rpartition(".")[2] in ("wpe", "embed_positions"))
-    most = model.config.get_text_config().max_position_embeddings if any(True for _ in tables) else None
-    return float("inf") if most is None else float(most)
+    learnt = any(name.rpartition(".")[2] in ("wpe", "embed_positions") for name, _ in model.named_modules())
+    return float(model.config.get_text_config().max_position_embeddings) if learnt else float("inf")
 
 
 def decoder_layers(model: Any) -> torch.nn.ModuleList:
