@@ -8,6 +8,7 @@ import torch
 import toy
 
 from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import head_logits, layer_number, reading, scored_hidden, scored_logits
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import load
@@ -67,11 +68,8 @@ def test_each_kind_of_method_trains_and_the_base_comes_back(
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
-def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(
-    family: str, pairs: tuple[Path, Path], monkeypatch
-):
+def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str, pairs: tuple[Path, Path]):
     from skunlearn.data.batches import collate
-    from skunlearn.lm import forward
 
     lm, data = toy.lm(family), Data(*pairs)
     batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
@@ -80,13 +78,10 @@ def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(
             input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, output_hidden_states=True
         ).hidden_states
     assert [layer_number(lm.model, share) for share in (0.01, 1 / 3, 0.6, 1)] == [0, 0, 1, 2]
-    for shared in (True, False):
-        monkeypatch.setattr(forward, "LEAST_SHARED", 8 if shared else 10**6)
-        assert bool(forward._shared(batch)) is shared
-        with torch.no_grad(), reading(lm.model, batch, (1 / 3, 2 / 3)) as read:
-            scored_logits(lm.model, batch)
-        for layer, share in enumerate((1 / 3, 2 / 3), start=1):
-            assert torch.allclose(read[share], whole[layer][batch.row_N, batch.time_N], atol=1e-4)
+    with torch.no_grad(), reading(lm.model, batch, (1 / 3, 2 / 3)) as read:
+        scored_logits(lm.model, batch)
+    for layer, share in enumerate((1 / 3, 2 / 3), start=1):
+        assert torch.allclose(read[share], whole[layer].flatten(0, 1)[batch.place_N], atol=1e-4)
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
@@ -97,30 +92,60 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
     batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
     with torch.no_grad():
         whole_BTV = lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits
-        expected_NV = whole_BTV[batch.row_N, batch.time_N]
+        expected_NV = whole_BTV.flatten(0, 1)[batch.place_N]
         assert torch.allclose(scored_logits(lm.model, batch), expected_NV, atol=1e-5)
-        assert torch.allclose(head_logits(lm.model, scored_hidden(lm.model, batch)), expected_NV, atol=1e-5)
+        for _ in range(2):  # the second time without the body
+            assert torch.allclose(head_logits(lm.model, scored_hidden(lm.model, batch)), expected_NV, atol=1e-5)
+        assert torch.equal(
+            lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits, whole_BTV
+        )
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
-def test_gradients_flow_through_the_shared_beginning(family: str, pairs: tuple[Path, Path], monkeypatch):
-    """What all rows begin with is computed once; losses and gradients are those of the plain pass."""
-    from skunlearn.data.batches import collate
+def test_packed_rows_are_the_padded_ones(family: str, pairs: tuple[Path, Path], monkeypatch):
+    """Beginnings once, a row twice, answers of one prompt behind it once, no padding: states, layers and gradients."""
     from skunlearn.lm import forward
+    from skunlearn.lm.packed import packs
 
     lm, data = toy.lm(family), Data(*pairs)
-    batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
-    assert forward._shared(batch) >= forward.LEAST_SHARED
+    forget = [lm.template.encode(example, 200) for example in data.train.forget[:3]]
+    rows = [*forget, joined(forget[0], forget[1]), joined(forget[0], forget[2]), forget[1]]
+    assert packs(forward.body(lm.model), rows) == (family != "Gemma2")  # whose soft caps want attention of its own
+    batch = forward.laid_out(lm.model, rows)
+    if family != "Gemma2":
+        assert batch.input_ids_BT.numel() < sum(map(len, rows)) - len(forget[1]) - 2 * len(forget[0].prompt_ids)
 
-    def gradients() -> list[torch.Tensor]:
-        loss = torch.nn.functional.cross_entropy(scored_logits(lm.model, batch), batch.labels_N)
-        return list(torch.autograd.grad(loss, list(lm.model.parameters()), allow_unused=True))
+    def passed() -> tuple[forward.States, list[torch.Tensor]]:
+        states = forward.scored_states(lm.model, rows, (1 / 3,))
+        loss = torch.nn.functional.cross_entropy(head_logits(lm.model, states.hidden_ND), states.labels_N)
+        return states, list(torch.autograd.grad(loss, list(lm.model.parameters()), allow_unused=True))
 
-    shared = gradients()
-    monkeypatch.setattr(forward, "_shared", lambda _: 0)
-    for ours, plain in zip(shared, gradients(), strict=True):
-        assert (ours is None) == (plain is None)
-        assert ours is None or torch.allclose(ours, plain, rtol=1e-3, atol=1e-5)
+    ours, gradients = passed()
+    monkeypatch.setattr(forward, "packs", lambda *_: False)
+    monkeypatch.setattr(forward, "length_groups", lambda *_: [list(range(len(rows)))])
+    plain, expected = passed()
+    assert torch.equal(ours.labels_N, plain.labels_N) and torch.equal(ours.row_N, plain.row_N)
+    assert torch.allclose(ours.hidden_ND, plain.hidden_ND, atol=1e-5)
+    assert torch.allclose(ours.layers[1 / 3], plain.layers[1 / 3], atol=1e-5)
+    for a, b in zip(gradients, expected, strict=True):
+        assert (a is None) == (b is None)
+        assert a is None or torch.allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def joined(asked: Encoded, given: Encoded) -> Encoded:
+    return Encoded(asked.prompt_ids, given.answer_ids)
+
+
+def test_rows_that_a_layer_cannot_look_back_over_are_padded():
+    from skunlearn.lm.forward import body
+    from skunlearn.lm.packed import packs
+
+    decoder = body(toy.model("Mistral"))
+    assert decoder.config.sliding_window == 4096
+    short, long = Encoded((1,) * 4000, (2,) * 96), Encoded((1,) * 4000, (2,) * 97)
+    assert packs(decoder, [short]) and not packs(decoder, [short, long])
+    decoder.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
+    assert not packs(decoder, [short])
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
@@ -133,6 +158,7 @@ def test_passes_of_like_length_are_the_one_pass(family: str, pairs: tuple[Path, 
     assert len({len(row) for row in rows}) > 1
 
     def passed(groups: list[list[int]]) -> tuple[forward.States, list[torch.Tensor]]:
+        monkeypatch.setattr(forward, "packs", lambda *_: False)
         monkeypatch.setattr(forward, "length_groups", lambda *_: groups)
         states = forward.scored_states(lm.model, rows, (1 / 3,))
         loss = torch.nn.functional.cross_entropy(head_logits(lm.model, states.hidden_ND), states.labels_N)

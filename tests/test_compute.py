@@ -79,7 +79,7 @@ def test_gradients_of_checkpointed_layers_are_equal_and_the_layers_come_back(pai
         trainee = Trainee(lm.model, Trained(mode="full", frozen=0), 0)
         if again:
             trainee.checkpoint_layers()
-        spread = Spread(trainee.model, prefix=False)
+        spread = Spread(trainee.model)
         states = spread.states(rows)
         logits = trainee.model.get_output_embeddings()(states.hidden_ND)
         answer_nll(logits, states.labels_N).backward()
@@ -116,7 +116,7 @@ def test_a_part_at_a_time_is_held(pairs: tuple[Path, Path]):
                 held -= self.tensor.numel()
 
         with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-            spread = Spread(lm.model, parts=parts, grouped=False, prefix=False)
+            spread = Spread(lm.model, parts=parts, grouped=False)
             states = spread.states(rows)
             states.hidden_ND.square().sum().backward()
             spread.backward()

@@ -64,7 +64,7 @@ def test_seconds_of_the_evaluation_by_hand(tmp_path: Path):
     edit = ["edit.alphas=[0.5,1]", "edit.forget=20", "edit.retain=5", "edit.lookalike=5", "edit.max_new_tokens=10"]
     test = [f"evaluate.{key}" for key in ("forget=10", "seen=2", "retain=4", "lookalike=4", "max_new_tokens=5")]
     model, run = skeleton(shape(tmp_path, "7b"), LoadOptions()), make_run(with_sets({}, [*edit, *test]))
-    steps = [Step(rows=4, tokens=200, scored=9), Step(rows=4, tokens=100, scored=9)]
+    steps = [Step(rows=4, read=200, tokens=150, scored=9), Step(rows=4, read=100, tokens=90, scored=9)]
     expected = 2 * 6_738_415_616 * (1100 / 0.3 + 1150 / 0.55) / 1e12
     assert evaluate_seconds(model, run, steps, 1e12) == pytest.approx(expected)
 
@@ -77,17 +77,17 @@ def test_tied_weights_count_once(tmp_path: Path):
 def test_memory_by_hand(tmp_path: Path):
     """7B in bfloat16, LoRA on 22 of 32 layers, a step of 1000 tokens of which 400 are scored."""
     model = skeleton(shape(tmp_path, "7b"), LoadOptions())
-    run, steps = Run(), [Step(6, 1000, 400), Step(6, 900, 350)]
+    run, steps = Run(), [Step(6, 1200, 1000, 400), Step(6, 1000, 900, 350)]
     gpu = needs(model, run, run.make_method(), steps, Layout(on_cpu=False))
     assert gpu.weights == 2 * 6_738_415_616
     assert gpu.whole == gpu.weights + 4 * 11008**2 * 5  # two gates: two moments each, and a product on its way
     trained = 16 * 22 * (4 * 4096 * 2 + 3 * (4096 + 11008))
     assert trained == 27_484_160 and gpu.state == 12 * trained and gpu.gradients == 4 * trained
-    assert gpu.activations == 1.5 * 2 * 1000 * 22 * (8 * 4096 + 4 * 11008)
+    assert gpu.activations == pytest.approx(1.35 * 2 * 22 * (1000 * (8 * 4096 + 4 * 11008) + 1200 * 3 * 4096))
     assert gpu.logits == 4 * 5 * 400 * 32000
     assert gpu.total == gpu.weights + gpu.state + gpu.activations + gpu.logits + 2**30
     again = needs(model, run, run.make_method(), steps, Layout(on_cpu=False, checkpointing=True))
-    assert again.activations == 1.5 * 2 * 1000 * (22 * 4096 + 8 * 4096 + 4 * 11008)
+    assert again.activations == pytest.approx(1.35 * 2 * 1000 * (22 * 4096 + 8 * 4096 + 4 * 11008))
     parts = Run(compute=Compute(accumulate=4))
     quarter = needs(model, parts, run.make_method(), steps, Layout(on_cpu=False))
     assert quarter.activations == gpu.activations / 4 and quarter.logits == gpu.logits
@@ -148,12 +148,12 @@ def test_what_is_given_up_for_less_memory(tmp_path: Path):
         found = fits(make_run({"model": folder, **options}), Data(), Device(memory * GB, most, 1e14))
         return found.ways[2 if "lora" in options else 0]
 
-    roomy, tight, tighter = way(30), way(17), way(15.5, refuse={"weight": 0})
+    roomy, tight, tighter = way(30), way(17), way(15.3, refuse={"weight": 0})
     assert roomy.checkpointing is False and roomy.batch == 3
     assert tight.checkpointing is True and tight.batch == 3 and tight.train_seconds > roomy.train_seconds
     assert "--set compute.gradient_checkpointing=true" in tight.command and "train.batch" not in tight.command
     assert tighter.batch == 1 and "--set train.batch=1" in tighter.command
-    assert way(15.5).devices == 0  # gates are fitted beside the whole weights, whatever the rows
+    assert way(15.3).devices == 0  # gates are fitted beside the whole weights, whatever the rows
     full = {"lora": {"mode": "full", "frozen": 0.0}}
     alone, sharded = way(80, **full), way(80, 8, **full)
     assert alone.devices == 0 and alone.memory_bytes > 80 * GB > sharded.memory_bytes

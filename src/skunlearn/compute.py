@@ -47,8 +47,7 @@ class Compute:
     def spread(self, model: Any, layers: Sequence[float]) -> Spread:
         """How rows go through the body of this model."""
         divides = self.divides  # each pass gathers all weights anew
-        prefix = not (divides or self.gradient_checkpointing)  # a layer computed again would add to the cache again
-        return Spread(model, layers, self.accumulate, not divides, prefix, partial(self.autocast, model.device))
+        return Spread(model, layers, self.accumulate, not divides, partial(self.autocast, model.device))
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """A block in which matrix products have the chosen precision."""

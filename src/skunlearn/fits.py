@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+from zlib import crc32
 
 import torch
 
@@ -84,7 +85,7 @@ class Fits:
         method: its name.
         weights: parameters of the model, exactly.
         device_bytes: memory of a device.
-        row_tokens: tokens of a training row, padding included, about.
+        row_tokens: tokens of a training row, about.
         flops: operations a second that the times are for.
         measured: `flops` is this machine's.
         ways: the ways to train, the best of each kind.
@@ -142,7 +143,7 @@ def fits(run: Run, data: Data, device: Device, words: Sequence[str] = (), progre
     model = skeleton(run.model, run.load, progress)
     flops = device.flops or _flops_here(model)
     sized = {batch: _with_batch(run, batch) for batch in _batches(run)}
-    steps = {batch: _steps(one, data) for batch, one in sized.items()}
+    steps = {batch: _steps(one, model, data) for batch, one in sized.items()}
     ways: list[tuple[int, Fit]] = []
     for mode, dtype in _kinds(run, model):
         model.to(getattr(torch, dtype))
@@ -174,7 +175,7 @@ def fits(run: Run, data: Data, device: Device, words: Sequence[str] = (), progre
         method=run.method_name,
         weights=weights_of(model),
         device_bytes=device.memory,
-        row_tokens=sum(step.tokens for step in mine) / sum(step.rows for step in mine),
+        row_tokens=sum(step.read for step in mine) / sum(step.rows for step in mine),
         flops=flops,
         measured=device.flops is None,
         ways=[way for _, way in ways],
@@ -195,23 +196,29 @@ def bytes_of(text: str) -> float:
 
 
 class _Template:
-    """Stands for a tokenizer where there may be none: rows of the right lengths."""
+    """Stands for a tokenizer where there may be none: rows of the right lengths, like tokens for like texts."""
 
     def encode(self, example: Example, max_length: int) -> Encoded:
         said = "".join(text for _, text in example.history) + example.prompt + example.prefix
-        prompt = min(TURN * (1 + len(example.history)) + -(-len(said) // LETTERS), max_length - 1)
-        return Encoded((0,) * prompt, self.answer_ids(example.answer)[: max_length - prompt])
+        prompt = ((0,) * TURN * (1 + len(example.history)) + _pieces(said))[: max_length - 1]
+        return Encoded(prompt, self.answer_ids(example.answer)[: max_length - len(prompt)])
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        return (0,) * (1 - -len(answer) // LETTERS)
+        return (*_pieces(answer), 0)
 
 
+def _pieces(text: str) -> tuple[int, ...]:
+    return tuple(crc32(text[at : at + LETTERS].encode()) for at in range(0, len(text), LETTERS))
+
+
+@dataclass(frozen=True)
 class _Sketch:
-    template = _Template()
+    model: Any
+    template: _Template = _Template()
 
 
-def _steps(run: Run, data: Data) -> list[Step]:
-    return [step for stage in run.stages(run.make_method()) for step in steps_of(stage, _Sketch(), data)]
+def _steps(run: Run, model: Any, data: Data) -> list[Step]:
+    return [step for stage in run.stages(run.make_method()) for step in steps_of(stage, _Sketch(model), data)]
 
 
 def _kinds(run: Run, model: Any) -> list[tuple[Literal["lora", "full"], str]]:

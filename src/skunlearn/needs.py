@@ -8,18 +8,20 @@ from typing import Any
 import torch
 
 from skunlearn.config import Run, Stage
-from skunlearn.data.batches import length_groups
+from skunlearn.data.batches import length_groups, pack
 from skunlearn.data.load import Data
-from skunlearn.lm.forward import ANOTHER_PASS, depth_of
+from skunlearn.data.template import Encoded
+from skunlearn.lm.forward import ANOTHER_GROUP, ANOTHER_PASS, body, depth_of
 from skunlearn.lm.lora import Trained, linear_modules, moves_head, trained_layers, trained_parameters
 from skunlearn.lm.nf4 import true_shape
+from skunlearn.lm.packed import packs
 from skunlearn.methods.base import Method
 from skunlearn.task_vector import layer_of
 from skunlearn.train import Rows, scored_tokens
 
 PROBE_SECONDS = 0.15
 TRAIN_SHARE, DECODE_SHARE = 0.55, 0.3  # of the matrix-multiply peak that training and decoding reach
-FRAGMENTS = 1.5  # what activations take of the allocator beside LoRA, whose own products come and go between them
+FRAGMENTS = 1.35  # what activations take of the allocator beside LoRA, whose own products come and go between them
 PER_SCORE = 5  # numbers held at once for each scored token and word: logits, log-softmaxes, the base's, gradients
 NF4_BYTES = 0.516  # a weight: four bits, and a scale for every 64, itself in eight bits
 ROOM_CPU, ROOM_GPU = 70 * 2**20, 2**30  # libraries' own: threads and kernels; a GPU's context
@@ -31,11 +33,13 @@ class Step:
 
     Attributes:
         rows: prompts with an answer.
-        tokens: that go through the body, padding included.
+        read: tokens of all rows.
+        tokens: that go through the body, padding included, shared beginnings once.
         scored: tokens that are scored.
     """
 
     rows: int
+    read: int
     tokens: int
     scored: int
 
@@ -90,18 +94,22 @@ def steps_of(stage: Stage, lm: Any, data: Data) -> list[Step]:
 
     Args:
         stage: its method and options.
-        lm: its `template` makes tokens of the examples; nothing else is asked of it.
+        lm: its `template` makes tokens of the examples, its `model` says how they can be laid out; nothing is run.
         data: whose training part is used.
     """
     rows = Rows(lm, data, stage.method, stage.options)
     found = []
     for number in range(stage.options.steps):
         taken = [row for role in rows.at(number).values() for row in role]
-        lengths = [len(row) for row in taken]
-        groups = length_groups(lengths, ANOTHER_PASS)
-        padded = sum(max(lengths[one] for one in group) * len(group) for group in groups)
-        found.append(Step(len(taken), padded, scored_tokens(taken)))
+        found.append(Step(len(taken), sum(map(len, taken)), _tokens(lm.model, taken), scored_tokens(taken)))
     return found
+
+
+def _tokens(model: Any, rows: Sequence[Encoded]) -> int:
+    if packs(body(model), rows):
+        return pack(rows, ANOTHER_GROUP).input_ids_BT.numel()
+    lengths = [len(row) for row in rows]
+    return sum(max(lengths[one] for one in group) * len(group) for group in length_groups(lengths, ANOTHER_PASS))
 
 
 def weights_of(model: Any) -> int:
@@ -143,13 +151,15 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     wide = 8 * hidden + 4 * inner
     number = 4 if layout.on_cpu and run.compute.precision != "bfloat16" else 2
     a_token = layers * hidden + wide if layout.checkpointing else layers * wide
+    of_rows = 0 if layout.checkpointing else layers * 3 * hidden  # attention is given each row's tokens for itself
+    step_numbers = max(step.tokens * a_token + step.read * of_rows for step in steps)
     gated = max(len(stage.method.gate.layers) if stage.method.gate else 0 for stage in run.stages(method))
     return Needs(
         # with the gates' second moments, before anything is divided; after QLoRA come the weights as they were
         whole=max(weights + 4 * inner**2 * (2 * gated + 1 if gated else 0), size * weights_of(model)),
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
         state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
-        activations=(1.0 if full else FRAGMENTS) * number * a_token * max(step.tokens for step in steps) / parts,
+        activations=(1.0 if full else FRAGMENTS) * number * step_numbers / parts,
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
         gradients=4 * trainable / layout.devices,
         room=ROOM_CPU if layout.on_cpu else ROOM_GPU,
@@ -172,7 +182,7 @@ def evaluate_seconds(model: Any, run: Run, steps: Sequence[Step], flops: float) 
     tried = 1 + len(edit.alphas) if edit.alpha is None else 0
     chosen = tried * (edit.forget + edit.retain + edit.lookalike) * edit.max_new_tokens
     written = chosen + 2 * (test.forget + test.seen + test.retain + test.lookalike) * test.max_new_tokens
-    read = (tried * edit.retain + 2 * test.retain) * max(step.tokens / step.rows for step in steps)
+    read = (tried * edit.retain + 2 * test.retain) * max(step.read / step.rows for step in steps)
     return 2 * weights_of(model) * (written / DECODE_SHARE + read / TRAIN_SHARE) / flops
 
 

@@ -18,6 +18,7 @@ from skunlearn.lm.lora import Trained, Trainee, moves_head
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
+from skunlearn.memory import kept
 from skunlearn.methods.base import Method, Scored
 from skunlearn.processes import average_gradients, told
 from skunlearn.progress import Progress
@@ -172,7 +173,7 @@ def train(
     rows, trained = Rows(lm, data, method, options), trained or Trained()
     depth = depth_of(lm.model, method.layers)
     trainee = Trainee(lm.model, trained, options.seed, depth, rows.gates(lm, progress))
-    with trainee.borrowed():
+    with kept(), trainee.borrowed():
         reference = _reference(lm, rows, trainee, options.steps, progress)
         compute.prepare(trainee, reference)
         optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)

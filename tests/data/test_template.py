@@ -50,9 +50,9 @@ def test_scored_tokens_are_the_answer_whatever_the_padding_id(chat: bool):
     for number, row in enumerate(rows):
         mine = batch.row_N == number
         assert batch.labels_N[mine].tolist() == list(row.answer_ids)
-        times = batch.time_N[mine]
-        assert batch.input_ids_BT[number, times + 1].tolist() == list(row.answer_ids)
-        assert times[0] == len(row.prompt_ids) - 1
+        places = batch.place_N[mine]
+        assert batch.input_ids_BT.flatten()[places + 1].tolist() == list(row.answer_ids)
+        assert places[0] == number * batch.input_ids_BT.shape[1] + len(row.prompt_ids) - 1
         assert batch.attention_mask_BT[number].sum() == len(row)
 
 

@@ -16,11 +16,10 @@ import torch
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least, random_words
 from skunlearn.attacks.suffix import Ids, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
-from skunlearn.data.batches import collate
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Encoded, Template
 from skunlearn.errors import ModelError
-from skunlearn.lm.forward import scored_logits
+from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.losses import answer_nll
 
 
@@ -90,7 +89,7 @@ class SoftPrompt(Attack):
 
     @staticmethod
     def _step(model: Any, optimizer: torch.optim.Optimizer, rows: Sequence[Encoded]) -> None:
-        batch = collate(rows).to(model.device)
+        batch = laid_out(model, rows)
         optimizer.zero_grad(set_to_none=True)
         answer_nll(scored_logits(model, batch), batch.labels_N).backward()
         optimizer.step()

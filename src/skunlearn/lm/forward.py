@@ -1,19 +1,23 @@
 """Logits at scored tokens only: a B x T x V tensor never exists."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 import torch
-from transformers import DynamicCache
 
-from skunlearn.data.batches import Batch, collate, length_groups
+from skunlearn.data.batches import Batch, collate, length_groups, pack
 from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, ModelError
+from skunlearn.lm.packed import packed_attention, packs
 
-LEAST_SHARED = 8  # tokens; below that a second call costs more than it saves
-ANOTHER_PASS = 64  # tokens that a further pass costs: the shared beginning again, and smaller matrices
+_PUT_OUT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a model's body -> its output for one token
+
+ANOTHER_PASS = 64  # tokens that a further pass costs: smaller matrices
+ANOTHER_GROUP = 256  # tokens that attention to one more group of rows costs
 
 
 @dataclass(frozen=True)
@@ -33,28 +37,26 @@ class States:
     layers: dict[float, torch.Tensor]
 
 
-def scored_states(
-    model: Any, rows: Sequence[Encoded], shares: Iterable[float] = (), grouped: bool = True, prefix: bool = True
-) -> States:
+def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] = (), grouped: bool = True) -> States:
     """Rows of any length through the body, gradients included.
 
     Args:
         model: the model, LoRA on it or not.
         rows: prompts with their answers.
         shares: decoder layers whose output is read, as shares of the depth.
-        grouped: in passes of like length, so that little is padding; else in one.
-        prefix: what all rows of a pass begin with goes through once.
+        grouped: rows that cannot be packed go in passes of like length, so that little is padding; else in one.
     """
     shares = tuple(shares)
     hidden: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     numbers: list[torch.Tensor] = []
     layers: dict[float, list[torch.Tensor]] = {share: [] for share in shares}
-    groups = length_groups([len(row) for row in rows], ANOTHER_PASS) if grouped else [list(range(len(rows)))]
+    apart = grouped and not packs(body(model), rows)
+    groups = length_groups([len(row) for row in rows], ANOTHER_PASS) if apart else [list(range(len(rows)))]
     for group in groups:
-        batch = collate([rows[number] for number in group]).to(model.device)
+        batch = laid_out(model, [rows[number] for number in group])
         with reading(model, batch, shares) as read:
-            hidden.append(scored_hidden(model, batch, prefix))
+            hidden.append(scored_hidden(model, batch))
         labels.append(batch.labels_N)
         numbers.append(torch.tensor(group, device=batch.row_N.device)[batch.row_N])
         for share in shares:
@@ -62,6 +64,11 @@ def scored_states(
     row_N, order_N = torch.cat(numbers).sort(stable=True)
     in_order = {share: torch.cat(parts)[order_N] for share, parts in layers.items()}
     return States(torch.cat(hidden)[order_N], torch.cat(labels)[order_N], row_N, in_order)
+
+
+def laid_out(model: Any, rows: Sequence[Encoded]) -> Batch:
+    """The rows for one pass, on the model's device: packed where the model allows it, else padded."""
+    return (pack(rows, ANOTHER_GROUP) if packs(body(model), rows) else collate(rows)).to(model.device)
 
 
 def scored_logits(model: Any, batch: Batch) -> torch.Tensor:
@@ -73,27 +80,28 @@ def scored_logits(model: Any, batch: Batch) -> torch.Tensor:
     return _with_head_input(model, batch, lambda hidden_ND: hidden_ND)
 
 
-def scored_hidden(model: Any, batch: Batch, prefix: bool = True) -> torch.Tensor:
-    """What the language head is given for the scored tokens, (N, D); `prefix` as for `scored_states`."""
+def scored_hidden(model: Any, batch: Batch) -> torch.Tensor:
+    """What the language head is given for the scored tokens, (N, D)."""
     seen: list[torch.Tensor] = []
 
     def keep(hidden_ND: torch.Tensor) -> torch.Tensor:
         seen.append(hidden_ND)
         return hidden_ND[:1]
 
-    _with_head_input(model, batch, keep, prefix)
+    _with_head_input(model, batch, keep)
     return seen[0]
 
 
 def head_logits(model: Any, hidden_ND: torch.Tensor) -> torch.Tensor:
     """The logits of hidden states kept earlier, (N, V), through the model's own head.
 
-    One token goes through the body for it, since only the architecture knows what it does to its logits.
+    The whole model is called for it, since only the architecture knows what it does to its logits. Its body puts out
+    again what it made of one token the first time.
     """
     one = torch.zeros(1, 1, dtype=torch.long, device=hidden_ND.device)
-    index = torch.zeros(0, dtype=torch.long)
-    batch = Batch(one, torch.ones_like(one), index, index, index)
-    return _with_head_input(model, batch, lambda _: hidden_ND)
+    inputs: dict[str, Any] = {"input_ids": one, "attention_mask": torch.ones_like(one), "use_cache": False}
+    with _body_skipped(model, inputs), _head_input(model, lambda _: hidden_ND):
+        return model(**inputs).logits.squeeze(0)
 
 
 def layer_number(model: Any, share: float) -> int:
@@ -127,7 +135,7 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
     seen: dict[float, torch.Tensor] = {}
 
     def keep(share: float, output: Any) -> None:
-        seen[share] = output[0] if isinstance(output, tuple) else output  # the shared beginning passes first, and goes
+        seen[share] = output[0] if isinstance(output, tuple) else output
 
     handles = [
         decoder_layers(model)[layer_number(model, share)].register_forward_hook(
@@ -140,9 +148,8 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
     finally:
         for handle in handles:
             handle.remove()
-    time_N = batch.time_N - batch.input_ids_BT.shape[1]  # from the end, where both kinds of pass agree
     for share, hidden_BTD in seen.items():
-        seen[share] = hidden_BTD[batch.row_N, time_N]
+        seen[share] = hidden_BTD.flatten(0, 1)[batch.place_N]
 
 
 def body(model: Any) -> Any:
@@ -172,40 +179,29 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
     )
 
 
-def _with_head_input(
-    model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor], prefix: bool = True
-) -> torch.Tensor:
-    """One pass; `choose` makes of the scored hidden states, (N, D), what the head is given.
-
-    What all rows begin with (the template, a system prompt) goes through the body once, gradients included.
-    """
-    start = _shared(batch) if prefix else 0
-    inputs: dict[str, Any] = {"attention_mask": batch.attention_mask_BT, "use_cache": False}
-    if start:
-        inputs |= {"past_key_values": _prefix(model, batch, start), "use_cache": True}
-    with _head_input(model, lambda hidden_BTD: choose(hidden_BTD[batch.row_N, batch.time_N - start])):
-        output = model(input_ids=batch.input_ids_BT[:, start:], **inputs)
+def _with_head_input(model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """One pass; `choose` makes of the scored hidden states, (N, D), what the head is given."""
+    inputs = {"position_ids": batch.time_BT} if batch.packed else {"attention_mask": batch.attention_mask_BT}
+    rows = packed_attention(body(model), batch) if batch.packed else nullcontext()
+    with rows, _head_input(model, lambda hidden_BTD: choose(hidden_BTD.flatten(0, 1)[batch.place_N])):
+        output = model(input_ids=batch.input_ids_BT, use_cache=False, **inputs)
     return output.logits.squeeze(0)
 
 
-def _shared(batch: Batch) -> int:
-    """How many tokens all rows begin with, none of them one that predicts a scored token; 0 if too few to matter."""
-    ids_BT = batch.input_ids_BT
-    if len(ids_BT) < 2 or not len(batch.time_N):
-        return 0
-    same = (ids_BT == ids_BT[:1]).all(dim=0)[: int(batch.time_N.min())]
-    shared = int(same.long().cumprod(dim=0).sum())
-    return shared if shared >= LEAST_SHARED else 0
-
-
-def _prefix(model: Any, batch: Batch, length: int) -> DynamicCache:
-    """Keys and values of the first tokens, repeated for every row."""
-    cache = DynamicCache(config=model.config)
-    first_1T = batch.input_ids_BT[:1, :length]
-    mask_1T = torch.ones_like(first_1T)
-    model(input_ids=first_1T, attention_mask=mask_1T, past_key_values=cache, use_cache=True, logits_to_keep=1)
-    cache.batch_repeat_interleave(len(batch.input_ids_BT))
-    return cache
+@contextmanager
+def _body_skipped(model: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
+    """A block in which the body gives, at once, what it made of these inputs the first time that any were asked."""
+    decoder, head = body(model), model.get_output_embeddings()
+    if any(module is head for module in decoder.modules()):
+        yield
+        return
+    if decoder not in _PUT_OUT:
+        handle = decoder.register_forward_hook(lambda _m, _args, output: _PUT_OUT.__setitem__(decoder, output))
+        with torch.no_grad():
+            model(**inputs)
+        handle.remove()
+    with patch.object(decoder, "forward", lambda *_, **__: _PUT_OUT[decoder]):
+        yield
 
 
 @contextmanager

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.data.batches import Batch, collate
+from skunlearn.data.batches import Batch
 from skunlearn.data.template import Encoded, shortened
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.lm.forward import decoder_layers, layer_number, reading, scored_hidden
+from skunlearn.lm.forward import decoder_layers, laid_out, layer_number, reading, scored_hidden
 from skunlearn.lm.rounding import check_forms, passing
 from skunlearn.progress import Progress
 
@@ -87,16 +88,25 @@ def fitted_gates(
     names = {layer: writer(model, layer) for layer in gate.layers}
     sums = {layer: _Sums() for layer in gate.layers}
     for form, rows, target, share in progress.over("gates", _passes(harmful, ordinary, lookalike, gate)):
-        batch = collate(rows).to(model.device)
+        batch, shared = laid_out(model, rows), _shared(rows)
         weights = passing(model, form) if form else nullcontext()
         with weights, _inputs(model, names.values()) as seen, reading(model, batch, gate.layers) as read:
             _through(model, batch, max(gate.layers))
         first_N = batch.row_N.diff(prepend=batch.row_N.new_tensor([-1])) > 0
         for layer, name in names.items():
-            x_BTI = seen[name].reshape(len(rows), -1, seen[name].shape[-1])  # OPT's come flat
-            sums[layer].add(x_BTI, batch, batch.time_N[first_N], target, share)
+            sums[layer].add(
+                seen[name].reshape(-1, seen[name].shape[-1]), batch, batch.place_N[first_N], shared, target, share
+            )
             sums[layer].square += share * float(read[layer][first_N].float().square().mean(dim=1).sum())
     return {name: sums[layer].square ** 0.5 * sums[layer].solved(gate) for layer, name in names.items()}
+
+
+def _shared(rows: Sequence[Encoded]) -> int:
+    """How many tokens all rows begin with; of a single row none."""
+    alike = takewhile(
+        lambda tokens: len(set(tokens)) == 1, zip(*(row.prompt_ids + row.answer_ids for row in rows), strict=False)
+    )
+    return len(list(alike)) if len(rows) > 1 else 0
 
 
 class _EnoughError(Exception):
@@ -106,9 +116,8 @@ class _EnoughError(Exception):
 def _through(model: Any, batch: Batch, share: float) -> None:
     """The rows through the layers up to this one, the rest being of no interest."""
 
-    def stop(_module: Any, _args: Any, output: Any) -> None:
-        if len(output[0] if isinstance(output, tuple) else output) == len(batch.input_ids_BT):
-            raise _EnoughError  # what all rows begin with passes before, as one row, for every layer's cache
+    def stop(_module: Any, _args: Any, _output: Any) -> None:
+        raise _EnoughError
 
     handle = decoder_layers(model)[layer_number(model, share)].register_forward_hook(stop)
     try:
@@ -125,19 +134,20 @@ class _Sums:
         self.deciding_II = self.others_II = self.wanted_I = torch.zeros(())
         self.tokens, self.square = 0, 0.0
 
-    def add(self, x_BTI: torch.Tensor, batch: Batch, time_B: torch.Tensor, target: float, share: float) -> None:
-        """Inputs of a batch's rows, whose answers' first tokens are predicted at these times."""
-        time_B = time_B - (batch.input_ids_BT.shape[1] - x_BTI.shape[1])  # what all rows begin with passed on its own
-        mask_BT = batch.attention_mask_BT[:, -x_BTI.shape[1] :].bool()
-        rows_B = torch.arange(len(x_BTI), device=x_BTI.device)
-        mask_BT[rows_B, time_B] = False
-        x_BI, x_NI = x_BTI[rows_B, time_B].float(), x_BTI[mask_BT].float()
+    def add(
+        self, x_MI: torch.Tensor, batch: Batch, place_B: torch.Tensor, shared: int, target: float, share: float
+    ) -> None:
+        """Inputs of a batch's rows, which share so many tokens, and whose answers' first ones are predicted there."""
+        rows_M = (batch.rows_BT * (batch.time_BT >= shared)).flatten().float()
+        rows_M = rows_M.index_add(0, place_B, -torch.ones_like(x_MI[place_B, 0])).clamp(min=0)
+        others_M = rows_M > 0
+        x_BI, x_NI = x_MI[place_B].float(), x_MI[others_M].float() * rows_M[others_M].sqrt().unsqueeze(1)
         if not self.tokens:
             self.deciding_II, self.others_II = (x_BI.new_zeros(x_BI.shape[1], x_BI.shape[1]) for _ in range(2))
         self.deciding_II.addmm_(x_BI.T, x_BI, alpha=share)  # in place: these are large
         self.others_II.addmm_(x_NI.T, x_NI)
         self.wanted_I = self.wanted_I.to(x_BI.device) + share * target * x_BI.sum(dim=0)
-        self.tokens += len(x_NI)
+        self.tokens += int(rows_M.sum())
 
     def solved(self, gate: Gate) -> torch.Tensor:
         """w, (1, I), on the CPU."""

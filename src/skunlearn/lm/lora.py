@@ -15,6 +15,7 @@ from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.forward import body, decoder_layers
 from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.lm.fused import fuse
+from skunlearn.lm.packed import packed_again
 from skunlearn.registry import did_you_mean
 from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
 
@@ -166,8 +167,9 @@ class Trainee:
     def checkpoint_layers(self) -> None:
         """From now on a decoder layer keeps only what goes into it, and is computed again for its gradients."""
         self.checkpointed = list(decoder_layers(self.model))
+        again = partial(packed_again, body(self.model))
         for layer in self.checkpointed:
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, context_fn=again)
 
     def _train(self, model: Any) -> None:
         self.model = model

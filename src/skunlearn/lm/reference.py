@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from skunlearn.data.batches import collate
 from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import head_logits, reading, scored_hidden
+from skunlearn.lm.forward import head_logits, laid_out, reading, scored_hidden
 from skunlearn.processes import gathered_objects, rank, world
 from skunlearn.progress import Progress
 
@@ -51,7 +50,7 @@ class Reference:
         order = sorted(set(wanted), key=lambda number: len(rows[number]))
         chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
         for chunk in progress.over("reference", chunks[rank() :: world()] if together else chunks):
-            batch = collate([rows[number] for number in chunk]).to(model.device)
+            batch = laid_out(model, [rows[number] for number in chunk])
             with torch.no_grad(), reading(model, batch, layers) as read:
                 hidden_ND = scored_hidden(model, batch)
             for place, number in enumerate(chunk):

@@ -37,8 +37,7 @@ class Spread:
         model: what is trained.
         layers: decoder layers whose output is read, as shares of the depth.
         parts: in how many parts each process does its rows, 1 or more.
-        grouped: whether a part goes in passes of like length, or in one.
-        prefix: whether what all rows of a pass begin with goes through once.
+        grouped: whether a part that cannot be packed goes in passes of like length, or in one.
         autocast: a block around each pass, which sets its precision.
     """
 
@@ -48,11 +47,10 @@ class Spread:
         layers: Sequence[float] = (),
         parts: int = 1,
         grouped: bool = True,
-        prefix: bool = True,
         autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.autocast = autocast
-        self.model, self.layers, self.parts, self.grouped, self.prefix = model, tuple(layers), parts, grouped, prefix
+        self.model, self.layers, self.parts, self.grouped = model, tuple(layers), parts, grouped
         self.mine: list[_Made] = []
         self.sizes: list[int] = []
         self.order_N = torch.empty(0)
@@ -108,7 +106,7 @@ class Spread:
 
     def _part(self, rows: list[Encoded]) -> _Made:
         with self.autocast():
-            states = scored_states(self.model, rows, self.layers, self.grouped, self.prefix)
+            states = scored_states(self.model, rows, self.layers, self.grouped)
         return _Made(rows, [states.hidden_ND, *(states.layers[share] for share in self.layers)])
 
 

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skunlearn.data.batches import collate
 from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import scored_logits
+from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.lm.reference import Reference
 from skunlearn.losses import token_kl, token_nll
 from skunlearn.metrics.base import Score, Subject, empty
@@ -55,7 +54,7 @@ def row_likelihoods(
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
     for chunk in (progress or Progress()).over(f"likelihood of {len(rows)} texts", chunks):
-        batch = collate([rows[number] for number in chunk]).to(model.device)
+        batch = laid_out(model, [rows[number] for number in chunk])
         logits_NV = scored_logits(model, batch)
         nll_N = token_nll(logits_NV, batch.labels_N)
         known = [reference.numbers[rows[number]] for number in chunk] if reference else []

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skunlearn.data.batches import collate
 from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import scored_logits
+from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.progress import Progress
 
 ROWS_AT_ONCE = 8
@@ -40,7 +39,7 @@ def token_stats(model: Any, rows: Sequence[Encoded], progress: Progress | None =
     order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
     chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
     for chunk in (progress or Progress()).over(f"tokens of {len(rows)} answers", chunks):
-        batch = collate([rows[number] for number in chunk]).to(model.device)
+        batch = laid_out(model, [rows[number] for number in chunk])
         log_p_NV = scored_logits(model, batch).float().log_softmax(dim=-1)
         log_p_N = log_p_NV.gather(1, batch.labels_N.unsqueeze(1)).squeeze(1)
         p_NV = log_p_NV.exp()
