@@ -34,19 +34,22 @@ def steps(lm, data: Data, batch: int, repeats: int) -> dict[str, Line]:
     """Our step against the others, on the same rows."""
     all_rows = [rows_of(lm, data, batch, step) for step in range(2, 2 + repeats)]  # those that `ours` times
     length = statistics.mean(map(mean_length, all_rows))
-    mine = statistics.median(ours(lm, data, batch, repeats))
-    examples = 3 * batch
-    lines = {
+    seconds, examples = ours(lm, data, batch, repeats), 3 * batch
+    theirs = {
+        name: statistics.median(baseline(lm, all_rows[: 1 if pad_to else repeats], pad_to, second))
+        for name, pad_to, second in (
+            ("naive step, padded to 512", 512, True),
+            ("naive step, padded to 256", 256, True),
+            ("plain step", None, False),
+        )
+    }
+    mine = statistics.median(seconds + ours(lm, data, batch, repeats))  # before and after: machines drift
+    return {
         "mean length": Line(length, "tokens a row"),
         "step": Line(examples / mine, "examples/s"),
         "step, tokens": Line(examples * length / mine, "tokens/s"),
+        **{name: Line(examples / s, "examples/s", s / mine, "our step") for name, s in theirs.items()},
     }
-    for name, pad_to, second in (
-        ("naive step, padded to 512", 512, True), ("naive step, padded to 256", 256, True), ("plain step", None, False),
-    ):  # fmt: skip
-        theirs = statistics.median(baseline(lm, all_rows[: 1 if pad_to else repeats], pad_to, second))
-        lines[name] = Line(examples / theirs, "examples/s", theirs / mine, "our step")
-    return lines
 
 
 def matmul_share(lm, data: Data, batch: int) -> Line:

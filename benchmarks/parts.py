@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
@@ -19,11 +19,10 @@ from skunlearn.lm.model import LM
 from skunlearn.methods import METHODS
 from skunlearn.registry import resolve
 
-NEVER = 10**9
 TRICKS: dict[str, tuple[str, Any]] = {  # what is done without: where it is decided, and what decides against it
     "LoRA inside the products": ("skunlearn.lm.lora.fuse", lambda model: None),
-    "shared beginning once": ("skunlearn.lm.forward.LEAST_SHARED", NEVER),
-    "passes of like length": ("skunlearn.lm.forward.ANOTHER_PASS", NEVER),
+    "rows packed": ("skunlearn.lm.forward.packs", lambda *_: False),
+    "freed memory kept": ("skunlearn.train.kept", nullcontext),
 }
 
 

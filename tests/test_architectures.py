@@ -9,6 +9,7 @@ import toy
 
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.data.template import Encoded
+from skunlearn.errors import ModelError
 from skunlearn.lm.forward import head_logits, layer_number, reading, scored_hidden, scored_logits
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import load
@@ -134,6 +135,20 @@ def test_packed_rows_are_the_padded_ones(family: str, pairs: tuple[Path, Path], 
 
 def joined(asked: Encoded, given: Encoded) -> Encoded:
     return Encoded(asked.prompt_ids, given.answer_ids)
+
+
+def test_a_model_that_calls_an_attention_of_its_own_is_told(monkeypatch):
+    """Rows would see each other, and nobody would notice."""
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.models.llama import modeling_llama
+
+    from skunlearn.lm.forward import scored_states
+
+    lm = toy.lm()
+    own = {"get_interface": lambda *_: sdpa_attention_forward}
+    monkeypatch.setattr(modeling_llama, "ALL_ATTENTION_FUNCTIONS", type("Own", (), own)())
+    with pytest.raises(ModelError, match="LlamaModel says that its attention can be exchanged, and calls its own"):
+        scored_states(lm.model, [Encoded((6, 7), (8,)), Encoded((6, 7), (9,))])
 
 
 def test_rows_that_a_layer_cannot_look_back_over_are_padded():

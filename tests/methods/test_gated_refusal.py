@@ -31,11 +31,13 @@ def inputs(model, name: str, rows: list[Encoded]) -> list[torch.Tensor]:
     return seen
 
 
-@pytest.mark.parametrize("shared", [0, 10])
-def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int):
-    """Also where what all rows begin with goes through the model once."""
+@pytest.mark.parametrize(("shared", "alike"), [(0, 1), (10, 1), (10, 2)])
+def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int, alike: int):
+    """Also where what all rows, or two by two, begin with goes through the model once."""
     lm = toy.lm()
-    harmful, harmless = ([Encoded((*[4] * shared, 5 + n, start, 3), (7, 9)) for n in range(4)] for start in (1, 2))
+    harmful, harmless = (
+        [Encoded((*[4] * shared, 5 + n // alike, start, 3), (7, 9 + n)) for n in range(4)] for start in (1, 2)
+    )
     ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless[:2], harmless[2:], ONE, Progress()).items()
     x_RTI = torch.stack(inputs(lm.model, name, harmful + harmless)).double()[:, shared:]
     deciding_RI, others_NI = x_RTI[:, 2], x_RTI[:, [0, 1, 3, 4]].reshape(-1, x_RTI.shape[-1])
