@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+import transformers
 
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ModelError
-from skunlearn.lm.forward import head_logits, layer_number, reading, scored_hidden, scored_logits
+from skunlearn.lm.forward import decoder_layers, head_logits, layer_number, reading, scored_hidden, scored_logits
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import load
 from skunlearn.methods.base import Method
@@ -95,8 +95,11 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
         whole_BTV = lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits
         expected_NV = whole_BTV.flatten(0, 1)[batch.place_N]
         assert torch.allclose(scored_logits(lm.model, batch), expected_NV, atol=1e-5)
-        for _ in range(2):  # the second time without the body
-            assert torch.allclose(head_logits(lm.model, scored_hidden(lm.model, batch)), expected_NV, atol=1e-5)
+        hidden_ND, passes = scored_hidden(lm.model, batch), []
+        with decoder_layers(lm.model)[0].register_forward_hook(lambda *_: passes.append(1)):
+            for _ in range(2):  # the second time without the body
+                assert torch.allclose(head_logits(lm.model, hidden_ND), expected_NV, atol=1e-5)
+        assert len(passes) == 1
         assert torch.equal(
             lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits, whole_BTV
         )
@@ -106,12 +109,11 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
 def test_packed_rows_are_the_padded_ones(family: str, pairs: tuple[Path, Path], monkeypatch):
     """Beginnings once, a row twice, answers of one prompt behind it once, no padding: states, layers and gradients."""
     from skunlearn.lm import forward
-    from skunlearn.lm.packed import packs
 
     lm, data = toy.lm(family), Data(*pairs)
     forget = [lm.template.encode(example, 200) for example in data.train.forget[:3]]
     rows = [*forget, joined(forget[0], forget[1]), joined(forget[0], forget[2]), forget[1]]
-    assert packs(forward.body(lm.model), rows) == (family != "Gemma2")  # whose soft caps want attention of its own
+    assert forward.packs(lm.model, rows) == (family != "Gemma2")  # whose soft caps want attention of its own
     batch = forward.laid_out(lm.model, rows)
     if family != "Gemma2":
         assert batch.input_ids_BT.numel() < sum(map(len, rows)) - len(forget[1]) - 2 * len(forget[0].prompt_ids)
@@ -137,30 +139,56 @@ def joined(asked: Encoded, given: Encoded) -> Encoded:
     return Encoded(asked.prompt_ids, given.answer_ids)
 
 
-def test_a_model_that_calls_an_attention_of_its_own_is_told(monkeypatch):
-    """Rows would see each other, and nobody would notice."""
+@pytest.mark.parametrize("kind", ["Doge", "Roberta", "own", "ModernBertDecoder"])
+def test_models_that_cannot_be_packed_go_padded(kind: str, monkeypatch):
+    """Masks, places or attention of a model's own, which only its outputs tell; and a body that is not found."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.models.llama import modeling_llama
 
-    from skunlearn.lm.forward import scored_states
+    from skunlearn.lm import forward
 
+    rows = [Encoded((6, 7), (8, 9)), Encoded((6, 7), (9, 6))]
+    if kind == "own":
+        own = {"get_interface": lambda *_: sdpa_attention_forward}
+        monkeypatch.setattr(modeling_llama, "ALL_ATTENTION_FUNCTIONS", type("Own", (), own)())
+        model = toy.model()
+    else:
+        options = {"Roberta": {"is_decoder": True}}.get(kind, {})
+        config = getattr(transformers, f"{kind}Config")(
+            vocab_size=64, pad_token_id=0, bos_token_id=1, eos_token_id=1, **toy.SIZE, **options
+        )
+        model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+        for parameter in model.parameters():  # of Doge's masks, which begin without effect
+            parameter.data.add_(torch.randn_like(parameter) * (parameter.dim() == 1))
+    assert forward.packs(model, rows) is False
+    with torch.no_grad():
+        states = forward.scored_states(model, rows)
+        monkeypatch.setattr(forward, "packs", lambda *_: False)
+        assert torch.equal(states.hidden_ND, forward.scored_states(model, rows).hidden_ND)
+
+
+def test_a_head_that_fails_leaves_no_hook_behind(monkeypatch):
     lm = toy.lm()
-    own = {"get_interface": lambda *_: sdpa_attention_forward}
-    monkeypatch.setattr(modeling_llama, "ALL_ATTENTION_FUNCTIONS", type("Own", (), own)())
-    with pytest.raises(ModelError, match="LlamaModel says that its attention can be exchanged, and calls its own"):
-        scored_states(lm.model, [Encoded((6, 7), (8,)), Encoded((6, 7), (9,))])
+    decoder, hidden_ND = lm.model.get_decoder(), torch.zeros(2, 32)
+    monkeypatch.setattr(lm.model.lm_head, "forward", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        head_logits(lm.model, hidden_ND)
+    assert not decoder._forward_hooks and not lm.model.lm_head._forward_pre_hooks
+    monkeypatch.undo()
+    assert head_logits(lm.model, hidden_ND).shape == (2, lm.model.config.vocab_size)
+    assert head_logits(lm.model.double(), hidden_ND.double()).dtype == torch.float64
 
 
 def test_rows_that_a_layer_cannot_look_back_over_are_padded():
     from skunlearn.lm.forward import body
-    from skunlearn.lm.packed import packs
+    from skunlearn.lm.packed import may_pack
 
     decoder = body(toy.model("Mistral"))
     assert decoder.config.sliding_window == 4096
     short, long = Encoded((1,) * 4000, (2,) * 96), Encoded((1,) * 4000, (2,) * 97)
-    assert packs(decoder, [short]) and not packs(decoder, [short, long])
+    assert may_pack(decoder, [short]) and not may_pack(decoder, [short, long])
     decoder.config.layer_types = ["full_attention", "linear_attention", "full_attention"]
-    assert not packs(decoder, [short])
+    assert not may_pack(decoder, [short])
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)

@@ -14,7 +14,7 @@ from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import ANOTHER_GROUP, ANOTHER_PASS, body, depth_of
 from skunlearn.lm.lora import Trained, linear_modules, moves_head, trained_layers, trained_parameters
 from skunlearn.lm.nf4 import true_shape
-from skunlearn.lm.packed import packs
+from skunlearn.lm.packed import may_pack
 from skunlearn.methods.base import Method
 from skunlearn.task_vector import layer_of
 from skunlearn.train import Rows, scored_tokens
@@ -106,7 +106,7 @@ def steps_of(stage: Stage, lm: Any, data: Data) -> list[Step]:
 
 
 def _tokens(model: Any, rows: Sequence[Encoded]) -> int:
-    if packs(body(model), rows):
+    if may_pack(body(model), rows):
         return pack(rows, ANOTHER_GROUP).input_ids_BT.numel()
     lengths = [len(row) for row in rows]
     return sum(max(lengths[one] for one in group) * len(group) for group in length_groups(lengths, ANOTHER_PASS))
@@ -152,14 +152,16 @@ def needs(model: Any, run: Run, method: Method, steps: Sequence[Step], layout: L
     number = 4 if layout.on_cpu and run.compute.precision != "bfloat16" else 2
     a_token = layers * hidden + wide if layout.checkpointing else layers * wide
     of_rows = 0 if layout.checkpointing else layers * 3 * hidden  # attention is given each row's tokens for itself
-    step_numbers = max(step.tokens * a_token + step.read * of_rows for step in steps)
+    # parts share no beginnings
+    tokens = [(step.tokens if parts == 1 else max(step.tokens, step.read) / parts, step.read / parts) for step in steps]
+    step_numbers = max(here * a_token + read * of_rows for here, read in tokens)
     gated = max(len(stage.method.gate.layers) if stage.method.gate else 0 for stage in run.stages(method))
     return Needs(
         # with the gates' second moments, before anything is divided; after QLoRA come the weights as they were
         whole=max(weights + 4 * inner**2 * (2 * gated + 1 if gated else 0), size * weights_of(model)),
         weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
         state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
-        activations=(1.0 if full else FRAGMENTS) * number * step_numbers / parts,
+        activations=(1.0 if full else FRAGMENTS) * number * step_numbers,
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
         gradients=4 * trainable / layout.devices,
         room=ROOM_CPU if layout.on_cpu else ROOM_GPU,

@@ -38,6 +38,7 @@ def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int,
     harmful, harmless = (
         [Encoded((*[4] * shared, 5 + n // alike, start, 3), (7, 9 + n)) for n in range(4)] for start in (1, 2)
     )
+    harmless = harmless[::2] + harmless[1::2]  # two ordinary rows that do not begin alike, two look-alikes
     ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless[:2], harmless[2:], ONE, Progress()).items()
     x_RTI = torch.stack(inputs(lm.model, name, harmful + harmless)).double()[:, shared:]
     deciding_RI, others_NI = x_RTI[:, 2], x_RTI[:, [0, 1, 3, 4]].reshape(-1, x_RTI.shape[-1])
@@ -51,6 +52,15 @@ def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int,
     square_R = lm.model(asked, output_hidden_states=True).hidden_states[2][:, -1].square().mean(dim=1)
     unit = (square_R * share_R).sum().sqrt().item()  # of what the second of three layers puts out
     assert (right_1I[0].norm() / w_I.norm()).item() == pytest.approx(unit, rel=1e-4)
+
+
+def test_gates_of_half_precision_are_those_of_the_whole_one():
+    lm, found = toy.lm(), []
+    harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
+    for dtype in (torch.float32, torch.bfloat16):
+        gates = fitted_gates(lm.model.to(dtype), harmful, harmless, [], ONE, Progress())
+        found.append(next(iter(gates.values()))[0])
+    assert torch.nn.functional.cosine_similarity(*found, dim=0) > 0.95
 
 
 def test_gates_open_for_the_prompts_they_were_fitted_to_alone():

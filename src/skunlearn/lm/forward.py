@@ -12,9 +12,11 @@ import torch
 from skunlearn.data.batches import Batch, collate, length_groups, pack
 from skunlearn.data.template import Encoded
 from skunlearn.errors import ConfigError, ModelError
-from skunlearn.lm.packed import packed_attention, packs
+from skunlearn.lm.packed import may_pack, packed_attention
 
-_PUT_OUT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a model's body -> its output for one token
+TRIED = [Encoded((2, 5, 3), (4, 5, 2)), Encoded((2, 5, 3), (4, 3)), Encoded((2, 4, 4, 5, 3, 2), (5, 4, 3))]
+_PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # a model's body -> whether TRIED came out alike
+_PUT_OUT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a model's body -> where it was, its output for one token
 
 ANOTHER_PASS = 64  # tokens that a further pass costs: smaller matrices
 ANOTHER_GROUP = 256  # tokens that attention to one more group of rows costs
@@ -51,7 +53,7 @@ def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] =
     labels: list[torch.Tensor] = []
     numbers: list[torch.Tensor] = []
     layers: dict[float, list[torch.Tensor]] = {share: [] for share in shares}
-    apart = grouped and not packs(body(model), rows)
+    apart = grouped and not packs(model, rows)
     groups = length_groups([len(row) for row in rows], ANOTHER_PASS) if apart else [list(range(len(rows)))]
     for group in groups:
         batch = laid_out(model, [rows[number] for number in group])
@@ -68,7 +70,26 @@ def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] =
 
 def laid_out(model: Any, rows: Sequence[Encoded]) -> Batch:
     """The rows for one pass, on the model's device: packed where the model allows it, else padded."""
-    return (pack(rows, ANOTHER_GROUP) if packs(body(model), rows) else collate(rows)).to(model.device)
+    return (pack(rows, ANOTHER_GROUP) if packs(model, rows) else collate(rows)).to(model.device)
+
+
+@torch.no_grad()
+def packs(model: Any, rows: Sequence[Encoded]) -> bool:
+    """Whether these rows can go packed: by what the model says of itself, and as three short rows come out.
+
+    Masks and places that a model makes by itself are seen by nothing else.
+    """
+    decoder = body(model)
+    if not may_pack(decoder, rows):
+        return False
+    if decoder not in _PACKS:
+        with torch.autocast(model.device.type, enabled=False):
+            ours, plain = (
+                scored_hidden(model, batch.to(model.device)).float() for batch in (pack(TRIED, 0), collate(TRIED))
+            )
+        rounding = 1e-3 if model.dtype == torch.float32 else 0.05
+        _PACKS[decoder] = bool((ours - plain).norm() <= rounding * plain.norm())
+    return _PACKS[decoder]
 
 
 def scored_logits(model: Any, batch: Batch) -> torch.Tensor:
@@ -195,12 +216,17 @@ def _body_skipped(model: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
     if any(module is head for module in decoder.modules()):
         yield
         return
-    if decoder not in _PUT_OUT:
-        handle = decoder.register_forward_hook(lambda _m, _args, output: _PUT_OUT.__setitem__(decoder, output))
-        with torch.no_grad():
-            model(**inputs)
-        handle.remove()
-    with patch.object(decoder, "forward", lambda *_, **__: _PUT_OUT[decoder]):
+    where = model.device, model.dtype
+    if decoder not in _PUT_OUT or _PUT_OUT[decoder][0] != where:
+        seen: list[Any] = []
+        handle = decoder.register_forward_hook(lambda _module, _args, output: seen.append(output))
+        try:
+            with torch.no_grad():
+                model(**inputs)
+        finally:
+            handle.remove()
+        _PUT_OUT[decoder] = where, seen[0]
+    with patch.object(decoder, "forward", lambda *_, **__: _PUT_OUT[decoder][1]):
         yield
 
 

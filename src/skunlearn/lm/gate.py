@@ -139,7 +139,7 @@ class _Sums:
     ) -> None:
         """Inputs of a batch's rows, which share so many tokens, and whose answers' first ones are predicted there."""
         rows_M = (batch.rows_BT * (batch.time_BT >= shared)).flatten().float()
-        rows_M = rows_M.index_add(0, place_B, -torch.ones_like(x_MI[place_B, 0])).clamp(min=0)
+        rows_M = rows_M.index_add(0, place_B, rows_M.new_full(place_B.shape, -1.0)).clamp(min=0)
         others_M = rows_M > 0
         x_BI, x_NI = x_MI[place_B].float(), x_MI[others_M].float() * rows_M[others_M].sqrt().unsqueeze(1)
         if not self.tokens:
