@@ -40,8 +40,9 @@ def high_water() -> int:
 def kept() -> Iterator[None]:
     """A block in which the C library keeps memory that is freed, for the next step that wants as much.
 
-    Otherwise every large tensor is new memory, which the system clears page by page: a fifth of a step on a CPU. At the
-    end all that is free goes back. Nothing happens where the C library is not glibc.
+    Otherwise every large tensor is new memory, which the system clears page by page: much of a step where pages are
+    touched for the first time, little where they are not. At the end all that is free goes back. Nothing happens where
+    the C library is not glibc.
     """
     libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt"):

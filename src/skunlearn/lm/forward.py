@@ -87,7 +87,7 @@ def packs(model: Any, rows: Sequence[Encoded]) -> bool:
             ours, plain = (
                 scored_hidden(model, batch.to(model.device)).float() for batch in (pack(TRIED, 0), collate(TRIED))
             )
-        rounding = 1e-3 if model.dtype == torch.float32 else 0.05
+        rounding = 1e-4 if model.dtype == torch.float32 else 0.05
         _PACKS[decoder] = bool((ours - plain).norm() <= rounding * plain.norm())
     return _PACKS[decoder]
 
