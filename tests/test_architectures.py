@@ -85,7 +85,7 @@ def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(fami
     batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
     with torch.no_grad():
         whole = lm.model(
-            input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, output_hidden_states=True
+            input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask, output_hidden_states=True
         ).hidden_states
     assert [layer_number(lm.model, share) for share in (0.01, 1 / 3, 0.6, 1)] == [0, 0, 1, 2]
     with torch.no_grad(), reading(lm.model, batch, (1 / 3, 2 / 3)) as read:
@@ -101,7 +101,7 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
     lm, data = toy.lm(family), Data(*pairs)
     batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
     with torch.no_grad():
-        whole_BTV = lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits
+        whole_BTV = lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask).logits
         expected_NV = whole_BTV.flatten(0, 1)[batch.place_N]
         assert torch.allclose(scored_logits(lm.model, batch), expected_NV, atol=1e-5)
         hidden_ND, passes = scored_hidden(lm.model, batch), []
@@ -110,7 +110,7 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
                 assert torch.allclose(head_logits(lm.model, hidden_ND), expected_NV, atol=1e-5)
         assert len(passes) == 1
         assert torch.equal(
-            lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT).logits, whole_BTV
+            lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask).logits, whole_BTV
         )
 
 

@@ -53,7 +53,7 @@ def test_scored_tokens_are_the_answer_whatever_the_padding_id(chat: bool):
         places = batch.place_N[mine]
         assert batch.input_ids_BT.flatten()[places + 1].tolist() == list(row.answer_ids)
         assert places[0] == number * batch.input_ids_BT.shape[1] + len(row.prompt_ids) - 1
-        assert batch.attention_mask_BT[number].sum() == len(row)
+        assert batch.attention_mask[number].sum() == len(row)
 
 
 def test_a_cut_answer_is_counted_and_a_lost_one_is_an_error():

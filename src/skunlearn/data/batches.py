@@ -36,8 +36,8 @@ class Batch:
     home_M: torch.Tensor = torch.zeros(0, dtype=torch.long)
 
     @property
-    def attention_mask_BT(self) -> torch.Tensor:  # noqa: N802 - a shape
-        """1 for tokens, 0 for padding."""
+    def attention_mask(self) -> torch.Tensor:
+        """1 for tokens, 0 for padding, in the shape of input_ids_BT."""
         return (self.rows_BT > 0).long()
 
     def to(self, device: torch.device) -> "Batch":

@@ -58,9 +58,9 @@ class Context:
         hooks = [watch(name) for name in names]
         try:
             for batch in self.progress.over("what ordinary answers use", self.batches):
-                mask_N = batch.attention_mask_BT.reshape(-1).bool()
+                mask_N = batch.attention_mask.reshape(-1).bool()
                 tokens += int(mask_N.sum())
-                self.lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask_BT, use_cache=False)
+                self.lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask, use_cache=False)
         finally:
             for hook in hooks:
                 hook.remove()

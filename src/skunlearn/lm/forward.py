@@ -202,7 +202,7 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
 
 def _with_head_input(model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """One pass; `choose` makes of the scored hidden states, (N, D), what the head is given."""
-    inputs = {"position_ids": batch.time_BT} if batch.packed else {"attention_mask": batch.attention_mask_BT}
+    inputs = {"position_ids": batch.time_BT} if batch.packed else {"attention_mask": batch.attention_mask}
     rows = packed_attention(body(model), batch) if batch.packed else nullcontext()
     with rows, _head_input(model, lambda hidden_BTD: choose(hidden_BTD.flatten(0, 1)[batch.place_N])):
         output = model(input_ids=batch.input_ids_BT, use_cache=False, **inputs)
