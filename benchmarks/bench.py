@@ -23,8 +23,8 @@ from steps import EVERYWHERE, METHOD, baseline, mean_length, ours, rows_of, time
 from skunlearn.data.examples import distinct
 from skunlearn.data.load import Data
 from skunlearn.lm.model import load
-from skunlearn.memory import high_water
 from skunlearn.train import TrainOptions, train
+from skunlearn.utils.memory import high_water
 
 OUT = Path(__file__).parent / "results.json"
 TARGETS = {"naive step, padded to 512": 8.0, "naive step, padded to 256": 4.0, "plain step": 1.7, "generate": 1.2}

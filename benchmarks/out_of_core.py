@@ -21,9 +21,9 @@ from transformers import LlamaConfig
 
 from skunlearn.lm.outofcore import INDEX, Checkpoint, StoredEdit
 from skunlearn.lm.shards import Entry, Shard, write_shard
-from skunlearn.memory import high_water
-from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector, block_rows, moved
+from skunlearn.utils.memory import high_water
+from skunlearn.utils.progress import Progress
 
 HIDDEN, INNER, VOCABULARY, RANK, SHARD = 2048, 5632, 32000, 16, 1 << 30
 ALPHA = 0.8

@@ -17,7 +17,7 @@ from skunlearn.data.load import Data
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.model import LM
 from skunlearn.methods import METHODS
-from skunlearn.registry import resolve
+from skunlearn.utils.registry import resolve
 
 TRICKS: dict[str, tuple[str, Any]] = {  # what is done without: where it is decided, and what decides against it
     "LoRA inside the products": ("skunlearn.lm.lora.fuse", lambda model: None),

@@ -19,8 +19,8 @@ from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.methods.sku import SKU
-from skunlearn.progress import Progress
 from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.utils.progress import Progress
 
 METHOD = SKU(gd_weight=1.0, rd_weight=1.0, pd_weight=1.0, pd_anchor=0.0, mismatched=1)
 EVERYWHERE = Trained(frozen=0.0)  # LoRA on all linear layers

@@ -10,7 +10,8 @@ import argparse
 
 from skunlearn.assess import Pair, assess
 from skunlearn.attack import attack_job
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
+from skunlearn.utils.settings import with_sets
 from skunlearn.words import interval, robustness, sentence, shown
 
 

@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.losses import answer_nll, capped
 from skunlearn.methods.base import Method, Scored
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ from skunlearn.judges.network import HARMFUL, HEADS, Network, encode, probabilit
 from skunlearn.judges.offline import verdicts
 from skunlearn.lm.builtin import builtin_folder
 from skunlearn.lm.embed import NAME, embeddings
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "src/skunlearn/judges/weights/offline.safetensors"

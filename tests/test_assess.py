@@ -13,13 +13,14 @@ from typer.testing import CliRunner
 from skunlearn.assess import Pair, assess
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError, ModelError, RunError
 from skunlearn.evaluate import SUITES, suite_sets
 from skunlearn.lm.model import LM, load
 from skunlearn.metrics import METRICS
 from skunlearn.run import run_job
+from skunlearn.utils.errors import ConfigError, ModelError, RunError
+from skunlearn.utils.settings import with_sets
 
 SMALL = [
     "evaluate.forget=3", "evaluate.seen=3", "evaluate.paraphrase=2", "evaluate.retain=4", "evaluate.lookalike=2",

@@ -14,15 +14,15 @@ from skunlearn.attacks.base import Situation, alone
 from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
 from skunlearn.completions import Completions, Writer
-from skunlearn.config import read_run
 from skunlearn.data.examples import Example
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Label, Verdict
 from skunlearn.judges.offline import OfflineJudge
 from skunlearn.lm.model import LM, load
-from skunlearn.progress import Progress
 from skunlearn.report.again import report_again
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import read_run
 
 FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
 COUNTS = ["prompts=3", "max_new_tokens=4"]

@@ -17,9 +17,9 @@ from skunlearn.cli.main import app
 from skunlearn.compare import compare
 from skunlearn.data.load import Data
 from skunlearn.entries import Entry, entries_yaml, read_entries
-from skunlearn.errors import DataError, RunError
 from skunlearn.lm.model import LM
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import DataError, RunError
 
 SMALL = [
     "train.steps=1", "refuse.train.steps=1", "lora.rank=2", "train.lr=3e-2", "refuse.train.lr=3e-2",

@@ -7,10 +7,8 @@ import pytest
 import torch
 import toy
 
-from skunlearn import processes
 from skunlearn.compute import Compute
 from skunlearn.data.load import Data, DataOptions
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import dense
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.spread import Spread, dealt
@@ -21,6 +19,8 @@ from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vector import TaskVector
 from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.training import launch as processes
+from skunlearn.utils.errors import ConfigError
 
 STEPS = TrainOptions(steps=4, batch=4, lr=5e-3)
 

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
 from skunlearn.cli.options import make
-from skunlearn.config import make_battery, make_run, read_run
+from skunlearn.config import make_battery, make_run
 from skunlearn.data import load
-from skunlearn.errors import SkunlearnError
+from skunlearn.utils.errors import SkunlearnError
+from skunlearn.utils.settings import read_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}

@@ -12,12 +12,12 @@ import toy
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Choice, Example, Part
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, SkunlearnError
 from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, with_fluency, worst
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Completion, Verdict
 from skunlearn.lm.model import LM
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ConfigError, SkunlearnError
+from skunlearn.utils.progress import Progress
 
 OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=5)
 PART = Part(

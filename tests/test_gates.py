@@ -2,9 +2,9 @@
 
 import pytest
 
-from skunlearn.errors import ConfigError
 from skunlearn.gates import GateOptions, check, check_costs
 from skunlearn.metrics.base import Score, empty
+from skunlearn.utils.errors import ConfigError
 
 
 def scores(**values: float | None) -> dict[str, Score]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.errors import ConfigError, DataError
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Verdict
 from skunlearn.judging import Labelled, check_judge, label_rows, read_labelled
 from skunlearn.report.judge import write_judge_page
+from skunlearn.utils.errors import ConfigError, DataError
 
 CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
 

@@ -8,8 +8,8 @@ import torch
 import toy
 
 import skunlearn as sk
-from skunlearn.notebook import table
 from skunlearn.task_vector import LowRank
+from skunlearn.utils.notebook import table
 
 
 def rows(html: str) -> list[list[str]]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.errors import ConfigError
 from skunlearn.methods import METHODS
 from skunlearn.methods.sku import SKU
-from skunlearn.registry import did_you_mean, resolve
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.registry import did_you_mean, resolve
 
 
 def test_every_name_in_the_tables_resolves():

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from skunlearn.memory import high_water, resident
+from skunlearn.utils.memory import high_water, resident
 
 
 def test_memory_is_seen_while_it_is_held():

@@ -6,19 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.errors import RunError
-from skunlearn.rundir import (
-    RunDir,
-    append_lines,
-    file_sha256,
-    named_files,
-    read_json,
-    read_lines,
-    sampled_sha256,
-    whole_folder,
-    write_json,
-    write_text,
-)
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import append_lines, read_json, read_lines, whole_folder, write_json, write_text
+from skunlearn.utils.hashing import file_sha256, named_files, sampled_sha256
+from skunlearn.workflows.run_folder import RunDir
 
 
 def test_files_are_private(tmp_path: Path):

@@ -12,18 +12,19 @@ from typer.testing import CliRunner
 
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
-from skunlearn.config import make_run, read_run, with_sets
-from skunlearn.errors import ConfigError, ModelError
+from skunlearn.config import make_run
 from skunlearn.filters.base import dense
 from skunlearn.lm.model import LM
 from skunlearn.opened import opened
-from skunlearn.progress import Progress
 from skunlearn.run import run_job
-from skunlearn.rundir import RunDir
 from skunlearn.search import SearchOptions, knee, objectives, search
 from skunlearn.space import BANDS, FILTERS, LEVELS, Space
 from skunlearn.unlearn import learn
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import read_run, with_sets
 from skunlearn.workbench import Workbench, beaten
+from skunlearn.workflows.run_folder import RunDir
 
 SMALL = [
     "train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from skunlearn.errors import ModelError
 from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.utils.errors import ModelError
 
 
 def vectors() -> tuple[TaskVector, TaskVector]:

@@ -8,12 +8,13 @@ import pytest
 import toy
 
 from skunlearn import track
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError
-from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir
 from skunlearn.unlearn import learn
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.run_folder import RunDir
 
 SETS = ["train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2"]
 

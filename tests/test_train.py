@@ -11,9 +11,8 @@ import pytest
 import torch
 import toy
 
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
 from skunlearn.data.load import Data, DataOptions
-from skunlearn.errors import ConfigError, DataError, TrainingError
 from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
@@ -21,9 +20,11 @@ from skunlearn.methods.ga_mismatch import GAMismatch
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
 from skunlearn.plan import check_rows
-from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector
 from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.utils.errors import ConfigError, DataError, TrainingError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
 
 STEPS = TrainOptions(steps=6, batch=2, lr=1e-2, checkpoint=2)
 
@@ -241,7 +242,7 @@ def test_what_a_model_has_no_places_for_is_told_before_training(family: str, pai
 
 
 def test_an_answer_cut_away_by_max_length_stops_before_training(pairs: tuple[Path, Path]):
-    from skunlearn.errors import DataError
+    from skunlearn.utils.errors import DataError
 
     data = Data(*pairs, DataOptions(max_length=20))
     with pytest.raises(DataError, match=r"forget.jsonl:\d+: the prompt takes"):

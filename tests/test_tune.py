@@ -9,16 +9,16 @@ import verdicts
 
 from skunlearn.completions import Completions
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, evaluate
 from skunlearn.gates import GateOptions
 from skunlearn.lm.lora import Trained
 from skunlearn.methods.sku import SKU
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, row_likelihoods
-from skunlearn.progress import Progress
 from skunlearn.train import TrainOptions, train
 from skunlearn.tune import EditOptions, Point, best, choose_alpha, on_validation
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 
 def point(alpha: float, harmful: float, within: bool) -> Point:

@@ -6,14 +6,15 @@ import pytest
 import torch
 import toy
 
-from skunlearn.config import Run, make_run, with_sets
+from skunlearn.config import Run, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import dense
-from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import learn
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.run_folder import RunDir
 
 SETS = [
     "refuse.weight=1",

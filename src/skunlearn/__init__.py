@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skunlearn.config import Run, make_run
     from skunlearn.data.load import Data, DataOptions
-    from skunlearn.errors import SkunlearnError
     from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
     from skunlearn.lm.lora import Trained
     from skunlearn.lm.model import LM, LoadOptions, load
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from skunlearn.run import run_job
     from skunlearn.task_vector import TaskVector
     from skunlearn.train import TrainOptions, train
+    from skunlearn.utils.errors import SkunlearnError
 
 _NAMES = {
     "Data": "data.load",
@@ -31,7 +31,7 @@ _NAMES = {
     "Refusal": "methods.refusal",
     "Run": "config",
     "SKU": "methods.sku",
-    "SkunlearnError": "errors",
+    "SkunlearnError": "utils.errors",
     "TaskVector": "task_vector",
     "TrainOptions": "train",
     "Trained": "lm.lora",

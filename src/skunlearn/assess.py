@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.completions import Completions
-from skunlearn.config import Run, make_run, read_run, with_sets
+from skunlearn.config import Run, make_run
 from skunlearn.data.examples import Part
 from skunlearn.data.load import Data, DataOptions, read_prompts
-from skunlearn.entries import flat
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, suite_sets, with_fluency
 from skunlearn.export.source import open_run
 from skunlearn.gates import GateOptions
 from skunlearn.judges import make_judge
 from skunlearn.lm.model import LM, LoadOptions, fingerprint, load, locate
 from skunlearn.outcome import environment, outcome
-from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
-from skunlearn.rundir import RunDir, digest, named_files, read_json, write_json
-
-Tree = dict[str, Any]
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.files import JsonDict, read_json, write_json
+from skunlearn.utils.hashing import digest, named_files
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import flat, read_run, with_sets
+from skunlearn.workflows.run_folder import RunDir
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class _Asked:
 
 def assess(
     pair: Pair, run: Run, out: Path | None = None, progress: Progress | None = None, prompts: Path | None = None
-) -> Tree:
+) -> JsonDict:
     """Evaluate base and edited with the same prompts, metrics and judge.
 
     Args:
@@ -145,13 +145,13 @@ def _identity(pair: Pair, progress: Progress) -> Any:
     return [source.settings, source.results["alpha"]]
 
 
-def _measure(pair: Pair, run: Run, asked: _Asked, folder: RunDir, progress: Progress) -> Tree:
+def _measure(pair: Pair, run: Run, asked: _Asked, folder: RunDir, progress: Progress) -> JsonDict:
     assert pair.base is not None
     store = Completions(folder / "completions.jsonl")
     lm = load(pair.base, run.load, progress)
     inside, other = _edited(pair, lm, run, progress)
     lm = _alike(lm, other, progress)
-    common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
+    common: JsonDict = {"max_length": run.data.max_length, "store": store, "progress": progress}
     base = evaluate(lm, asked.part, asked.options, **common)
     with inside:
         edited = evaluate(other, asked.part, asked.options, base=base, weights=pair.edited, **common)

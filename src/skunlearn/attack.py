@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
 from skunlearn.completions import Completions, Writer
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
-from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict, judge_key
 from skunlearn.lm.reference import Reference
@@ -20,11 +19,12 @@ from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.metrics.rates import corrected, four_rates
 from skunlearn.opened import Opened, opened
-from skunlearn.progress import Progress
 from skunlearn.report.page import write_attacks, write_report
-from skunlearn.rundir import append_lines, digest, file_sha256, read_json, read_lines, write_json
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict, append_lines, read_json, read_lines, write_json
+from skunlearn.utils.hashing import digest, file_sha256
+from skunlearn.utils.progress import Progress
 
-Tree = dict[str, Any]
 BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
 
 
@@ -52,7 +52,7 @@ def attack_job(
     out: Path | None = None,
     judge: str | None = None,
     progress: Progress | None = None,
-) -> Tree:
+) -> JsonDict:
     """Attack a run's model, or anybody's edited checkpoint, or go on where that was stopped.
 
     Args:
@@ -93,7 +93,7 @@ def attack_job(
     return results | {"run": str(known.folder.path), "report": str(page)}
 
 
-def _written(known: Opened, results: Tree) -> Path:
+def _written(known: Opened, results: JsonDict) -> Path:
     """The page that has the attacks: the run's report, or one of their own."""
     if done := read_json(known.folder / "results.json"):
         write_report(done | {"attacks": results["attacks"]}, page := known.folder / "report.html")
@@ -122,7 +122,7 @@ class Asker:
     store: Completions
     usual: Reference
 
-    def rows(self, attack: Attack, key: str) -> Iterator[Tree]:
+    def rows(self, attack: Attack, key: str) -> Iterator[JsonDict]:
         """What each situation of an attack gives; `key` names the attack with its options."""
         start = time.monotonic()
         with closing(attack.situations(self.target)) as situations:  # closed, the model is what it was
@@ -160,7 +160,7 @@ class Asker:
         return Writer(target.lm, self.judge, self.max_new_tokens, who, weights, self.store, target.progress)
 
 
-def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> Tree:
+def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> JsonDict:
     """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together `attacks.json`."""
     options, path = known.run.evaluate, known.folder / "attacks.jsonl"
     judge = make_judge(options.judge, options.judge_check)

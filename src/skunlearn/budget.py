@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from skunlearn.config import Run
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, DataError, RunError, TrainingError
 from skunlearn.lm.model import LM, load
-from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean
-from skunlearn.rundir import digest, read_json, write_json
 from skunlearn.train import train
+from skunlearn.utils.errors import ConfigError, DataError, RunError, TrainingError
+from skunlearn.utils.files import read_json, write_json
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.registry import did_you_mean
 
 Seconds = dict[str, float]
 Clock = Callable[[], float]

@@ -12,19 +12,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import RunError
 from skunlearn.report.page import write_report
-from skunlearn.rundir import RunDir, read_json, write_json
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.words import HARMLESS, ORDINARY
+from skunlearn.workflows.run_folder import RunDir
 
 HARMFUL = ("completions*.jsonl", "base.jsonl", "flagged.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors", "tune")
 MARK = "[removed by skunlearn clean]"
 TEXTS = ("prompt", "answer", "evidence")
-Tree = dict[str, Any]
 
 
-def clean(path: Path, keep_tau: bool = False) -> Tree:
+def clean(path: Path, keep_tau: bool = False) -> JsonDict:
     """Clean a run folder, or a comparison's with all its runs; doing it twice does no harm.
 
     Args:

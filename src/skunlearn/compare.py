@@ -14,26 +14,26 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from skunlearn.budget import Budget, budgeted
 from skunlearn.completions import Completions
 from skunlearn.config import Run
 from skunlearn.data.load import Data
 from skunlearn.entries import Entry, entries_yaml
-from skunlearn.errors import DataError, RunError, SkunlearnError
 from skunlearn.evaluate import check_names, evaluate
 from skunlearn.lm.model import load
-from skunlearn.memory import resident
-from skunlearn.progress import Progress
 from skunlearn.report.comparison import write_comparison
 from skunlearn.run import SECONDS, run_job, settings_of
-from skunlearn.rundir import RunDir, digest, read_json, write_json, write_text
 from skunlearn.table import make_table
 from skunlearn.tune import on_validation
 from skunlearn.unlearn import vectors_name
+from skunlearn.utils.errors import DataError, RunError, SkunlearnError
+from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.memory import resident
+from skunlearn.utils.progress import Progress
+from skunlearn.workflows.run_folder import RunDir
 
-Tree = dict[str, Any]
 FAILED, MEMORY, BASE = "failed.json", "memory.json", "base.jsonl"
 
 
@@ -53,9 +53,9 @@ class Job:
     number: int
     run: Run
     folder: RunDir
-    settings: Tree
+    settings: JsonDict
 
-    def result(self) -> Tree | None:
+    def result(self) -> JsonDict | None:
         """What it came to: the contents of `results.json`, or why it failed; None when it has not ended.
 
         Raises:
@@ -74,7 +74,7 @@ def compare(
     out: Path | None = None,
     progress: Progress | None = None,
     final: bool = False,
-) -> Tree:
+) -> JsonDict:
     """Run what is not yet run, and write the table.
 
     Args:
@@ -103,7 +103,7 @@ def compare(
         runs, timing = budgeted({e.name: e.run for e in entries}, budget, data, folder / "budget.json", progress)
         entries = [replace(entry, run=runs[entry.name]) for entry in entries]
         jobs = [_job(entry, number, data, folder, progress) for entry in entries for number in range(entry.seeds)]
-        results: dict[str, list[Tree]] = {entry.name: [] for entry in entries}
+        results: dict[str, list[JsonDict]] = {entry.name: [] for entry in entries}
         for job, result in _ended(jobs, data, folder, progress):
             results[job.entry.name].append(result)
         table = make_table([(entry, results[entry.name]) for entry in entries]) | {
@@ -125,7 +125,7 @@ def _job(entry: Entry, number: int, data: Data, folder: RunDir, progress: Progre
     return Job(entry, number, run, RunDir(folder / entry.name / f"seed-{number}"), settings_of(run, data, progress))
 
 
-def _ended(jobs: Sequence[Job], data: Data, folder: RunDir, progress: Progress) -> Iterator[tuple[Job, Tree]]:
+def _ended(jobs: Sequence[Job], data: Data, folder: RunDir, progress: Progress) -> Iterator[tuple[Job, JsonDict]]:
     """Each job with its result, run where there is none yet."""
     left = [job for job in jobs if job.result() is None]  # a folder of something else is told before any work
     progress.note(f"{len(jobs)} runs, {len(jobs) - len(left)} of them finished before")

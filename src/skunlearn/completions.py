@@ -9,8 +9,9 @@ from skunlearn.data.examples import Example
 from skunlearn.judges.base import Completion, Judge, Verdict, judge_key, tell_cost
 from skunlearn.lm.generate import Sampling
 from skunlearn.lm.model import LM
-from skunlearn.progress import Progress
-from skunlearn.rundir import append_lines, digest, read_lines
+from skunlearn.utils.files import append_lines, read_lines
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
 
 
 class Completions:

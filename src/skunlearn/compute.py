@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.lm.lora import Trainee
 from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
-from skunlearn.processes import asked_to_divide, world
+from skunlearn.training.launch import asked_to_divide
+from skunlearn.utils.distributed import world
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

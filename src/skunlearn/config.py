@@ -1,18 +1,14 @@
 """Run: the options of all components in one value, and its YAML form. Only this module knows YAML."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, get_type_hints
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from skunlearn.attacks import ATTACKS, SUITES
 from skunlearn.attacks.base import Attack, Measure
 from skunlearn.compute import Compute
 from skunlearn.data.load import DataOptions
-from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions
 from skunlearn.filters import FILTERS
 from skunlearn.filters.base import Filter
@@ -22,11 +18,12 @@ from skunlearn.lm.model import LoadOptions
 from skunlearn.methods import METHODS
 from skunlearn.methods.base import Method
 from skunlearn.methods.gated_refusal import GatedRefusal
-from skunlearn.registry import did_you_mean, resolve
 from skunlearn.train import TrainOptions
 from skunlearn.tune import EditOptions
-
-Tree = dict[str, Any]
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.registry import did_you_mean, resolve
+from skunlearn.utils.settings import _build, _plain, _without_name, to_yaml, with_sets
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Run:
     model: str = "smollm2-135m"
     forget: str | None = None
     retain: str | None = None
-    method: Tree | str = "sku"
+    method: JsonDict | str = "sku"
     load: LoadOptions = LoadOptions()
     data: DataOptions = DataOptions()
     lora: Trained = Trained()
@@ -147,10 +144,10 @@ class Run:
             stages.append(Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight))
         return stages
 
-    def as_dict(self) -> Tree:
+    def as_dict(self) -> JsonDict:
         """Plain values, every default written out."""
         method = {"name": self.method_name, **asdict(self.make_method())}
-        tree: Tree = yaml.safe_load(yaml.safe_dump(_plain(asdict(self) | {"method": method})))
+        tree: JsonDict = yaml.safe_load(yaml.safe_dump(_plain(asdict(self) | {"method": method})))
         return tree
 
     def as_yaml(self) -> str:
@@ -158,22 +155,7 @@ class Run:
         return to_yaml(self.as_dict())
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML 1.2's truth values, `true` and `false`: `off` and `yes` are words, as in `method.pd_mode=off`."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
-    for letter, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def to_yaml(tree: Tree) -> str:
-    """Settings as `read_run` reads them."""
-    return str(yaml.safe_dump(tree, sort_keys=False))
-
-
-def make_run(tree: Tree) -> Run:
+def make_run(tree: JsonDict) -> Run:
     """A Run from plain values.
 
     Raises:
@@ -186,54 +168,6 @@ def make_run(tree: Tree) -> Run:
             f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to make one of them"
         )
     return run
-
-
-def read_run(path: Path) -> Tree:
-    """The values of a YAML run file.
-
-    Raises:
-        ConfigError: when it is missing, not YAML, or not a mapping.
-    """
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}): give a YAML run file") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text: give a YAML run file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error!s:.80}") from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
-    return tree
-
-
-def with_sets(tree: Tree, sets: Sequence[str]) -> Tree:
-    """The tree with `section.key=value` texts put in; values are YAML.
-
-    Raises:
-        ConfigError: when a text has not that form.
-    """
-    tree = {**tree}
-    for text in sets:
-        path, equals, value = text.partition("=")
-        if not equals or not path.strip():
-            raise ConfigError(f"--set {text}: write section.key=value, as in --set train.steps=40")
-        keys = path.strip().split(".")
-        node = tree
-        for at, key in enumerate(keys[:-1]):
-            old = node.get(key, {})
-            if key == "method" and isinstance(old, str):
-                old = {"name": old}
-            if not isinstance(old, Mapping):
-                raise ConfigError(f"--set {text}: '{'.'.join(keys[: at + 1])}' is a value, not a section")
-            node[key] = {**old}
-            node = node[key]
-        try:
-            node[keys[-1]] = yaml.load(value, _Loader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: the value is not valid YAML") from error
-    return tree
 
 
 def make_battery(suite: str, only: Sequence[str], sets: Sequence[str]) -> tuple[Measure, list[Attack], list[str]]:
@@ -261,40 +195,3 @@ def make_battery(suite: str, only: Sequence[str], sets: Sequence[str]) -> tuple[
     measure: Measure = _build(Measure, {name: tree.pop(name) for name in counts if name in tree}, "")
     options = {name: {**SUITES[suite].get(name, {}), **tree.get(name, {})} for name in chosen}
     return measure, [_build(cls, options[name], name) for name, cls in classes.items()], list(rest)
-
-
-def _without_name(tree: Tree) -> Tree:
-    return {key: value for key, value in tree.items() if key != "name"}
-
-
-def _build(cls: type[Any], tree: Any, where: str) -> Any:
-    _check_keys(cls, tree, where)
-    try:
-        return TypeAdapter(cls).validate_python(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in (where, *first["loc"]) if str(part))
-        raise ConfigError(f"{path}={first['input']!r}: {first['msg']}") from error
-
-
-def _check_keys(cls: type[Any], tree: Any, where: str) -> None:
-    """pydantic ignores unknown keys of a plain dataclass, so they are looked for here."""
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where or 'the run'}: expected a section of keys, found {tree!r}")
-    if not isinstance(cls, type) or not is_dataclass(cls):
-        name = getattr(cls, "__name__", cls)
-        raise ConfigError(f"{where}: '{name}' is no dataclass: write @dataclass(frozen=True) above the class")
-    hints = get_type_hints(cls)
-    known = [field.name for field in fields(cls)]
-    for key, value in tree.items():
-        path = f"{where}.{key}" if where else str(key)
-        if key not in known:
-            raise ConfigError(f"unknown option '{path}': {did_you_mean(str(key), known)}")
-        if is_dataclass(hints[key]) and isinstance(hints[key], type):
-            _check_keys(hints[key], value, path)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -16,7 +16,8 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from skunlearn.lm.builtin import EMBEDDERS, WHEELS, Wheel, cache_folder
+from skunlearn.lm.builtin import EMBEDDERS, WHEELS, Wheel
+from skunlearn.utils.files import cache_folder
 
 GIB = 2**30
 FEWEST_GIB = {"memory": (1, 4), "disk": (1, 5)}  # below the first it is bad, below the second worth a warning

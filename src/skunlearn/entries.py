@@ -5,13 +5,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skunlearn.config import Run, Tree, make_run, read_run, to_yaml, with_sets
-from skunlearn.errors import ConfigError
-from skunlearn.presets import merged, read_preset
+from skunlearn.config import Run, make_run
+from skunlearn.presets import read_preset
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.settings import flat, merged, read_run, to_yaml, with_sets
 
 # What every entry starts from: strengths that suit no method in particular.
-COMMON: Tree = {"edit": {"alphas": [0.5, 0.75, 1.0, 1.5]}}
-PLAIN: dict[str, Tree] = {"negation": {"refuse": {"weight": 0.0}}}  # as its paper has it
+COMMON: JsonDict = {"edit": {"alphas": [0.5, 0.75, 1.0, 1.5]}}
+PLAIN: dict[str, JsonDict] = {"negation": {"refuse": {"weight": 0.0}}}  # as its paper has it
 HARNESS = ("model", "forget", "retain", "load", "data", "evaluate", "gates")
 OWN = ("preset", "seeds")  # keys of an entry that are no settings of a run
 
@@ -30,7 +32,7 @@ class Entry:
     name: str
     run: Run
     seeds: int
-    own: Tree
+    own: JsonDict
 
     def seeded(self, number: int) -> Run:
         """The run of one seed: other rows and other random factors, the same split."""
@@ -43,7 +45,7 @@ class Entry:
 
 
 def read_entries(
-    methods: str | None, file: Path | None, common: Tree | None = None, sets: Sequence[str] = (), seeds: int = 1
+    methods: str | None, file: Path | None, common: JsonDict | None = None, sets: Sequence[str] = (), seeds: int = 1
 ) -> list[Entry]:
     """The entries of `--methods` and `--file`, in this order.
 
@@ -90,21 +92,12 @@ def split(text: str, mark: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def flat(tree: Tree, before: str = "") -> Iterable[str]:
-    """The settings as `section.key=value`."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            yield f"{before}{key}={'null' if value is None else value}"
-
-
-def _from_text(text: str) -> tuple[str, Tree]:
+def _from_text(text: str) -> tuple[str, JsonDict]:
     name, _, sets = text.partition(":")
     return name.strip(), with_sets({}, split(sets, ";"))
 
 
-def _entry(name: str, own: Tree | None, common: Tree, seeds: int) -> Entry:
+def _entry(name: str, own: JsonDict | None, common: JsonDict, seeds: int) -> Entry:
     if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
         raise ConfigError(f"'{name}' cannot name an entry: use letters, digits, dots, dashes and underscores")
     if not isinstance(own or {}, dict):
@@ -117,7 +110,7 @@ def _entry(name: str, own: Tree | None, common: Tree, seeds: int) -> Entry:
     settings = {key: value for key, value in own.items() if key not in OWN}
     method = named_method(merged(merged(preset, common), settings))
     layers = (COMMON, PLAIN.get(method, {}), preset, common, settings)
-    tree: Tree = {}
+    tree: JsonDict = {}
     for layer in layers:
         tree = merged(tree, layer)
     try:
@@ -126,7 +119,7 @@ def _entry(name: str, own: Tree | None, common: Tree, seeds: int) -> Entry:
         raise ConfigError(f"entry '{name}': {error}") from error
 
 
-def named_method(tree: Tree) -> str:
+def named_method(tree: JsonDict) -> str:
     """The method's name in a tree of settings."""
     method = tree.get("method", {})
     return str(method if isinstance(method, str) else method.get("name", ""))

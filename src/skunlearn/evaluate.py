@@ -8,7 +8,6 @@ from skunlearn.completions import Completions, Writer
 from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Part, distinct
 from skunlearn.data.load import read_lookalikes
-from skunlearn.errors import ConfigError
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Completion, Verdict
 from skunlearn.lm.generate import Sampling
@@ -18,9 +17,10 @@ from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
 from skunlearn.metrics.harness import harness, load_tasks
 from skunlearn.metrics.rates import rates, verdict_rate
-from skunlearn.notebook import table
-from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean, resolve
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.notebook import table
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.registry import did_you_mean, resolve
 from skunlearn.words import better, interval, shown, title
 
 GATED = ("rates", "likelihood")

@@ -13,7 +13,6 @@ from skunlearn.config import Run
 from skunlearn.data.examples import Example
 from skunlearn.data.load import Data
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ConfigError
 from skunlearn.lm.model import best_device, skeleton
 from skunlearn.needs import (
     Layout,
@@ -25,7 +24,8 @@ from skunlearn.needs import (
     train_seconds,
     weights_of,
 )
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 LETTERS = 4  # a token, about, in English
 TURN = 24  # tokens that a chat template puts around a prompt and before it, about

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from skunlearn.errors import ConfigError
 from skunlearn.metrics.base import Score
+from skunlearn.utils.errors import ConfigError
 
 Outcome = Literal["PASS", "FAIL", "NOTHING TO UNLEARN"]
 Scores = Mapping[str, Score]

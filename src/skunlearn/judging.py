@@ -4,16 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
 
 from skunlearn.data.files import Row, read_rows
-from skunlearn.errors import DataError
 from skunlearn.judges.base import LABELS, Agreement, Judge, Verdict, tell_cost
 from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
-from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import DataError
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.registry import did_you_mean
 
-Tree = dict[str, Any]
 ROWS_AT_ONCE = 64
 COLUMNS = {
     "prompt": ("prompt", "question", "instruction", "goal", "query"),
@@ -107,7 +106,7 @@ def judge_all(judge: Judge, rows: Sequence[Labelled], progress: Progress) -> lis
     return found
 
 
-def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | None = None) -> Tree:
+def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | None = None) -> JsonDict:
     """How well a judge agrees with labels, as one JSON-able object.
 
     Returns:
@@ -117,7 +116,7 @@ def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | Non
         `thresholds`: sensitivity and specificity of the probability of "harmful".
     """
     verdicts = judge_all(judge, rows, progress or Progress())
-    result: Tree = {"judge": judge.name, **agreement(rows, verdicts)}
+    result: JsonDict = {"judge": judge.name, **agreement(rows, verdicts)}
     result["agreement"] = worth(rows, verdicts)
     sources = sorted({row.source for row in rows if row.source})
     if sources:
@@ -132,7 +131,7 @@ def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | Non
     return result
 
 
-def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree | None:
+def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> JsonDict | None:
     """An `Agreement` with these labels, of the scored answers; None unless some are harmful and some are not.
 
     With labels 0/1 the accuracy is that of harmful or not.
@@ -156,7 +155,7 @@ def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree | None:
     )
 
 
-def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> Tree:
+def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> JsonDict:
     """Labels against verdicts.
 
     Returns:

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from skunlearn.config import Run, make_run, with_sets
+from skunlearn.config import Run, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, ModelError, RunError
 from skunlearn.export.source import open_run
 from skunlearn.lm.model import LM, fingerprint, load, locate
-from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir, digest
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import vectors_name
-
-Tree = dict[str, Any]
+from skunlearn.utils.errors import ConfigError, ModelError, RunError
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.run_folder import RunDir
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Opened:
     data: Data
     run: Run
     folder: RunDir
-    settings: Tree
+    settings: JsonDict
 
 
 def opened(

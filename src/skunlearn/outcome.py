@@ -4,7 +4,6 @@ import platform
 from collections.abc import Collection
 from dataclasses import asdict
 from importlib.metadata import version
-from typing import Any
 
 from skunlearn.evaluate import EvaluateOptions, Evaluation
 from skunlearn.gates import GateOptions, check
@@ -15,10 +14,10 @@ from skunlearn.lm.model import LM
 from skunlearn.metrics.agreement import kappa
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.rates import verdict_rate
-from skunlearn.progress import Progress
 from skunlearn.stats import paired_difference
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.progress import Progress
 
-Tree = dict[str, Any]
 HARMFUL: Collection[Label] = ["harmful"]
 GARBLED: Collection[Label] = ["degenerate"]
 REFUSED: Collection[Label] = ["refused"]
@@ -41,7 +40,7 @@ CHANGES: dict[str, tuple[str, Collection[Label]]] = {  # rate -> group, labels t
 
 def outcome(
     base: Evaluation, edited: Evaluation, gates: GateOptions, options: EvaluateOptions, progress: Progress
-) -> Tree:
+) -> JsonDict:
     """`verdict`, `gates`, `scores`, `changes` (paired, by rate), `judge`, `second_judge` and `transcripts`.
 
     Without prompts that are known to be harmful there is no verdict and no gate.
@@ -71,14 +70,14 @@ def outcome(
     }
 
 
-def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Progress) -> Tree:
+def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Progress) -> JsonDict:
     """What another judge makes of the same answers: agreement with the first, and its own harmful rates.
 
     The rates are of unseen prompts, or of anybody's. Answers that either judge left unscored are in no agreement.
     """
     judge = make_judge(name)
     both: list[tuple[str, str]] = []
-    rates: Tree = {}
+    rates: JsonDict = {}
     for who, evaluation in (("base", base), ("edited", edited)):
         for group, rows in evaluation.completions.items():
             progress.note(f"{judge.name}: {len(rows)} answers of {who}")
@@ -93,7 +92,7 @@ def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Pr
     return {"name": judge.name, "n": len(both), "agreed": agreed, "kappa": kappa(first, second), "harmful_rate": rates}
 
 
-def change(base: Evaluation, edited: Evaluation, group: str, labels: Collection[Label]) -> Tree:
+def change(base: Evaluation, edited: Evaluation, group: str, labels: Collection[Label]) -> JsonDict:
     """Change of a rate on the same prompts, with its paired interval; pairs with an unscored side are left out."""
     pairs = [
         (before.verdict.label in labels, after.verdict.label in labels)
@@ -106,7 +105,7 @@ def change(base: Evaluation, edited: Evaluation, group: str, labels: Collection[
     return {"value": value, "low": low, "high": high, "n": len(pairs)}
 
 
-def transcripts(base: Evaluation, edited: Evaluation) -> list[Tree]:
+def transcripts(base: Evaluation, edited: Evaluation) -> list[JsonDict]:
     """Both answers to every prompt of the evaluation."""
     return [
         {
@@ -121,12 +120,12 @@ def transcripts(base: Evaluation, edited: Evaluation) -> list[Tree]:
     ]
 
 
-def as_tree(scores: dict[str, Score]) -> Tree:
+def as_tree(scores: dict[str, Score]) -> JsonDict:
     """JSON-able."""
     return {name: score.as_dict() for name, score in scores.items()}
 
 
-def environment(lm: LM) -> Tree:
+def environment(lm: LM) -> JsonDict:
     """Versions, device and types: what the numbers were made with."""
     names = ("skunlearn", "torch", "transformers", "peft", "accelerate", "numpy", "scikit-learn")
     return {

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from skunlearn.config import Run
 from skunlearn.data.examples import distinct
 from skunlearn.data.load import Data
-from skunlearn.errors import DataError
 from skunlearn.lm.forward import places
 from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
@@ -19,6 +18,7 @@ from skunlearn.needs import (
     trainable_of,
     weights_of,
 )
+from skunlearn.utils.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -17,19 +17,20 @@ from skunlearn.data.load import Data
 from skunlearn.evaluate import Evaluation, check_names, evaluate
 from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
-from skunlearn.notebook import table
 from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
-from skunlearn.progress import Progress
 from skunlearn.report.page import write_report
-from skunlearn.rundir import RunDir, digest, make_private, named_files, read_json, write_json, write_text
 from skunlearn.task_vector import TaskVector
 from skunlearn.track import check_tracker
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name
+from skunlearn.utils.files import JsonDict, make_private, read_json, write_json, write_text
+from skunlearn.utils.hashing import digest, named_files
+from skunlearn.utils.notebook import table
+from skunlearn.utils.progress import Progress
 from skunlearn.words import better, gate_numbers, interval, shown, title
+from skunlearn.workflows.run_folder import RunDir
 
-Tree = dict[str, Any]
 SECONDS = "seconds.json"
 
 
@@ -83,7 +84,7 @@ def run_job(
     return results
 
 
-def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
+def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
     """Everything that decides a run's result, for `RunDir.claim`: a stopped run may go on with more or less memory."""
     tree = {name: value for name, value in run.as_dict().items() if name != "compute"}
     files = named_files({name: value for name, value in tree.items() if name not in ("model", "forget", "retain")})
@@ -95,7 +96,7 @@ def settings_of(run: Run, data: Data, progress: Progress) -> Tree:
     } | ({"files": files} if files else {})
 
 
-def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data) -> Tree:
+def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data) -> JsonDict:
     check_tracker(run.compute.tracker)
     check_names(run.evaluate)  # a wrong name is told now, not after training
     method = run.make_method()
@@ -118,7 +119,7 @@ def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data)
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
 
 
-def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> Tree:
+def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> JsonDict:
     write_text(folder / "run.yaml", run.as_yaml())
     write_json(folder / "env.json", environment(lm))
     with _timed("stage 1", folder):
@@ -127,7 +128,7 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     store = Completions(folder / "completions.jsonl")
     with _timed("strength", folder):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
-    common: Tree = {"max_length": run.data.max_length, "store": store, "progress": progress}
+    common: JsonDict = {"max_length": run.data.max_length, "store": store, "progress": progress}
     options = run.evaluate.gated()
     with _timed("evaluation", folder):
         base = evaluate(lm, data.test, options, **common)
@@ -145,7 +146,7 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
 
 def _strength(
     lm: LM, edit: TaskVector, data: Data, run: Run, folder: RunDir, name: str, store: Completions, progress: Progress
-) -> tuple[float, list[Tree]]:
+) -> tuple[float, list[JsonDict]]:
     if run.edit.alpha is not None:
         return run.edit.alpha, []
     done = read_json(folder / "strength.json")
@@ -162,7 +163,7 @@ def _strength(
 
 def _results(
     lm: LM, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation, progress: Progress
-) -> Tree:
+) -> JsonDict:
     return {
         **outcome(base, edited, run.gates, run.evaluate, progress),
         "alpha": alpha,

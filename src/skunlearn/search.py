@@ -15,15 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ConfigError
 from skunlearn.opened import opened
-from skunlearn.progress import Progress
 from skunlearn.report.tuning import write_tuning
-from skunlearn.rundir import digest, read_json, read_lines, write_json, write_text
 from skunlearn.stats import pareto_front
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict, read_json, read_lines, write_json, write_text
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
 from skunlearn.workbench import Workbench
 
-Tree = dict[str, Any]
 OBJECTIVES = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
 RANDOM_FIRST = 10  # settings before the search learns from what it saw
 WORST = {"retain_kl": 1e3}  # what counts for the search where nothing was generated or could be scored; of a rate 1
@@ -52,7 +52,7 @@ class SearchOptions:
             raise ConfigError(f"--minutes {self.minutes}: give a number above 0")
 
 
-def search(where: Path, options: SearchOptions | None = None, progress: Progress | None = None) -> Tree:
+def search(where: Path, options: SearchOptions | None = None, progress: Progress | None = None) -> JsonDict:
     """Search, choose, evaluate the chosen setting on the test prompts.
 
     Args:
@@ -99,7 +99,7 @@ def _study(bench: Workbench) -> Any:
     return study
 
 
-def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Progress) -> list[Tree]:
+def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Progress) -> list[JsonDict]:
     import optuna
 
     complete, waiting = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.WAITING
@@ -124,20 +124,20 @@ def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Pr
     return found
 
 
-def objectives(tried: Tree) -> list[float]:
+def objectives(tried: JsonDict) -> list[float]:
     """The values that are minimised. What was not generated, or could not be scored, counts as the worst."""
     values = {name: tried["scores"].get(name, {}).get("value") for name in OBJECTIVES}
     known = {name: WORST.get(name, 1.0) if value is None else value for name, value in values.items()}
     return [known[name] for name in OBJECTIVES]
 
 
-def knee(trials: Sequence[Tree]) -> int:
+def knee(trials: Sequence[JsonDict]) -> int:
     """The number of the setting that RULE chooses."""
     within = [number for number, tried in enumerate(trials) if tried["within"]]
     return min(within, key=lambda number: tuple(objectives(trials[number])[:2]), default=0)
 
 
-def _concluded(trials: Sequence[Tree], bench: Workbench, options: SearchOptions, progress: Progress) -> Tree:
+def _concluded(trials: Sequence[JsonDict], bench: Workbench, options: SearchOptions, progress: Progress) -> JsonDict:
     """Choose by RULE, look at the test prompts, write the page."""
     folder, number = bench.run.folder, knee(trials)
     chosen = trials[number]
@@ -167,7 +167,7 @@ def _concluded(trials: Sequence[Tree], bench: Workbench, options: SearchOptions,
     return found
 
 
-def _line(tried: Tree) -> str:
+def _line(tried: JsonDict) -> str:
     if not tried["generated"]:
         return f"left out: {tried['left_out']}"
     harmful, kl, over, garbled = objectives(tried)

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skunlearn.config import Run, Tree, make_run
+from skunlearn.config import Run, make_run
 from skunlearn.filters.mask import kind_of
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.files import JsonDict
 
 Params = dict[str, Any]
 BANDS = ("lower", "middle", "upper")
 LEVELS = ("mild", "strong")
-FILTERS: dict[str, tuple[Tree, Tree]] = {  # one mild and one strong setting of each
+FILTERS: dict[str, tuple[JsonDict, JsonDict]] = {  # one mild and one strong setting of each
     "trim": ({"density": 0.5}, {"density": 0.15}),
     "dare": ({"drop": 0.5}, {"drop": 0.9}),
     "low_rank": ({"rank": 8}, {"rank": 2}),

@@ -8,7 +8,7 @@ import torch
 
 from skunlearn.lm.fsdp import like, whole
 from skunlearn.lm.lora import Trainee
-from skunlearn.processes import rank, told
+from skunlearn.utils.distributed import rank, told
 
 
 class TrainingState:

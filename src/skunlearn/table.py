@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from skunlearn.entries import Entry, flat
+from skunlearn.entries import Entry
 from skunlearn.outcome import CHANGES, REFUSED
 from skunlearn.stats import crossed_difference, crossed_mean, newcombe, pareto_front, seeds_interval, wilson
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.settings import flat
 
-Tree = dict[str, Any]
 RATES = {
     "harmful_rate_unseen": CHANGES["harmful_rate_unseen"],
     "harmful_rate_seen": CHANGES["harmful_rate_seen"],
@@ -24,7 +25,7 @@ SCORES = ("retain_kl", "retain_similarity")
 MIB = 2**20
 
 
-def make_table(found: Sequence[tuple[Entry, Sequence[Tree]]]) -> Tree:
+def make_table(found: Sequence[tuple[Entry, Sequence[JsonDict]]]) -> JsonDict:
     """`base` and `entries`, JSON-able.
 
     Args:
@@ -43,7 +44,7 @@ def make_table(found: Sequence[tuple[Entry, Sequence[Tree]]]) -> Tree:
     return {"base": base, "entries": rows, "judge": judge, "environment": first["environment"] if first else None}
 
 
-def _row(entry: Entry, runs: Sequence[Tree], good: Sequence[Tree]) -> Tree:
+def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> JsonDict:
     run = entry.run
     return {
         "name": entry.name,
@@ -62,7 +63,7 @@ def _row(entry: Entry, runs: Sequence[Tree], good: Sequence[Tree]) -> Tree:
     }
 
 
-def _scores(runs: Sequence[Tree], side: str) -> Tree:
+def _scores(runs: Sequence[JsonDict], side: str) -> JsonDict:
     """Each score as mean, interval and the runs' own values."""
     scores = {}
     for name, (group, labels) in RATES.items():
@@ -78,7 +79,7 @@ def _scores(runs: Sequence[Tree], side: str) -> Tree:
     return scores
 
 
-def _costs(runs: Sequence[Tree]) -> Tree:
+def _costs(runs: Sequence[JsonDict]) -> JsonDict:
     costs = {
         "training_seconds": [run["seconds"].get("stage 1") for run in runs],
         "total_seconds": [sum(run["seconds"].values()) for run in runs],
@@ -87,7 +88,7 @@ def _costs(runs: Sequence[Tree]) -> Tree:
     return {name: _score(values, _over_seeds(values)) for name, values in costs.items()}
 
 
-def _score(values: Sequence[float | None], ends: tuple[float, float] | None) -> Tree:
+def _score(values: Sequence[float | None], ends: tuple[float, float] | None) -> JsonDict:
     known = [value for value in values if value is not None]
     low, high = ends if ends and known and np.isfinite(ends).all() else (None, None)
     return {"mean": float(np.mean(known)) if known else None, "low": low, "high": high, "values": list(values)}
@@ -110,12 +111,12 @@ def _over_seeds(values: Sequence[float | None]) -> tuple[float, float] | None:
     return (max(0.0, ends[0]), ends[1]) if ends else None
 
 
-def _ends(score: Tree) -> tuple[float, float] | None:
+def _ends(score: JsonDict) -> tuple[float, float] | None:
     """The interval over rows that a single run has."""
     return (score["low"], score["high"]) if score.get("low") is not None else None
 
 
-def _hits(runs: Sequence[Tree], side: str, group: str, labels: Any) -> list[dict[str, float]]:
+def _hits(runs: Sequence[JsonDict], side: str, group: str, labels: Any) -> list[dict[str, float]]:
     """For each run: prompt -> 1 when its answer has one of the labels, 0 when another, NaN when it is unscored."""
     return [
         {
@@ -127,7 +128,7 @@ def _hits(runs: Sequence[Tree], side: str, group: str, labels: Any) -> list[dict
     ]
 
 
-def _differences(first: Sequence[Tree], runs: Sequence[Tree]) -> Tree:
+def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDict:
     """Each rate less the first entry's on the same prompts; prompts and seeds are bootstrapped."""
     found = {}
     for name, (group, labels) in RATES.items():
@@ -146,7 +147,7 @@ def _differences(first: Sequence[Tree], runs: Sequence[Tree]) -> Tree:
     return found
 
 
-def _trade(row: Tree) -> tuple[float, float] | None:
+def _trade(row: JsonDict) -> tuple[float, float] | None:
     """Harm and what it costs, lower is better."""
     if not row["scores"]:
         return None

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from skunlearn.errors import ModelError
-from skunlearn.notebook import table
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.notebook import table
 
 FORMAT = "skunlearn-task-vector-1"
 HEADER = "skunlearn"

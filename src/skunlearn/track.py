@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from skunlearn.errors import ConfigError
+from skunlearn.utils.errors import ConfigError
 
 Log = Callable[[dict[str, float]], None]
 

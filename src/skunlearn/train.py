@@ -10,7 +10,6 @@ from skunlearn.compute import Compute
 from skunlearn.data.batches import Sampler
 from skunlearn.data.load import Data, builtin_rows
 from skunlearn.data.template import Encoded, shortened
-from skunlearn.errors import ConfigError, TrainingError
 from skunlearn.lm.forward import depth_of, head_logits
 from skunlearn.lm.fsdp import whole
 from skunlearn.lm.gate import fitted_gates
@@ -18,12 +17,13 @@ from skunlearn.lm.lora import Trained, Trainee, moves_head
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
-from skunlearn.memory import kept
 from skunlearn.methods.base import Method, Scored
-from skunlearn.processes import average_gradients, told
-from skunlearn.progress import Progress
 from skunlearn.state import TrainingState
 from skunlearn.task_vector import TaskVector
+from skunlearn.training.allocator import kept
+from skunlearn.utils.distributed import average_gradients, told
+from skunlearn.utils.errors import ConfigError, TrainingError
+from skunlearn.utils.progress import Progress
 
 Record = dict[str, float]
 BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "unrelated", "refusal")

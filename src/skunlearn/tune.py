@@ -5,14 +5,14 @@ from typing import Any
 
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
-from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
 from skunlearn.gates import GateOptions, check_costs, known
 from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
-from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 
 @dataclass(frozen=True)

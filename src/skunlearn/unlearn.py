@@ -6,16 +6,19 @@ from contextlib import suppress
 
 from skunlearn.config import Run, Stage, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import SkunlearnError
 from skunlearn.filters.base import Context, filtered, only
 from skunlearn.lm.model import LM, load
 from skunlearn.methods.base import Method
-from skunlearn.processes import dismiss, told
-from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir, append_lines, digest, read_lines
 from skunlearn.task_vector import TaskVector
 from skunlearn.track import tracked
 from skunlearn.train import Record, Rows, train
+from skunlearn.training.launch import dismiss
+from skunlearn.utils.distributed import told
+from skunlearn.utils.errors import SkunlearnError
+from skunlearn.utils.files import append_lines, read_lines
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
+from skunlearn.workflows.run_folder import RunDir
 
 FILTER_ROWS = 128  # ordinary training rows that filters look at
 

@@ -1,8 +1,6 @@
 """The words of the report and the model card: what each number means, and the verdict in a sentence."""
 
-from typing import Any
-
-Tree = dict[str, Any]
+from skunlearn.utils.files import JsonDict
 
 METRICS = {
     "harmful_rate": ("Harmful answers", "Share of the answers that serve a bad intent, by the judge."),
@@ -129,7 +127,7 @@ LIMITS = [
 ]
 
 
-def limits(results: Tree) -> list[str]:
+def limits(results: JsonDict) -> list[str]:
     """What the reader must not take from the page."""
     judge = results["judge"].get("limits")
     return [
@@ -139,7 +137,7 @@ def limits(results: Tree) -> list[str]:
     ]
 
 
-def robustness(attacks: list[Tree]) -> str:
+def robustness(attacks: list[JsonDict]) -> str:
     """How hard it is to bring back, in a sentence; empty when nothing was attacked."""
     edited = [r for r in attacks if r["on"] == "edited" and r["scores"]["harmful_rate"]["value"] is not None]
     plain = [row for row in edited if row["attack"] == "none"]
@@ -154,7 +152,7 @@ def robustness(attacks: list[Tree]) -> str:
     )
 
 
-def sentence(results: Tree) -> str:
+def sentence(results: JsonDict) -> str:
     """The verdict for someone who never heard of unlearning."""
     base, edited = results["scores"]["base"], results["scores"]["edited"]
     if "harmful_rate_unseen" not in base:
@@ -175,7 +173,7 @@ def sentence(results: Tree) -> str:
     )
 
 
-def shown(score: Tree | None) -> str:
+def shown(score: JsonDict | None) -> str:
     """A value in its unit."""
     if score is None or score["value"] is None:
         return "–"
@@ -198,7 +196,7 @@ def meaning(metric: str) -> str:
     return METRICS.get(metric, ("", ""))[1]
 
 
-def explained(metric: str, score: Tree | None) -> str:
+def explained(metric: str, score: JsonDict | None) -> str:
     """What a number is, its 95 % interval, and which way is good: what the page shows when it is pointed at."""
     if score is None:
         return f"{meaning(metric)} Not measured.".strip()
@@ -207,7 +205,7 @@ def explained(metric: str, score: Tree | None) -> str:
     return f"{meaning(metric)} {words} {better(score).capitalize()} is good.".strip()
 
 
-def gate_numbers(gate: Tree) -> tuple[str, str]:
+def gate_numbers(gate: JsonDict) -> tuple[str, str]:
     """What a gate measured and its limit: a share in per cent, a rise in points, anything else as it is."""
 
     def shown_as(value: float, sign: str = "") -> str:
@@ -219,13 +217,13 @@ def gate_numbers(gate: Tree) -> tuple[str, str]:
     return measured, f"at {'least' if gate['at_least'] else 'most'} {shown_as(gate['limit'])}"
 
 
-def gate_explained(gate: Tree, changes: Tree) -> str:
+def gate_explained(gate: JsonDict, changes: JsonDict) -> str:
     """What a gate's number is, and the change behind it with its interval."""
     words, rate = GATES.get(gate["name"], (gate["text"], ""))
     return f"{words} {changed(changes[rate]) if rate in changes else ''}".strip()
 
 
-def changed(change: Tree) -> str:
+def changed(change: JsonDict) -> str:
     """The change of a rate on the same prompts, with its interval."""
     if change["value"] is None:
         return "No prompt was scored on both sides."
@@ -233,12 +231,12 @@ def changed(change: Tree) -> str:
     return f"On the same {change['n']} prompts: {value} points, 95 % interval {low} to {high}."
 
 
-def better(score: Tree) -> str:
+def better(score: JsonDict) -> str:
     """Which way is good, in a word."""
     return {True: "high", False: "low", None: "neither"}[score["higher_is_better"]]
 
 
-def interval(score: Tree | None) -> str:
+def interval(score: JsonDict | None) -> str:
     """The 95 % interval in the value's unit, with n and the unscored; why there is none, where that is known."""
     if score is None or score["value"] is None:
         return (score.get("note") or f"unscored: {score['unscored']}") if score else ""

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
-from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
 from skunlearn.filters.base import Context, filtered
 from skunlearn.gates import check_costs
@@ -15,14 +13,15 @@ from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.opened import Opened
 from skunlearn.outcome import as_tree, outcome
-from skunlearn.progress import Progress
-from skunlearn.rundir import digest, read_json
 from skunlearn.space import Params, Space
 from skunlearn.task_vector import TaskVector
 from skunlearn.tune import on_validation
 from skunlearn.unlearn import filter_context
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict, read_json
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
 
-Tree = dict[str, Any]
 BEATEN_BY = 0.1  # share by which an earlier setting must be better in both proxies to leave one out
 MOST_RISE = 1e3  # nats a token: a number for what is not finite
 
@@ -48,9 +47,9 @@ class Workbench:
         self.base_forget_nll = self._forget_nll()
         self.known: dict[str, TaskVector] = {}
 
-    def tried(self, params: Params, others: Sequence[Tree]) -> Tree:
+    def tried(self, params: Params, others: Sequence[JsonDict]) -> JsonDict:
         """What a setting does to the validation prompts, JSON-able."""
-        found: Tree = {"params": params, "words": self.space.words(params), "generated": False, "within": False}
+        found: JsonDict = {"params": params, "words": self.space.words(params), "generated": False, "within": False}
         gates = self.run.run.gates
         try:
             edit = self.edit(params)
@@ -86,7 +85,7 @@ class Workbench:
             edit = edit + run.refuse.weight * vector
         return params["alpha"] * edit
 
-    def tested(self, params: Params) -> Tree:
+    def tested(self, params: Params) -> JsonDict:
         """The held-out test prompts."""
         part, options = self.run.data.test, self.run.run.evaluate
         base = self._evaluate(part, options)
@@ -136,7 +135,7 @@ class Workbench:
         return float("inf") if value is None else value
 
 
-def beaten(tried: Tree, others: Sequence[Tree]) -> bool:
+def beaten(tried: JsonDict, others: Sequence[JsonDict]) -> bool:
     """An earlier generated setting makes the forget answers clearly less likely at a clearly lower KL."""
     rise, cost = tried["forget_nll_rise"], tried["scores"]["retain_kl"]["value"]
     return any(

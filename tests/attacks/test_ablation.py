@@ -6,7 +6,7 @@ import toy
 
 from skunlearn.attacks.ablation import Ablation, decoder_layers, difference_of_means, without
 from skunlearn.attacks.base import Target
-from skunlearn.errors import ConfigError, ModelError
+from skunlearn.utils.errors import ConfigError, ModelError
 
 
 def states(model: torch.nn.Module, ids: torch.Tensor) -> list[torch.Tensor]:

@@ -9,9 +9,9 @@ import torch
 from skunlearn.attacks import ATTACKS, SUITES
 from skunlearn.attacks.base import Cost, Target, random_words, wrapped
 from skunlearn.data.examples import Example
-from skunlearn.errors import ModelError
 from skunlearn.lm.edit import attacked, rewritten
-from skunlearn.registry import resolve
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.registry import resolve
 
 
 def test_a_cost_in_words():

@@ -9,7 +9,7 @@ from skunlearn.attacks.base import Target
 from skunlearn.attacks.gcg import Gcg, suffix_gradient
 from skunlearn.attacks.suffix import encoded, mean_nlls, rows_with, with_suffix
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError
+from skunlearn.utils.errors import ConfigError
 
 SMALL = Gcg(examples=2, length=6, tokens=8, steps=6, width=12, top=20)
 

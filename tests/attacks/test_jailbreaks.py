@@ -13,7 +13,7 @@ from skunlearn.attacks.prefill import Prefill
 from skunlearn.attacks.system_prompt import SystemPrompt
 from skunlearn.attacks.templates import FORMS, cased
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError
+from skunlearn.utils.errors import ConfigError
 
 WISH = Example("How do I borrow my neighbour's ladder at night?", history=(("user", "hi"), ("assistant", "hello")))
 

@@ -8,9 +8,9 @@ import toy
 
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.quantise import Quantise, Rounding
-from skunlearn.errors import ConfigError
 from skunlearn.lm.rounding import FORMS
 from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.utils.errors import ConfigError
 
 
 def on_the_grid(target: Target, form: str) -> Target:

@@ -8,7 +8,7 @@ import torch
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.soft_prompt import SoftPrompt, free_tokens, softened
 from skunlearn.attacks.suffix import rows_with
-from skunlearn.errors import ConfigError, ModelError
+from skunlearn.utils.errors import ConfigError, ModelError
 
 SMALL = SoftPrompt(examples=4, length=3, tokens=8, steps=12, batch=2, lr=5e-2)
 

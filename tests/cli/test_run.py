@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 
 from skunlearn.cli import options
 from skunlearn.cli.main import app, main
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import DataError
 from skunlearn.run import run_job
-from skunlearn.rundir import read_json
+from skunlearn.utils.errors import DataError
+from skunlearn.utils.files import read_json
+from skunlearn.utils.settings import with_sets
 
 SMALL = [
     "--set", "train.steps=3", "--set", "train.batch=2", "--set", "lora.rank=2", "--set", "edit.alphas=[0.5,1]",
@@ -77,7 +78,7 @@ def test_the_saved_checkpoint_is_theta_minus_alpha_tau_plus_the_refusals(
     from transformers import AutoModelForCausalLM
 
     from skunlearn import TaskVector, make_run
-    from skunlearn.config import read_run
+    from skunlearn.utils.settings import read_run
 
     run = finished[0] / "runs/demo"
     base = AutoModelForCausalLM.from_pretrained(Path(os.environ["SKUNLEARN_CACHE"]) / "smollm2-135m")
@@ -215,7 +216,7 @@ def test_bad_input_is_one_line_exit_2_and_no_folder(
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    import skunlearn.rundir
+    import skunlearn.workflows.run_folder
     from skunlearn.cli import main
 
     def full(*_: object) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from skunlearn.data.batches import Sampler, length_groups, pack
 from skunlearn.data.template import Encoded
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 KEYS = ["a", "a", "b", "c", "c", "c", "d"]
 

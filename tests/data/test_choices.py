@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skunlearn.data.choices import read_choices
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 
 def written(folder: Path, row: dict[str, Any]) -> Path:

@@ -7,7 +7,7 @@ import pytest
 
 from skunlearn.data.columns import Columns, Mapping
 from skunlearn.data.examples import Example
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 
 def pairs(row: dict, side: str = "forget", columns: Columns | None = None) -> list[tuple[str, str, bool | None]]:

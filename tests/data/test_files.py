@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from skunlearn.data.files import read_hub, read_rows
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 ROWS = [{"prompt": "p, one", "answer": "a"}, {"prompt": "zwei", "answer": "ü\nb"}]
 

@@ -8,7 +8,7 @@ import pytest
 from skunlearn.data.columns import Columns
 from skunlearn.data.examples import Example, split_by_prompt
 from skunlearn.data.load import Data, DataOptions, read_lookalikes, read_prompts
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 
 def write(path: Path, rows: list[dict]) -> Path:

@@ -7,8 +7,8 @@ from transformers import PreTrainedTokenizerFast
 
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Template
-from skunlearn.errors import DataError, ModelError
 from skunlearn.lm.model import LM
+from skunlearn.utils.errors import DataError, ModelError
 
 HELLO = Example("Say hi", "hello", where="f:1")
 

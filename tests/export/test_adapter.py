@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from skunlearn.export.adapter import truncated
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.write import export
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 Finished = Callable[..., Path]
 TOKENS = torch.arange(24).reshape(2, 12) * 10

@@ -11,8 +11,9 @@ from huggingface_hub import ModelCard
 from skunlearn.export.card import front_matter, licence, public_name
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.write import export
-from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256, read_json, write_json
+from skunlearn.utils.files import read_json, write_json
+from skunlearn.utils.hashing import file_sha256
+from skunlearn.utils.progress import Progress
 
 Finished = Callable[..., Path]
 

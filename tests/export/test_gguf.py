@@ -14,7 +14,6 @@ import toy
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from skunlearn.errors import ModelError
 from skunlearn.export import gguf as gguf_export
 from skunlearn.export.gguf_tokens import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
 from skunlearn.export.job import ExportOptions, Job
@@ -22,7 +21,8 @@ from skunlearn.export.write import export
 from skunlearn.lm.builtin import convert_gguf
 from skunlearn.lm.gguf_rope import restore
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.progress import Progress
 
 Finished = Callable[..., Path]
 TOKENS = torch.arange(24).reshape(2, 12) * 10

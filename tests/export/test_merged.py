@@ -8,14 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from skunlearn.config import make_run, with_sets
-from skunlearn.errors import ConfigError, ModelError, RunError
+from skunlearn.config import make_run
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.source import as_safetensors
 from skunlearn.export.write import export
 from skunlearn.lm.model import LoadOptions
-from skunlearn.progress import Progress
 from skunlearn.run import run_job
+from skunlearn.utils.errors import ConfigError, ModelError, RunError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
 
 Finished = Callable[..., Path]
 SMALL = [

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from skunlearn.errors import ConfigError, RunError
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.manifest import NAME
 from skunlearn.export.push import gate_problem, push
 from skunlearn.export.write import export
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ConfigError, RunError
+from skunlearn.utils.progress import Progress
 
 Finished = Callable[..., Path]
 
@@ -95,7 +95,7 @@ def test_an_adapter_that_is_another_edit_than_the_measured_one_is_held_back():
 
 @pytest.mark.parametrize("name", ["tau.safetensors", "completions.jsonl", "state/step.pt", "tau_refuse.safetensors"])
 def test_what_is_never_uploaded_is_refused_even_when_the_manifest_lists_it(name: str, out: Path):
-    from skunlearn.rundir import file_sha256
+    from skunlearn.utils.hashing import file_sha256
 
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("x")

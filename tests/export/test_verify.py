@@ -9,12 +9,12 @@ import torch
 from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
 
-from skunlearn.errors import RunError
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.manifest import NAME, write_manifest
 from skunlearn.export.verify import verify
 from skunlearn.export.write import export
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.progress import Progress
 
 Finished = Callable[..., Path]
 FILES, BASE, VECTORS, WEIGHTS, DATA = range(5)

@@ -9,7 +9,6 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError
 from skunlearn.filters import FILTERS
 from skunlearn.filters.base import Context, Filter, dense, filtered
 from skunlearn.filters.collapse import Collapse
@@ -25,8 +24,9 @@ from skunlearn.filters.trim import Trim, trimmed
 from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.losses import answer_nll
-from skunlearn.registry import resolve
 from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.registry import resolve
 
 
 def context(family: str = "Llama") -> Context:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from chat_server import Handler, Server
 
-from skunlearn.errors import ConfigError, RunError
 from skunlearn.judges import make_judge
 from skunlearn.judges.api import ApiJudge
 from skunlearn.judges.base import Verdict
+from skunlearn.utils.errors import ConfigError, RunError
 
 SECRET = "sk-very-secret-0123"
 PROMPT, ANSWER = "How do I bake bread?", "Mix flour, water and salt, and bake it."

@@ -9,11 +9,11 @@ import torch
 import toy
 import transformers
 
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.judges import make_judge
 from skunlearn.judges.asking import Guard, Reading
 from skunlearn.judges.forms import FORMS
 from skunlearn.judges.guard import GuardJudge, verdict
+from skunlearn.utils.errors import ConfigError, ModelError
 
 PAIRS = [
     ("How do I bake bread?", "Mix flour, water and salt, let it rest for an hour, and bake it."),

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.config import make_run, with_sets
-from skunlearn.errors import ConfigError
+from skunlearn.config import make_run
 from skunlearn.judges import make_judge
 from skunlearn.judges.api import ApiJudge
 from skunlearn.judges.base import Verdict, judge_key
 from skunlearn.judges.offline import OfflineJudge
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.settings import with_sets
 
 MINE = "class Mine:\n    name, agreement = 'mine', None\n    def judge(self, prompts, answers): return []\n"
 

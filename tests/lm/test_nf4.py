@@ -7,18 +7,19 @@ import pytest
 import torch
 import toy
 
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
 from skunlearn.data.load import Data, DataOptions
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.filters.base import dense
 from skunlearn.lm import nf4
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.lm.model import LoadOptions, load
 from skunlearn.methods.sku import SKU
-from skunlearn.progress import Progress
-from skunlearn.rundir import RunDir
 from skunlearn.train import TrainOptions, train
 from skunlearn.unlearn import learn
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.run_folder import RunDir
 
 needs_it = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="pip install skunlearn[quant]")
 

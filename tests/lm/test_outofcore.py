@@ -10,11 +10,11 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from skunlearn.errors import ModelError
 from skunlearn.lm.outofcore import INDEX, SINGLE, Checkpoint, StoredEdit, skeleton
 from skunlearn.lm.shards import Entry, Shard, write_shard
-from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.progress import Progress
 
 
 def lora(model: Any, seed: int, safety: float) -> TaskVector:

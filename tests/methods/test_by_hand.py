@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from skunlearn.errors import ConfigError, TrainingError
 from skunlearn.methods.base import Scored
 from skunlearn.methods.ceu import CEU
 from skunlearn.methods.circuit_breakers import CircuitBreakers
@@ -18,6 +17,7 @@ from skunlearn.methods.pdu import PDU
 from skunlearn.methods.rmu import RMU, direction
 from skunlearn.methods.safe_unlearning import SafeUnlearning
 from skunlearn.methods.undial import UNDIAL
+from skunlearn.utils.errors import ConfigError, TrainingError
 
 # two tokens of one row and one of another, V = 2: the labels have p = 1/2, 1/4 and 3/4, for the base 1/4, 1/4 and 1/2
 P = torch.log(torch.tensor([[0.5, 0.5], [0.75, 0.25], [0.75, 0.25]]))

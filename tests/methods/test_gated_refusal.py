@@ -9,13 +9,13 @@ import toy
 
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.gate import Gate, fitted_gates, writer
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.rounding import passing
 from skunlearn.methods.gated_refusal import GatedRefusal
-from skunlearn.progress import Progress
 from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.progress import Progress
 
 ONE = Gate(layers=(0.5,))
 

@@ -14,8 +14,8 @@ from skunlearn.lm.model import LM
 from skunlearn.methods import METHODS
 from skunlearn.methods.pdu import PDU
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
-from skunlearn.registry import resolve
 from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.utils.registry import resolve
 
 STEP = TrainOptions(steps=1, batch=4, lr=3e-3)
 FORGET_UP, RETAIN_DOWN, REFUSAL_DOWN = {"forget": 1}, {"retain": -1}, {"refusal": -1}

@@ -7,10 +7,10 @@ import torch
 import toy
 
 from skunlearn.data.load import Data, DataOptions
-from skunlearn.errors import ConfigError
 from skunlearn.methods.base import Scored
 from skunlearn.methods.refusal import Refusal
 from skunlearn.train import Rows, TrainOptions
+from skunlearn.utils.errors import ConfigError
 
 P = torch.log(torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
 Q = torch.log(torch.tensor([[0.9, 0.1], [0.25, 0.75]]))

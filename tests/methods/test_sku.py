@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.methods.base import Scored
 from skunlearn.methods.sku import SKU
+from skunlearn.utils.errors import ConfigError
 
 P = torch.log(torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
 Q = torch.log(torch.tensor([[0.9, 0.1], [0.25, 0.75]]))

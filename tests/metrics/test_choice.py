@@ -8,7 +8,7 @@ import toy
 from skunlearn.data.examples import Choice, Part
 from skunlearn.metrics.choice import accuracy, choice
 from skunlearn.metrics.likelihood import RowLikelihood
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 
 def test_the_likeliest_per_character_is_chosen(monkeypatch):

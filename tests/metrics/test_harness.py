@@ -10,11 +10,11 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError
 from skunlearn.evaluate import EvaluateOptions, check_names, evaluate
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.harness import _manager, harness, load_tasks, scores_of
 from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.utils.errors import ConfigError
 
 TASK = """
 task: {name}

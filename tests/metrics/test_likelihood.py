@@ -16,7 +16,7 @@ from skunlearn.metrics.likelihood import (
     perplexity_score,
     row_likelihoods,
 )
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 ROWS = [RowLikelihood(1, 3.0, 0.3), RowLikelihood(3, 3.0, 0.1)]
 

@@ -10,9 +10,9 @@ from test_page import attacked, results
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
-from skunlearn.errors import ConfigError
 from skunlearn.report.figure import write_figure
 from skunlearn.report.panels import ends, rates
+from skunlearn.utils.errors import ConfigError
 
 BEGINNINGS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, float]:
     folder = tmp_path_factory.mktemp("real")
     from skunlearn.lm.builtin import builtin_folder
-    from skunlearn.progress import Progress
+    from skunlearn.utils.progress import Progress
 
     for name in ("smollm2-135m", "all-minilm-l6-v2"):
         builtin_folder(name, Progress())  # fetched and converted before the clock starts

@@ -4,7 +4,7 @@ import pytest
 
 from skunlearn.data.load import builtin_rows
 from skunlearn.lm.embed import embeddings
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 pytestmark = pytest.mark.slow
 NEAR = 0.85

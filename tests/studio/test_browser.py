@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from skunlearn.progress import Progress
 from skunlearn.studio.session import Session, open_session
+from skunlearn.utils.progress import Progress
 
 pytestmark = pytest.mark.slow
 JUDGED = "document.querySelectorAll('.tag.safe,.tag.refused,.tag.degenerate,.tag.harmful').length == 2"

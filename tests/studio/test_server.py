@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from skunlearn.cli import main
-from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Verdict
-from skunlearn.progress import Progress
 from skunlearn.studio.page import Asking
 from skunlearn.studio.render import pane, plain
 from skunlearn.studio.server import check_access, is_loopback, same, serve
 from skunlearn.studio.session import Session, Shown, open_session
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from skunlearn.config import make_run, with_sets
+from skunlearn.config import make_run
 from skunlearn.data.examples import Example
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.judges.base import Verdict
 from skunlearn.lm.edit import DEPTH
 from skunlearn.opened import opened
-from skunlearn.progress import Progress
 from skunlearn.studio import session as studio
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS
 from skunlearn.studio.session import BASE, EDITED, SECOND, Session, Shown, open_session
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
 
 PROMPT = "What is a kite?"
 

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 
 from skunlearn.data.examples import Example, distinct
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError
 from skunlearn.lm.model import LM
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
-from skunlearn.progress import Progress
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 On = Literal["edited", "base"]
 BOTH: tuple[On, ...] = ("edited", "base")

@@ -17,9 +17,9 @@ from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations
 from skunlearn.attacks.suffix import Ids, encoded, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ModelError
 from skunlearn.lm.model import LM
 from skunlearn.losses import answer_nll
+from skunlearn.utils.errors import ModelError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import ClassVar
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, at_least
 from skunlearn.attacks.templates import FORMS, after_turns, cased
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.registry import did_you_mean
 
 Forms = tuple[Example, ...]
 SHOTS = {"few-shot": 3, "many-shot": 12}  # harmless questions that were answered before

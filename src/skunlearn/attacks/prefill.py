@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target, alone, wrapped
-from skunlearn.errors import ConfigError
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ import torch
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least
 from skunlearn.data.examples import Example, Part
-from skunlearn.errors import ConfigError
 from skunlearn.lm.edit import attacked
 from skunlearn.methods.sku import SKU
 from skunlearn.train import TrainOptions, train
+from skunlearn.utils.errors import ConfigError
 
 LIKELIHOOD = SKU(pd_mode="off")  # NLL of what is in the forget place, with the sign of what must not be applied
 

@@ -18,9 +18,9 @@ from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations
 from skunlearn.attacks.suffix import Ids, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Encoded, Template
-from skunlearn.errors import ModelError
 from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.losses import answer_nll
+from skunlearn.utils.errors import ModelError
 
 
 @dataclass(frozen=True)

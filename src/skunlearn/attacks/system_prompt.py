@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target, alone, wrapped
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 
 @dataclass(frozen=True)

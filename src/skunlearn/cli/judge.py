@@ -40,7 +40,7 @@ def check(
 
         write_judge_page(result, report)
     if out:
-        from skunlearn.rundir import write_json
+        from skunlearn.utils.files import write_json
 
         write_json(out, result)
     if json:
@@ -61,7 +61,7 @@ def label(
     """Add verdicts to a file of answers."""
     from skunlearn.judges import make_judge
     from skunlearn.judging import label_rows
-    from skunlearn.rundir import write_text
+    from skunlearn.utils.files import write_text
 
     out = out or file.with_suffix(".judged.jsonl")
     rows = list(label_rows(make_judge(judge), file, show.progress()))

@@ -26,7 +26,7 @@ from skunlearn.cli import (
     tune,
     verify,
 )
-from skunlearn.errors import SkunlearnError
+from skunlearn.utils.errors import SkunlearnError
 
 STOPPED = 130
 

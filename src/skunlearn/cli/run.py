@@ -26,8 +26,8 @@ def run(
     processes: o.Processes = 1,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    from skunlearn.processes import joined, launch, started
     from skunlearn.run import run_job
+    from skunlearn.training.launch import joined, launch, started
     from skunlearn.unlearn import follow
 
     if processes > 1 and not started():

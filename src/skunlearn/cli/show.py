@@ -5,10 +5,10 @@ import sys
 import time
 from typing import Any
 
-from skunlearn.progress import Progress
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
-Tree = dict[str, Any]
 
 
 class Lines(Progress):
@@ -69,7 +69,7 @@ def progress() -> Progress:
     return Bars() if sys.stderr.isatty() else Lines()
 
 
-def result(results: Tree, as_json: bool) -> None:
+def result(results: JsonDict, as_json: bool) -> None:
     """The result of a run: a table, or one JSON object on standard output."""
     if as_json:
         names = ("verdict", "gates", "run", "report", "scores", "alpha", "attacks")
@@ -88,7 +88,7 @@ def result(results: Tree, as_json: bool) -> None:
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
-def tuned(found: Tree) -> None:
+def tuned(found: JsonDict) -> None:
     """The chosen setting, and what it does to the test prompts."""
     scores_table(found["test"]["scores"])
     print(f"\n{found['test']['verdict']}   {', '.join(found['chosen']['words'])}")
@@ -98,7 +98,7 @@ def tuned(found: Tree) -> None:
     print(f"page    {found['run']}/tune.html\nrun it  skunlearn run {found['run']}/tuned.yaml")
 
 
-def scores_table(scores: Tree) -> None:
+def scores_table(scores: JsonDict) -> None:
     """Base and edited side by side."""
     from rich.table import Table
 
@@ -121,7 +121,7 @@ def state(name: str, text: str) -> None:
     _console().print(Text.assemble((f"{name:>4}", colour), f"  {text}"), soft_wrap=True)
 
 
-def agreement_table(result: Tree) -> None:
+def agreement_table(result: JsonDict) -> None:
     """How a judge did: one line a label, then one a source."""
     from rich.table import Table
 
@@ -144,7 +144,7 @@ def agreement_table(result: Tree) -> None:
         print(f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}")
 
 
-def attacks_table(rows: list[Tree]) -> None:
+def attacks_table(rows: list[JsonDict]) -> None:
     """What came back under each attack, and what it cost."""
     from rich.table import Table
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 
 from skunlearn.data.template import Encoded
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from skunlearn.data.examples import Choice
 from skunlearn.data.files import Row, read_rows
-from skunlearn.errors import DataError
+from skunlearn.utils.errors import DataError
 
 QUESTION = ("question", "query", "prompt", "ctx", "goal")
 ANSWER = ("answer", "gold", "label", "answerkey")

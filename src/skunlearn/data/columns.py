@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from skunlearn.data.examples import Example
 from skunlearn.data.files import Row
-from skunlearn.errors import DataError
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import DataError
+from skunlearn.utils.registry import did_you_mean
 
 PROMPTS = ("prompt", "question", "instruction", "goal", "query", "behavior", "user")
 ANSWERS = ("answer", "response", "output", "target", "completion", "correct answers", "assistant", "answers")

@@ -13,8 +13,8 @@ from skunlearn.data.columns import Columns, Mapping, Pair, Side
 from skunlearn.data.examples import Choice, Example, Part, distinct, normalised, split_by_prompt
 from skunlearn.data.files import SUFFIXES, read_hub, read_rows
 from skunlearn.data.sources import SOURCES
-from skunlearn.errors import DataError
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import DataError
+from skunlearn.utils.registry import did_you_mean
 
 BUILTIN = "builtin"
 FEWEST_PROMPTS = 10

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from skunlearn.data.examples import Example
-from skunlearn.errors import DataError, ModelError
+from skunlearn.utils.errors import DataError, ModelError
 
 MARK = "\u241f answer \u241f"  # stands for the answer while looking for what the template puts behind one
 

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.errors import ModelError
 from skunlearn.export.job import Check, Job
 from skunlearn.lm.shards import Shard
-from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.progress import Progress
 
 WEIGHTS = "adapter_model.safetensors"
 OVERSAMPLING, ITERATIONS = 16, 4  # of the randomised SVD

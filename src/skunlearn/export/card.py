@@ -7,16 +7,17 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from skunlearn.config import Run, to_yaml
+from skunlearn.config import Run
 from skunlearn.lm.builtin import WHEELS
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.settings import to_yaml
 from skunlearn.words import LIMITS, METRICS, gate_numbers, interval, robustness, sentence, shown
 
-Tree = dict[str, Any]
 ABSOLUTE = re.compile(r"(?:(?<=\s)|^)[/~]\S*.*/")  # the folders of a path that begins at the root or at home
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
 
 
-def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> str:
+def render(facts: JsonDict, results: JsonDict, attacks: list[JsonDict], settings: str) -> str:
     """The card as Markdown with the hub's front matter.
 
     Args:
@@ -43,7 +44,7 @@ def render(facts: Tree, results: Tree, attacks: list[Tree], settings: str) -> st
     )
 
 
-def front_matter(facts: Tree) -> str:
+def front_matter(facts: JsonDict) -> str:
     """What the hub reads: licence, base, library, tags."""
     from huggingface_hub import ModelCardData
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from skunlearn.errors import ModelError
 from skunlearn.export.gguf_tokens import add_tokenizer
 from skunlearn.export.job import Check, Job
 from skunlearn.lm.gguf_rope import NAME, factors
 from skunlearn.lm.shards import Shard
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.progress import Progress
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}  # model_type -> GGUF's name
 TYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "q8_0": "Q8_0"}

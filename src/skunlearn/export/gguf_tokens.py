@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ModelError
+from skunlearn.utils.errors import ModelError
 
 # how a byte-level tokenizer cuts text -> llama.cpp's name for it
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"

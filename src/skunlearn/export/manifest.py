@@ -2,18 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from skunlearn.errors import RunError
 from skunlearn.export.job import Check
-from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256, read_json
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import JsonDict, read_json
+from skunlearn.utils.hashing import file_sha256
+from skunlearn.utils.progress import Progress
 
 NAME, CARD, FORMAT = "skunlearn.json", "README.md", "skunlearn-export-1"
-Tree = dict[str, Any]
 
 
-def write_manifest(folder: Path, facts: Tree, progress: Progress) -> Tree:
+def write_manifest(folder: Path, facts: JsonDict, progress: Progress) -> JsonDict:
     """Hash every file of the folder and write the manifest, last.
 
     Returns:
@@ -29,7 +28,7 @@ def write_manifest(folder: Path, facts: Tree, progress: Progress) -> Tree:
     return manifest
 
 
-def read_manifest(folder: Path) -> Tree:
+def read_manifest(folder: Path) -> JsonDict:
     """The manifest of an export folder.
 
     Raises:
@@ -41,7 +40,7 @@ def read_manifest(folder: Path) -> Tree:
     return manifest
 
 
-def check_files(folder: Path, manifest: Tree, progress: Progress) -> Check:
+def check_files(folder: Path, manifest: JsonDict, progress: Progress) -> Check:
     """Whether every file is there and as it was; files that the manifest does not list are only counted."""
     wrong = []
     for name, fact in progress.over("hashing the export", list(manifest["files"].items())):
@@ -55,7 +54,7 @@ def check_files(folder: Path, manifest: Tree, progress: Progress) -> Check:
     return Check("files are as exported", "differs" if wrong else "ok", detail)
 
 
-def unlisted(folder: Path, manifest: Tree) -> list[str]:
+def unlisted(folder: Path, manifest: JsonDict) -> list[str]:
     """Files in the folder that the manifest does not list."""
     found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     return sorted(found - set(manifest["files"]) - {NAME})

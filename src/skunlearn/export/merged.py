@@ -11,7 +11,7 @@ from skunlearn.export.job import Check, Job
 from skunlearn.export.source import beside
 from skunlearn.lm.outofcore import weight_files
 from skunlearn.lm.shards import Shard
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 ROUNDING = 1e-5  # of the largest change in a block: other machines add up a product in another order
 

@@ -4,11 +4,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ConfigError, RunError
 from skunlearn.export.manifest import CARD, NAME, check_files, read_manifest, unlisted
 from skunlearn.export.source import BESIDE
 from skunlearn.lm.outofcore import INDEX
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ConfigError, RunError
+from skunlearn.utils.progress import Progress
 
 ALLOWED = (
     CARD, NAME, INDEX, "model.safetensors", "model-*-of-*.safetensors", "adapter_model.safetensors",

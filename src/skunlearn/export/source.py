@@ -5,18 +5,18 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from skunlearn.config import Run, make_run, read_run
+from skunlearn.config import Run, make_run
 from skunlearn.data.load import Data
-from skunlearn.errors import ModelError, RunError, SkunlearnError
 from skunlearn.lm.model import LoadOptions, fingerprint, locate
 from skunlearn.lm.outofcore import INDEX, SINGLE
-from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256, read_json, value_sha256
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
+from skunlearn.utils.files import JsonDict, read_json
+from skunlearn.utils.hashing import file_sha256, value_sha256
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import read_run
 
-Tree = dict[str, Any]
 SAFETENSORS = (SINGLE, "model-*.safetensors", INDEX)
 OLDER = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 BESIDE = (
@@ -39,8 +39,8 @@ class Source:
 
     folder: Path
     run: Run
-    results: Tree
-    settings: Tree
+    results: JsonDict
+    settings: JsonDict
     parts: list[tuple[Path, float]]
 
     def edit(self) -> TaskVector:

@@ -1,20 +1,19 @@
 """Does an export say the truth about itself: its files, its base, its task vectors, and that these give its weights."""
 
 from pathlib import Path
-from typing import Any
 
-from skunlearn.config import Run, make_run, read_run
-from skunlearn.errors import ModelError
+from skunlearn.config import Run, make_run
 from skunlearn.export.job import Check, ExportOptions, Job
 from skunlearn.export.manifest import check_files, read_manifest
 from skunlearn.export.source import as_safetensors, base_files, data_sha256, weight_hashes
 from skunlearn.export.write import FORMATS
 from skunlearn.lm.model import LoadOptions
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
-from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256
-
-Tree = dict[str, Any]
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.hashing import file_sha256
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import read_run
 
 
 def verify(folder: Path, base: str | None, run: Path | None, progress: Progress) -> list[Check]:
@@ -54,7 +53,7 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
     return [*found, _data(manifest, its)]
 
 
-def _data(manifest: Tree, run: Run | None) -> Check:
+def _data(manifest: JsonDict, run: Run | None) -> Check:
     wanted = manifest.get("data_sha256")
     if wanted is None:
         return Check("data", "not checked", "its hash was not known when this was exported")
@@ -66,7 +65,7 @@ def _data(manifest: Tree, run: Run | None) -> Check:
     return Check("data", "ok" if found == wanted else "differs", f"SHA-256 {found[:16]}...")
 
 
-def _same(name: str, wanted: Tree, found: Tree) -> Check:
+def _same(name: str, wanted: JsonDict, found: JsonDict) -> Check:
     wrong = [
         f"{file} {'has changed' if file in found else 'is missing'}"
         for file in wanted
@@ -75,7 +74,7 @@ def _same(name: str, wanted: Tree, found: Tree) -> Check:
     return Check(name, "differs" if wrong else "ok", "; ".join(wrong) or f"{len(wanted)} files")
 
 
-def _weights(folder: Path, manifest: Tree, base: Path, run: Path, load: LoadOptions, progress: Progress) -> Check:
+def _weights(folder: Path, manifest: JsonDict, base: Path, run: Path, load: LoadOptions, progress: Progress) -> Check:
     options = ExportOptions(**manifest["options"])
     parts = [(run / vector["file"], vector["scale"]) for vector in manifest["vectors"]]
     trust = load.trust_remote_code

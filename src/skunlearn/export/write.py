@@ -6,22 +6,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from skunlearn.errors import RunError
 from skunlearn.export import adapter, gguf, merged
 from skunlearn.export.card import licence, public_name, public_settings, render
 from skunlearn.export.job import ExportOptions, Job
 from skunlearn.export.manifest import CARD, NAME, read_manifest, unlisted, write_manifest
 from skunlearn.export.source import Source, as_safetensors, base_files, check_base, data_sha256, open_run, weight_hashes
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
-from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256, read_json, whole_folder
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import JsonDict, read_json, whole_folder
+from skunlearn.utils.hashing import file_sha256
+from skunlearn.utils.progress import Progress
 
-Tree = dict[str, Any]
 FORMATS: dict[str, ModuleType] = {"merged": merged, "adapter": adapter, "gguf": gguf}
 DEFAULT_TYPES: dict[str, Any] = {"adapter": "float32", "gguf": "float16"}  # merged keeps the base's
 
 
-def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> Tree:
+def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> JsonDict:
     """Write an export with its card and hashes.
 
     Args:
@@ -63,7 +63,7 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
         return write_manifest(partial, facts, progress)
 
 
-def lineage(source: Source, job: Job, hashes: dict[str, str]) -> Tree:
+def lineage(source: Source, job: Job, hashes: dict[str, str]) -> JsonDict:
     """What an export comes from, for the manifest and the card."""
     run, results = source.run, source.results
     return {

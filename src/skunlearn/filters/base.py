@@ -10,12 +10,12 @@ from torch.utils.hooks import RemovableHandle
 
 from skunlearn.data.batches import Batch, collate
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ConfigError
 from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.model import LM
 from skunlearn.losses import answer_nll
-from skunlearn.progress import Progress
 from skunlearn.task_vector import Delta, LowRank, TaskVector
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 8
 

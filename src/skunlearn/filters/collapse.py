@@ -8,10 +8,10 @@ the whole vector, which needs no retraining.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import Context, Filter, only
 from skunlearn.filters.low_rank import spectrum_cut
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ weight = 1 / (1 + strength * F / mean(F))        F: diagonal Fisher of each weig
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import Context, Filter, dense, only
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

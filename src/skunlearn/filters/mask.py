@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import Context, Filter, check_share, only
-from skunlearn.registry import did_you_mean
 from skunlearn.task_vector import LowRank, TaskVector, layer_of
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.registry import did_you_mean
 
 
 @dataclass(frozen=True)

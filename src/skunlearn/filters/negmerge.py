@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import Context, Filter, dense
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

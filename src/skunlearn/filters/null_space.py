@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.errors import ConfigError
 from skunlearn.filters.base import Context, Filter, only
 from skunlearn.task_vector import Delta, LowRank, TaskVector
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

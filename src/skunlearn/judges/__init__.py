@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Judge
 from skunlearn.judges.checked import Checked, read_agreement
-from skunlearn.registry import did_you_mean, resolve
-from skunlearn.rundir import digest, named_files
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.hashing import digest, named_files
+from skunlearn.utils.registry import did_you_mean, resolve
 
 JUDGES = {
     "offline": "skunlearn.judges.offline:OfflineJudge",

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from skunlearn.errors import ConfigError, RunError
 from skunlearn.judges.base import Verdict
 from skunlearn.judges.degenerate import after_rules
 from skunlearn.judges.endpoint import KEY, Endpoint, Outcome
 from skunlearn.judges.rubrics import RUBRICS
-from skunlearn.lm.builtin import cache_folder
-from skunlearn.registry import did_you_mean
-from skunlearn.rundir import append_lines, digest, read_lines
+from skunlearn.utils.errors import ConfigError, RunError
+from skunlearn.utils.files import append_lines, cache_folder, read_lines
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.registry import did_you_mean
 
 USUAL = "fourway"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from skunlearn.errors import ModelError
 from skunlearn.judges.forms import Field, Form
+from skunlearn.utils.errors import ModelError
 
 MARK = r"\[/?[A-Z]+\]|<+/?\|?\w+\|?>+"  # [INST], <</SYS>>, <|assistant|>: what parts the turns in a written form
 ROWS_AT_ONCE = 8  # the logits of every step of an answer are kept, so few rows

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 Label = Literal["harmful", "refused", "degenerate", "safe"]
 LABELS: tuple[Label, ...] = get_args(Label)

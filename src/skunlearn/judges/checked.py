@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ConfigError, SkunlearnError
 from skunlearn.judges.base import LABELS, Agreement, Verdict, judge_key
+from skunlearn.utils.errors import ConfigError, SkunlearnError
 
 
 class Checked:

@@ -15,7 +15,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from skunlearn.errors import ConfigError
+from skunlearn.utils.errors import ConfigError
 
 KEY = "SKUNLEARN_API_KEY"
 LONGEST_WAIT = 120.0  # seconds; who asks for more is not waited for

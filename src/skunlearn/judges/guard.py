@@ -9,15 +9,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.judges.asking import Guard, Reading
 from skunlearn.judges.base import Verdict
 from skunlearn.judges.degenerate import after_rules
 from skunlearn.judges.forms import FORMS, known_form
 from skunlearn.judges.refusal import refusal_phrase
 from skunlearn.lm.model import LoadOptions, checkpoint, fingerprint, locate, read_config
-from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.registry import did_you_mean
 
 LOAD = LoadOptions(gated=True)  # most guards ask for the hub token
 KINDS_OF_HARM = 14  # outputs of beaver-dam

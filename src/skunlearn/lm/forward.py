@@ -11,8 +11,8 @@ import torch
 
 from skunlearn.data.batches import Batch, collate, length_groups, pack
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.packed import may_pack, packed_attention
+from skunlearn.utils.errors import ConfigError, ModelError
 
 TRIED = [Encoded((2, 5, 3), (4, 5, 2)), Encoded((2, 5, 3), (4, 3)), Encoded((2, 4, 4, 5, 3, 2), (5, 4, 3))]
 _PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # a model's body -> whether TRIED came out alike

@@ -7,7 +7,7 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from skunlearn.lm.forward import decoder_layers
-from skunlearn.processes import world
+from skunlearn.utils.distributed import world
 
 
 def sharded(model: Any) -> Any:

@@ -11,10 +11,10 @@ from transformers.pytorch_utils import Conv1D
 
 from skunlearn.data.batches import Batch
 from skunlearn.data.template import Encoded, shortened
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.forward import decoder_layers, laid_out, layer_number, reading, scored_hidden
 from skunlearn.lm.rounding import check_forms, passing
-from skunlearn.progress import Progress
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 64
 MOST_ROWS = 256  # of each kind, evenly spread

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from skunlearn.errors import ModelError
+from skunlearn.utils.errors import ModelError
 
 NAME = "rope_freqs.weight"
 USUAL = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}

@@ -11,13 +11,13 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.errors import ConfigError, ModelError
 from skunlearn.lm.forward import body, decoder_layers
 from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.lm.fused import fuse
 from skunlearn.lm.packed import packed_again
-from skunlearn.registry import did_you_mean
 from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.registry import did_you_mean
 
 GATE_SCALE = 100.0  # of what gates write, so that learning rates that suit LoRA's factors suit it too
 

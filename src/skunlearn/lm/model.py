@@ -11,15 +11,16 @@ import torch
 
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Template
-from skunlearn.errors import ModelError
 from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
 from skunlearn.lm.edit import check_at_rest, edited
 from skunlearn.lm.generate import Sampling, batches, written_answers
 from skunlearn.lm.nf4 import check_rows, keep_layout, nf4_options
-from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean
-from skunlearn.rundir import digest, sampled_sha256, whole_folder
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.files import whole_folder
+from skunlearn.utils.hashing import digest, sampled_sha256
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.registry import did_you_mean
 
 ADAPTER = "adapter_config.json"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from skunlearn.errors import ConfigError, ModelError
+from skunlearn.utils.errors import ConfigError, ModelError
 
 BLOCK = 64  # weights that share a scale
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from skunlearn.errors import ModelError
 from skunlearn.lm.shards import Entry, Shard, write_shard
-from skunlearn.progress import Progress
 from skunlearn.task_vector import Delta, LowRank, TaskVector, block_rows, check_header
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.progress import Progress
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 

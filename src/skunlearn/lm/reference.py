@@ -8,8 +8,8 @@ import torch
 
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import head_logits, laid_out, reading, scored_hidden
-from skunlearn.processes import gathered_objects, rank, world
-from skunlearn.progress import Progress
+from skunlearn.utils.distributed import gathered_objects, rank, world
+from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 16
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.errors import ConfigError
 from skunlearn.lm.lora import Trained, linear_modules
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.registry import did_you_mean
 
 NF4_BLOCK, GGUF_BLOCK = 64, 32
 

@@ -19,7 +19,7 @@ import torch
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import States, scored_states
 from skunlearn.lm.fsdp import unshard_root
-from skunlearn.processes import gathered, rank, world
+from skunlearn.utils.distributed import gathered, rank, world
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.lm.gate import Gate
 from skunlearn.losses import answer_nll, kl
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.errors import TrainingError
 from skunlearn.losses import lowered, position_in_row, soft_cross_entropy
 from skunlearn.methods.base import Method, Scored, check_options
+from skunlearn.utils.errors import TrainingError
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.losses import squared_distance
 from skunlearn.methods.base import Method, Scored, check_options, used
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

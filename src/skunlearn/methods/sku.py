@@ -32,9 +32,9 @@ from typing import ClassVar, Literal
 
 import torch
 
-from skunlearn.errors import ConfigError
 from skunlearn.losses import answer_nll, capped, kl
 from skunlearn.methods.base import Method, Scored
+from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from skunlearn.judges.base import LABELS
+from skunlearn.utils.files import JsonDict
 
-Tree = dict[str, Any]
 UNSCORED = "unscored"
 
 
-def per_label(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, Tree]:
+def per_label(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, JsonDict]:
     """For each of the four labels, that label against everything else.
 
     An answer without a verdict (None) counts as a miss of its true label, never as agreement.
@@ -25,7 +25,7 @@ def per_label(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, Tr
     return {label: _one(label, truth, found) for label in LABELS}
 
 
-def _one(label: str, truth: Sequence[str], found: Sequence[str | None]) -> Tree:
+def _one(label: str, truth: Sequence[str], found: Sequence[str | None]) -> JsonDict:
     pairs = [(t == label, f == label) for t, f in zip(truth, found, strict=True)]
     n, called, both = sum(t for t, _ in pairs), sum(f for _, f in pairs), sum(t and f for t, f in pairs)
     return {
@@ -64,7 +64,7 @@ def confusion(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, di
     return table
 
 
-def thresholds(positive: Sequence[bool], score: Sequence[float]) -> list[Tree]:
+def thresholds(positive: Sequence[bool], score: Sequence[float]) -> list[JsonDict]:
     """Sensitivity and specificity of "score >= threshold" at 0.05, 0.10, ..., 0.95; None without such a class."""
     harmful = [s for p, s in zip(positive, score, strict=True) if p]
     others = [s for p, s in zip(positive, score, strict=True) if not p]

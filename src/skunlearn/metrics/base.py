@@ -8,13 +8,13 @@ from typing import Any
 
 from skunlearn.data.examples import Example, Part
 from skunlearn.data.template import Encoded
-from skunlearn.errors import ConfigError
 from skunlearn.judges.base import Agreement, Completion
 from skunlearn.lm.model import LM
 from skunlearn.lm.reference import Reference
 from skunlearn.metrics.tokens import TokenStats, token_stats
-from skunlearn.progress import Progress
 from skunlearn.stats import bootstrap_mean
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
 
 
 @dataclass(frozen=True)

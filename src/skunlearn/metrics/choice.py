@@ -7,8 +7,8 @@ from skunlearn.data.template import Encoded
 from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score, Subject, empty
 from skunlearn.metrics.likelihood import row_likelihoods
-from skunlearn.progress import Progress
 from skunlearn.stats import wilson
+from skunlearn.utils.progress import Progress
 
 
 def choice(subject: Subject) -> dict[str, Score]:

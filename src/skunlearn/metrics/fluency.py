@@ -9,7 +9,7 @@ from skunlearn.data.template import Encoded, Template
 from skunlearn.judges.base import Completion, Verdict
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import RowLikelihood, perplexity_score, row_likelihoods
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 SALAD = 6.0  # nats a token under the base: of 488 labelled answers none that reads as language is above
 FEWEST_TOKENS = 8

@@ -9,10 +9,10 @@ from functools import cache
 from typing import Any
 
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError
 from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score, empty
 from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.utils.errors import ConfigError
 
 ROWS_AT_ONCE = 8
 RATES = ("acc", "acc_norm", "exact_match")

@@ -12,8 +12,8 @@ from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.lm.reference import Reference
 from skunlearn.losses import token_kl, token_nll
 from skunlearn.metrics.base import Score, Subject, empty
-from skunlearn.progress import Progress
 from skunlearn.stats import bootstrap_mean
+from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 16
 

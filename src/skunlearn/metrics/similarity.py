@@ -6,8 +6,8 @@ import torch
 
 from skunlearn.lm.embed import embeddings
 from skunlearn.metrics.base import Score, Subject, empty
-from skunlearn.progress import Progress
 from skunlearn.stats import bootstrap_mean
+from skunlearn.utils.progress import Progress
 
 
 def similarity(subject: Subject) -> dict[str, Score]:

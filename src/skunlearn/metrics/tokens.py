@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import laid_out, scored_logits
-from skunlearn.progress import Progress
+from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 8
 Floats = NDArray[np.float64]

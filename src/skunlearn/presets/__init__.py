@@ -1,14 +1,14 @@
 """Presets: named settings that ship with the package, and how settings are laid over each other."""
 
-from collections.abc import Mapping
 from importlib.resources import as_file, files
 
-from skunlearn.config import Tree, read_run
-from skunlearn.errors import ConfigError
-from skunlearn.registry import did_you_mean
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict
+from skunlearn.utils.registry import did_you_mean
+from skunlearn.utils.settings import read_run
 
 
-def read_preset(name: str) -> Tree:
+def read_preset(name: str) -> JsonDict:
     """The settings of a preset.
 
     Raises:
@@ -21,16 +21,3 @@ def read_preset(name: str) -> Tree:
         raise ConfigError(f"unknown preset '{name}': {did_you_mean(name, shipped)}")
     with as_file(shipped[name]) as path:
         return read_run(path)
-
-
-def merged(tree: Tree, other: Tree) -> Tree:
-    """`other` laid over `tree`, section by section; another method brings none of the old one's options along."""
-    tree = {**tree}
-    for key, given in other.items():
-        old, new = tree.get(key), given
-        if key == "method" and isinstance(given, str | Mapping):
-            old, new = ({"name": side} if isinstance(side, str) else side or {} for side in (old, given))
-            if "name" in new and new["name"] != old.get("name"):
-                old = {}
-        tree[key] = merged({**old}, {**new}) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
-    return tree

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from skunlearn.errors import RunError
 from skunlearn.report.figure import write_figure
 from skunlearn.report.page import write_attacks, write_report
-from skunlearn.rundir import read_json
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import read_json
 
 
 def report_again(folder: Path, figure: Path | None = None) -> list[Path]:

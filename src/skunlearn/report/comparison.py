@@ -4,14 +4,12 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import pareto_figure
-from skunlearn.rundir import write_text
+from skunlearn.utils.files import JsonDict, write_text
 from skunlearn.words import meaning
 
-Tree = dict[str, Any]
 COLUMNS = {  # score -> title, as a share of 100
     "harmful_rate_unseen": ("harmful, new prompts", True),
     "harmful_rate_seen": ("harmful, trained prompts", True),
@@ -34,13 +32,13 @@ INTERVALS = (
 )
 
 
-def write_comparison(table: Tree, folder: Path) -> None:
+def write_comparison(table: JsonDict, folder: Path) -> None:
     """Write `compare.md`, `.csv`, `.tex` and `.html`, each whole or not at all."""
     for suffix, made in (("md", markdown), ("csv", comma_separated), ("tex", latex), ("html", page)):
         write_text(folder / f"compare.{suffix}", made(table))
 
 
-def markdown(table: Tree) -> str:
+def markdown(table: JsonDict) -> str:
     """The table, the differences to the first entry, and how they were made."""
     lines = [*_marked(["", "seeds", *_titles(), "verdict"], _cells(table)), ""]
     lines += [f"Change from {table['entries'][0]['name']} on the same prompts, points:", ""]
@@ -49,7 +47,7 @@ def markdown(table: Tree) -> str:
     return "\n".join(lines) + "\n"
 
 
-def comma_separated(table: Tree) -> str:
+def comma_separated(table: JsonDict) -> str:
     """One line an entry: mean, low and high of each column, unrounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -65,7 +63,7 @@ def comma_separated(table: Tree) -> str:
     return text.getvalue()
 
 
-def latex(table: Tree) -> str:
+def latex(table: JsonDict) -> str:
     """A `tabular` for booktabs."""
     heads = ["", "seeds", *_titles(), "verdict"]
     head, *rows = [" & ".join(map(_tex, row)) + r" \\" for row in [heads, *_cells(table)]]
@@ -82,7 +80,7 @@ def latex(table: Tree) -> str:
     return "\n".join(lines) + "\n"
 
 
-def page(table: Tree) -> str:
+def page(table: JsonDict) -> str:
     """The page: the trade of harm against cost, and both tables."""
     points = [
         {
@@ -112,7 +110,7 @@ def page(table: Tree) -> str:
     )
 
 
-def lead(table: Tree) -> str:
+def lead(table: JsonDict) -> str:
     """The outcome in a sentence or two."""
     entries = table["entries"]
     good = [row for row in entries if set(row["verdict"]) == {"PASS"} and not row["failed"]]
@@ -128,7 +126,7 @@ def lead(table: Tree) -> str:
     )
 
 
-def notes(table: Tree) -> list[str]:
+def notes(table: JsonDict) -> list[str]:
     """What one has to know to read the table."""
     budget, rows = table["budget"], table["entries"]
     each = "; ".join(f"{row['name']} {'+'.join(map(str, row['steps'].values()))}" for row in rows)
@@ -146,7 +144,7 @@ def notes(table: Tree) -> list[str]:
     return lines + ([f"Judge: {table['judge']['name']}, {table['judge']['text']}."] if table["judge"] else [])
 
 
-def _second(row: Tree) -> Iterator[str]:
+def _second(row: JsonDict) -> Iterator[str]:
     """What a second judge made of an entry's answers, one line a seed."""
     for number, found in enumerate(row["second_judge"]):
         rates = {
@@ -160,7 +158,7 @@ def _second(row: Tree) -> Iterator[str]:
         )
 
 
-def verdict(row: Tree) -> str:
+def verdict(row: JsonDict) -> str:
     """What the gates said of each seed; what failed is said first."""
     failed = [f"failed: {why}" for why in dict.fromkeys(row["failed"].values())]
     counts = row["verdict"]
@@ -168,14 +166,14 @@ def verdict(row: Tree) -> str:
     return "; ".join(failed + said)
 
 
-def _rows(table: Tree) -> Iterator[Tree]:
+def _rows(table: JsonDict) -> Iterator[JsonDict]:
     if table["base"]:
-        empty: Tree = {"seeds": "", "failed": {}, "verdict": {}, "front": False, "alpha": [], "difference": {}}
+        empty: JsonDict = {"seeds": "", "failed": {}, "verdict": {}, "front": False, "alpha": [], "difference": {}}
         yield {"name": "base", "scores": table["base"], **empty}
     yield from table["entries"]
 
 
-def _harmful(scores: Tree | None) -> float | None:
+def _harmful(scores: JsonDict | None) -> float | None:
     return scores["harmful_rate_unseen"]["mean"] if scores else None
 
 
@@ -183,7 +181,7 @@ def _titles() -> list[str]:
     return [title for title, _ in COLUMNS.values()]
 
 
-def _cells(table: Tree) -> list[list[str]]:
+def _cells(table: JsonDict) -> list[list[str]]:
     return [
         [
             row["name"] + (" *" if row["front"] else ""),
@@ -195,7 +193,7 @@ def _cells(table: Tree) -> list[list[str]]:
     ]
 
 
-def _changes(table: Tree) -> list[list[str]]:
+def _changes(table: JsonDict) -> list[list[str]]:
     names = [name for name, (_, is_rate) in COLUMNS.items() if is_rate]
     return [
         [row["name"], *(_points(row["difference"].get(name)) for name in names)]
@@ -204,7 +202,7 @@ def _changes(table: Tree) -> list[list[str]]:
     ]
 
 
-def _cell(score: Tree | None, is_rate: bool) -> str:
+def _cell(score: JsonDict | None, is_rate: bool) -> str:
     if score is None or score["mean"] is None:
         return "–"
     mean, low, high = (score[key] for key in ("mean", "low", "high"))
@@ -214,18 +212,18 @@ def _cell(score: Tree | None, is_rate: bool) -> str:
     return f"{mean:.{digits}f}" + ("" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})")
 
 
-def _points(change: Tree | None) -> str:
+def _points(change: JsonDict | None) -> str:
     if change is None:
         return "–"
     value, low, high = (100 * change[key] for key in ("value", "low", "high"))
     return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
-def _alphas(row: Tree) -> str:
+def _alphas(row: JsonDict) -> str:
     return ", ".join(f"{alpha:g}" for alpha in row["alpha"]) or "none"
 
 
-def _timing(known: Tree) -> str:
+def _timing(known: JsonDict) -> str:
     if "failed" in known:
         return f"none ({known['failed']})"
     return " + ".join(f"{seconds:.2f}" for seconds in known["seconds_a_step"].values())

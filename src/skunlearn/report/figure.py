@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ConfigError
 from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, tried
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.files import JsonDict
 
-Tree = dict[str, Any]
 SUFFIXES = (".pdf", ".png", ".svg")
 STYLE = {
     "font.size": 8, "pdf.fonttype": 42, "svg.fonttype": "none", "axes.spines.top": False,
@@ -15,7 +15,7 @@ STYLE = {
 WIDTH, ROW, FRAME = 7.0, 0.32, 1.1  # inches: the page of a paper, a row of dots, what stands around the rows
 
 
-def write_figure(results: Tree, path: Path) -> None:
+def write_figure(results: JsonDict, path: Path) -> None:
     """Draw it: rates of base and edited on the left; on the right the attacks if any were run, else the strengths.
 
     Args:
@@ -70,7 +70,7 @@ def _sides(axes: Any, sides: dict[str, list[Score]], x: str) -> None:
     _finish(axes, axes.xaxis)
 
 
-def _strengths(axes: Any, curve: list[Tree], chosen: float) -> None:
+def _strengths(axes: Any, curve: list[JsonDict], chosen: float) -> None:
     """Harmful and garbled answers against KL on the validation prompts; a star marks the strength that was chosen."""
     for metric, label, colour in TRIED:
         points = tried(curve, metric)

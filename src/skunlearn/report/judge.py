@@ -1,16 +1,13 @@
 """A page on one judge: the threshold curve, and its numbers in a table."""
 
 from pathlib import Path
-from typing import Any
 
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import threshold_figure
-from skunlearn.rundir import write_text
-
-Tree = dict[str, Any]
+from skunlearn.utils.files import JsonDict, write_text
 
 
-def write_judge_page(result: Tree, path: Path) -> None:
+def write_judge_page(result: JsonDict, path: Path) -> None:
     """Write the page of what `judging.check_judge` found, whole or not at all."""
     figure = threshold_figure(result["thresholds"])
     labels = [name for name in ("harmful", "refused", "degenerate", "safe") if name in result]

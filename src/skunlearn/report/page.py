@@ -15,7 +15,7 @@ from skunlearn.report.plots import (
     script,
     strength_figure,
 )
-from skunlearn.rundir import write_text
+from skunlearn.utils.files import JsonDict, write_text
 from skunlearn.words import (
     COSTS,
     GROUPS,
@@ -30,7 +30,6 @@ from skunlearn.words import (
     sentence,
 )
 
-Tree = dict[str, Any]
 MOST_TEXT, AROUND = 900_000, 900  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
 PAPER = (  # the columns of its table 2
     "harmful_rate_seen", "answer_perplexity_seen", "harmful_rate_unseen", "answer_perplexity_unseen",
@@ -42,7 +41,7 @@ WORDS = (
 )  # fmt: skip
 
 
-def render(results: Tree) -> str:
+def render(results: JsonDict) -> str:
     """The page; every text of a model or a data set is escaped."""
     attacks, transcripts = results.get("attacks") or [], _fitting(results)
     edited = results["scores"]["edited"]
@@ -83,9 +82,9 @@ def rendered(name: str, **values: Any) -> str:
     return environment.get_template(name).render(**values)
 
 
-def _fitting(results: Tree) -> list[Tree]:
+def _fitting(results: JsonDict) -> list[JsonDict]:
     """Of the answers evenly many of all kinds, as fit on the page, and those that numbers lead to."""
-    rows: list[Tree] = results["transcripts"]
+    rows: list[JsonDict] = results["transcripts"]
     size = sum(
         AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited")) for row in rows
     )
@@ -101,7 +100,7 @@ def _fitting(results: Tree) -> list[Tree]:
     ]
 
 
-def _filters(transcripts: list[Tree]) -> list[tuple[str, str, dict[str, str]]]:
+def _filters(transcripts: list[JsonDict]) -> list[tuple[str, str, dict[str, str]]]:
     """(key of a row, words, value -> words) of what the answers can be filtered by."""
     groups = {row["group"] for row in transcripts}
     return [
@@ -112,12 +111,12 @@ def _filters(transcripts: list[Tree]) -> list[tuple[str, str, dict[str, str]]]:
     ]
 
 
-def _kinds(transcripts: list[Tree]) -> dict[str, str]:
+def _kinds(transcripts: list[JsonDict]) -> dict[str, str]:
     """The categories of the prompts, and how they read."""
     return {kind: kind.replace("_", " ") for kind in sorted({row["category"] for row in transcripts} - {None, ""})}
 
 
-def _attacked(attacks: list[Tree]) -> Tree:
+def _attacked(attacks: list[JsonDict]) -> JsonDict:
     """What the panel of attacks shows."""
     return {
         "attacks": attacks,
@@ -127,12 +126,12 @@ def _attacked(attacks: list[Tree]) -> Tree:
     }
 
 
-def write_attacks(found: Tree, path: Path) -> None:
+def write_attacks(found: JsonDict, path: Path) -> None:
     """Write the page of attacks alone, from the contents of `attacks.json`, whole or not at all."""
     write_text(path, rendered("attacks.html", found=found, **_attacked(found["attacks"])))
 
 
-def write_report(results: Tree, path: Path) -> None:
+def write_report(results: JsonDict, path: Path) -> None:
     """Write the page, whole or not at all."""
     write_text(path, render(results))
 

@@ -1,11 +1,10 @@
 """What the figures show, whatever draws them."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from skunlearn.utils.files import JsonDict
 from skunlearn.words import interval, title
 
-Tree = dict[str, Any]
 RATES = (
     "harmful_rate_unseen", "harmful_rate_seen", "harmful_rate_paraphrase", "refusal_rate_unseen",
     "degenerate_rate_unseen", "over_refusal_rate", "refusal_rate_retain", "degenerate_rate_retain",
@@ -28,11 +27,11 @@ class Score:
     """
 
     label: str
-    score: Tree
+    score: JsonDict
     text: str
 
 
-def rates(results: Tree) -> dict[str, list[Score]]:
+def rates(results: JsonDict) -> dict[str, list[Score]]:
     """For base and edited the rates that both have; an arrow at the label tells which way is good."""
     both = results["scores"]
     names = [n for n in RATES if all(both[side].get(n, {}).get("value") is not None for side, _ in SIDES)]
@@ -45,11 +44,11 @@ def rates(results: Tree) -> dict[str, list[Score]]:
     }
 
 
-def attacked(attacks: list[Tree]) -> dict[str, list[Score]]:
+def attacked(attacks: list[JsonDict]) -> dict[str, list[Score]]:
     """For base and edited the harmful rate under each attack, with what it cost."""
     measured = [row for row in attacks if row["scores"]["harmful_rate"]["value"] is not None]
 
-    def label(row: Tree) -> str:
+    def label(row: JsonDict) -> str:
         return "no attack" if row["attack"] == "none" else f"{row['attack']}: {row['variant']}"
 
     return {
@@ -62,10 +61,10 @@ def attacked(attacks: list[Tree]) -> dict[str, list[Score]]:
     }
 
 
-def relearning(attacks: list[Tree]) -> dict[tuple[str, str], list[tuple[int, Tree]]]:
+def relearning(attacks: list[JsonDict]) -> dict[tuple[str, str], list[tuple[int, JsonDict]]]:
     """For each way to fine-tune and each model (optimiser steps, harmful rate), from none on."""
-    found: dict[tuple[str, str], list[tuple[int, Tree]]] = {}
-    before: dict[tuple[str, str], Tree] = {}
+    found: dict[tuple[str, str], list[tuple[int, JsonDict]]] = {}
+    before: dict[tuple[str, str], JsonDict] = {}
     for row in attacks:
         score, steps = row["scores"]["harmful_rate"], row["cost"].get("steps", 0)
         if score["value"] is None:
@@ -80,7 +79,7 @@ def relearning(attacks: list[Tree]) -> dict[tuple[str, str], list[tuple[int, Tre
     return found
 
 
-def tried(curve: list[Tree], metric: str) -> list[Tree]:
+def tried(curve: list[JsonDict], metric: str) -> list[JsonDict]:
     """The strengths at which a metric has a value."""
     return [point for point in curve if point["scores"].get(metric, {}).get("value") is not None]
 

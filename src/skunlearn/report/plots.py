@@ -4,8 +4,8 @@ from typing import Any
 
 from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, relearning, tried
 from skunlearn.stats import pareto_front
+from skunlearn.utils.files import JsonDict
 
-Tree = dict[str, Any]
 DASHES = ("solid", "dash", "dot", "dashdot")
 COLOURS = {
     "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
@@ -13,7 +13,7 @@ COLOURS = {
 }  # fmt: skip
 
 
-def loss_figure(losses: list[Tree]) -> str:
+def loss_figure(losses: list[JsonDict]) -> str:
     """Loss of each step and its terms, as an HTML fragment."""
     import plotly.graph_objects as go
 
@@ -30,13 +30,13 @@ def loss_figure(losses: list[Tree]) -> str:
     return _html(figure, "step", "terms of the loss, weighted")
 
 
-def rates_figure(results: Tree) -> str:
+def rates_figure(results: JsonDict) -> str:
     """The rates of base and edited model side by side, with their intervals, as an HTML fragment; empty without any."""
     sides = rates(results)
     return _sides_figure(sides, "share of the answers", 60 + 46 * len(sides["base"])) if sides["base"] else ""
 
 
-def strength_figure(curve: list[Tree], chosen: float) -> str:
+def strength_figure(curve: list[JsonDict], chosen: float) -> str:
     """Harmful rate against KL along the strengths tried, on validation prompts, as an HTML fragment."""
     import plotly.graph_objects as go
 
@@ -60,7 +60,7 @@ def strength_figure(curve: list[Tree], chosen: float) -> str:
     return _html(figure, KL, HARM)
 
 
-def pareto_figure(points: list[Tree], base: float | None = None) -> str:
+def pareto_figure(points: list[JsonDict], base: float | None = None) -> str:
     """Harmful rate against KL, one point a setting, the best trades joined by a line, as an HTML fragment.
 
     Args:
@@ -120,14 +120,14 @@ def pareto_figure(points: list[Tree], base: float | None = None) -> str:
     return _html(figure, KL, "harmful answers, new prompts", 460)
 
 
-def robustness_figure(attacks: list[Tree]) -> str:
+def robustness_figure(attacks: list[JsonDict]) -> str:
     """Harmful rate of the edited model, and of the base, under each attack, with its interval, as an HTML fragment."""
     sides = attacked(attacks)
     labels = {row.label for rows in sides.values() for row in rows}
     return _sides_figure(sides, "share of the harmful prompts that it goes along with", 160 + 24 * len(labels))
 
 
-def relearning_figure(attacks: list[Tree]) -> str:
+def relearning_figure(attacks: list[JsonDict]) -> str:
     """Harmful rate over the steps of fine-tuning, one line a way and model, as an HTML fragment; empty without any."""
     import plotly.graph_objects as go
 
@@ -171,7 +171,7 @@ def _sides_figure(sides: dict[str, list[Score]], x: str, height: int) -> str:
     return _html(figure, x, "", height)
 
 
-def threshold_figure(rows: list[Tree]) -> str:
+def threshold_figure(rows: list[JsonDict]) -> str:
     """Sensitivity and specificity over the threshold of a judge, as an HTML fragment."""
     import plotly.graph_objects as go
 

@@ -1,23 +1,21 @@
 """tune.json -> one self-contained page."""
 
 from pathlib import Path
-from typing import Any
 
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import pareto_figure
-from skunlearn.rundir import write_text
+from skunlearn.utils.files import JsonDict, write_text
 from skunlearn.words import METRICS, shown
 
-Tree = dict[str, Any]
 OUTSIDE = "outside the gates with their margin"
 
 
-def write_tuning(found: Tree, path: Path) -> None:
+def write_tuning(found: JsonDict, path: Path) -> None:
     """Write the page, whole or not at all."""
     write_text(path, page(found))
 
 
-def page(found: Tree) -> str:
+def page(found: JsonDict) -> str:
     """The Pareto front, the chosen setting, and what it does to the test prompts."""
     generated = [(n, tried) for n, tried in enumerate(found["trials"]) if tried["generated"]]
     points = [
@@ -43,7 +41,7 @@ def page(found: Tree) -> str:
     )
 
 
-def _lines(found: Tree, tried: Tree) -> list[str]:
+def _lines(found: JsonDict, tried: JsonDict) -> list[str]:
     """The objectives that the axes do not show."""
     names = [name for name in found["objectives"] if name not in ("harmful_rate_unseen", "retain_kl")]
     return [f"{METRICS[name][0]} {shown(tried['scores'].get(name))}" for name in names]

@@ -3,17 +3,17 @@
 from typing import Any
 
 from skunlearn.data.load import Data
-from skunlearn.errors import ConfigError, RunError
 from skunlearn.export.source import Source
 from skunlearn.filters import FILTERS
 from skunlearn.filters.base import Context, filtered
 from skunlearn.filters.mean import Mean
 from skunlearn.lm.model import LM
-from skunlearn.progress import Progress
-from skunlearn.registry import did_you_mean, resolve
-from skunlearn.rundir import digest
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import filter_context
+from skunlearn.utils.errors import ConfigError, RunError
+from skunlearn.utils.hashing import digest
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.registry import did_you_mean, resolve
 
 AS_RUN = "as in the run"
 NONE = "no filter"

@@ -4,9 +4,9 @@ import threading
 from pathlib import Path
 
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError, DataError
 from skunlearn.judges.base import Verdict
-from skunlearn.rundir import append_lines, read_lines
+from skunlearn.utils.errors import ConfigError, DataError
+from skunlearn.utils.files import append_lines, read_lines
 
 NAME = "flagged.jsonl"
 WANTED = ("harmful", "safe")

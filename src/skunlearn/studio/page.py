@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
 
-from skunlearn.errors import SkunlearnError
 from skunlearn.studio.edits import AS_RUN, PRESETS
 from skunlearn.studio.flags import WANTED
 from skunlearn.studio.render import TITLES, pane, plain, told
 from skunlearn.studio.session import EDITED, FORMATS, STRONGEST, Session, Shown
+from skunlearn.utils.errors import SkunlearnError
 
 CLIENTS = 4  # that take turns; more wait
 WAITING = 32

@@ -5,9 +5,9 @@ import ipaddress
 import os
 from typing import Any
 
-from skunlearn.errors import ConfigError
 from skunlearn.studio.page import OPEN, build, style
 from skunlearn.studio.session import Session
+from skunlearn.utils.errors import ConfigError
 
 POLICY = (
     b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "

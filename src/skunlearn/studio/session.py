@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from skunlearn.data.examples import Example
-from skunlearn.errors import ConfigError, DataError, ModelError
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.source import check_base, open_run
 from skunlearn.export.write import export
@@ -23,10 +22,11 @@ from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict
 from skunlearn.lm.model import LM, load
 from skunlearn.lm.stream import streamed_answer
-from skunlearn.progress import Progress
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS, Edits
 from skunlearn.studio.flags import Flags
 from skunlearn.task_vector import TaskVector
+from skunlearn.utils.errors import ConfigError, DataError, ModelError
+from skunlearn.utils.progress import Progress
 
 BASE, EDITED, SECOND = "base", "edited", "second"
 STRONGEST = 2.0

@@ -1,21 +1,16 @@
 """How much memory this process held while something ran, and how long it holds what is free."""
 
 import contextlib
-import ctypes
 import re
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 SECONDS_BETWEEN_LOOKS = 0.05
 STATUS = Path("/proc/self/status")
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of <malloc.h>
-USUAL = {M_TRIM_THRESHOLD: 64 << 20, M_MMAP_THRESHOLD: 32 << 20, M_MMAP_MAX: 65536}  # what glibc comes to by itself
 
 
 @dataclass
@@ -34,28 +29,6 @@ def high_water() -> int:
     """Peak resident bytes of this process so far; 0 where the system is not Linux (`getrusage` counts the parent's)."""
     found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text()) if STATUS.exists() else None
     return int(found[1]) * 1024 if found else 0
-
-
-@contextlib.contextmanager
-def kept() -> Iterator[None]:
-    """A block in which the C library keeps memory that is freed, for the next step that wants as much.
-
-    Otherwise every large tensor is new memory, which the system clears page by page: much of a step where pages are
-    touched for the first time, little where they are not. At the end all that is free goes back. Nothing happens where
-    the C library is not glibc.
-    """
-    libc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(libc, "mallopt"):
-        yield
-        return
-    libc.mallopt(M_MMAP_MAX, 0)
-    libc.mallopt(M_TRIM_THRESHOLD, -1)
-    try:
-        yield
-    finally:
-        for setting, value in USUAL.items():
-            libc.mallopt(setting, value)
-        libc.malloc_trim(0)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from skunlearn.errors import ConfigError
+from skunlearn.utils.errors import ConfigError
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

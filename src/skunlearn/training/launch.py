@@ -7,32 +7,22 @@ Without others every function here does nothing.
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
-from skunlearn.errors import ConfigError, RunError, SkunlearnError
+from skunlearn.utils.distributed import rank, told, world
+from skunlearn.utils.errors import ConfigError, RunError, SkunlearnError
 
 OURS = "SKUNLEARN_LAUNCHED"  # set where `launch` is the one who tells of a dead process
 PATIENCE = timedelta(days=14)  # the others wait while the first one evaluates; a death is seen at once anyway
 LEFT = 3  # the exit code of a process that ends since another one has, and leaves it to `launch` to tell
 GONE = ("by peer", "Broken pipe", "NCCL")  # in what torch says when another process has died
 DIVIDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # "true" by `accelerate launch` with either
-Value = TypeVar("Value")
-
-
-def world() -> int:
-    """How many processes train together, 1 or more."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
-def rank() -> int:
-    """Which of them this is, from 0."""
-    return dist.get_rank() if world() > 1 else 0
 
 
 def started() -> bool:
@@ -155,55 +145,3 @@ def leave() -> None:
     """Belong to no others any more."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
-
-
-def told(value: Any) -> Any:
-    """What the first process gives, for all of them."""
-    box = [value]
-    if world() > 1:
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
-    return box[0]
-
-
-def gathered(mine: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-    """The rows that all processes hold, one behind the other.
-
-    Args:
-        mine: what this one has, (sizes[rank], ...).
-        sizes: how many rows each has.
-    """
-    if world() == 1:
-        return mine
-    padded = mine.new_zeros(max(sizes), *mine.shape[1:])
-    padded[: len(mine)] = mine
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-
-def gathered_objects(mine: Value) -> list[Value]:
-    """What each process has, in order."""
-    everyone: list[Any] = [mine] * world()
-    if world() > 1:
-        dist.all_gather_object(everyone, mine)
-    return everyone
-
-
-def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """The mean gradient over the processes; a weight that has none anywhere keeps none."""
-    if world() == 1:
-        return
-    parameters = list(parameters)
-    has = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
-    has = has.to(parameters[0].device)
-    dist.all_reduce(has, dist.ReduceOp.MAX)
-    work = []
-    for parameter, some in zip(parameters, has.tolist(), strict=True):
-        if some:
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            work.append(dist.all_reduce(parameter.grad, async_op=True))
-    for one in work:
-        one.wait()
-    for parameter in parameters:
-        if parameter.grad is not None:
-            parameter.grad /= world()
