@@ -11,8 +11,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import answer_nll, capped
 from skunlearn.methods.base import Method, Scored
+from skunlearn.methods.losses import answer_nll, capped
 from skunlearn.utils.errors import ConfigError
 
 

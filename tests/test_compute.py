@@ -70,7 +70,7 @@ def test_both_together_and_more_parts_than_rows(pairs: tuple[Path, Path]):
 
 def test_gradients_of_checkpointed_layers_are_equal_and_the_layers_come_back(pairs: tuple[Path, Path]):
     from skunlearn.lm.lora import Trainee
-    from skunlearn.losses import answer_nll
+    from skunlearn.methods.losses import answer_nll
 
     lm = toy.lm()
     rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), STEPS).at(0)["forget"]

@@ -14,7 +14,7 @@ import toy
 
 import skunlearn as sk
 from skunlearn.config import make_run
-from skunlearn.losses import kl
+from skunlearn.methods.losses import kl
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from skunlearn.losses import answer_nll, capped, kl, token_kl, token_nll
+from skunlearn.methods.losses import answer_nll, capped, kl, token_kl, token_nll
 
 HALF = torch.log(torch.tensor([[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]))
 

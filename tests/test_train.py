@@ -129,7 +129,7 @@ def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
 def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path, Path]):
     """kl at the first step is 0, and the whole step equals the plain computation with two full passes."""
     from skunlearn.lm.reference import Reference
-    from skunlearn.losses import kl
+    from skunlearn.methods.losses import kl
 
     lm, data = toy.lm("Gemma2"), Data(*pairs)
     rows = Rows(lm, data, SKU(rd_weight=1), STEPS)

@@ -23,7 +23,7 @@ from skunlearn.filters.ties import Ties, elected
 from skunlearn.filters.trim import Trim, trimmed
 from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.lora import Trained, linear_modules
-from skunlearn.losses import answer_nll
+from skunlearn.methods.losses import answer_nll
 from skunlearn.task_vector import LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import resolve

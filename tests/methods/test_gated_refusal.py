@@ -9,9 +9,10 @@ import toy
 
 from skunlearn.data.load import Data, DataOptions
 from skunlearn.data.template import Encoded
-from skunlearn.lm.gate import Gate, fitted_gates, writer
+from skunlearn.lm.gate import fitted_gates, writer
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.rounding import passing
+from skunlearn.methods.base import Gate
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.utils.errors import ConfigError, ModelError

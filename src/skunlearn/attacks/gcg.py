@@ -18,7 +18,7 @@ from skunlearn.attacks.suffix import Ids, encoded, mean_nlls, ordinary_tokens, r
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Encoded
 from skunlearn.lm.model import LM
-from skunlearn.losses import answer_nll
+from skunlearn.methods.losses import answer_nll
 from skunlearn.utils.errors import ModelError
 
 

@@ -19,7 +19,7 @@ from skunlearn.attacks.suffix import Ids, mean_nlls, ordinary_tokens, reached, r
 from skunlearn.data.examples import Example
 from skunlearn.data.template import Encoded, Template
 from skunlearn.lm.forward import laid_out, scored_logits
-from skunlearn.losses import answer_nll
+from skunlearn.methods.losses import answer_nll
 from skunlearn.utils.errors import ModelError
 
 

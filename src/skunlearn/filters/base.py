@@ -12,7 +12,7 @@ from skunlearn.data.batches import Batch, collate
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.model import LM
-from skunlearn.losses import answer_nll
+from skunlearn.methods.losses import answer_nll
 from skunlearn.task_vector import Delta, LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
@@ -12,45 +11,14 @@ from transformers.pytorch_utils import Conv1D
 from skunlearn.data.batches import Batch
 from skunlearn.data.template import Encoded, shortened
 from skunlearn.lm.forward import decoder_layers, laid_out, layer_number, reading, scored_hidden
-from skunlearn.lm.rounding import check_forms, passing
-from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.lm.rounding import passing
+from skunlearn.methods.base import Gate
+from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 64
 MOST_ROWS = 256  # of each kind, evenly spread
 TOKENS = 3  # of the answers, among which a gate must stay shut
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Where gates are, and how they are fitted.
-
-    Attributes:
-        layers: their decoder layers, as shares of the depth.
-        harmless: what harmless prompts are read as, at most 0, where harmful ones are read as 1. At a reading of 0
-            nothing is added; below it the push is the other way.
-        lookalike: share of the look-alikes among the harmless, the rest being ordinary prompts (0..1).
-        ridge: weight of |w|^2, as a share of the inputs' mean square, above 0.
-        others: weight of all tokens but the deciding ones, 0 or more.
-        roundings: forms ("nf4", "q4_0", ...) that the weights go through and back, each for all harmful rows and a part
-            of the others. Rounding moves all readings alike, and a gate that has not seen it stays shut.
-    """
-
-    layers: tuple[float, ...] = (0.5, 0.63)
-    harmless: float = -0.3
-    lookalike: float = 0.6
-    ridge: float = 0.3
-    others: float = 1.0
-    roundings: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.layers:
-            raise ConfigError("gate.layers is empty: give shares of the depth")
-        if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
-            raise ConfigError(f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: at most 0, and 0 to 1")
-        check_forms("gate.roundings", self.roundings)
-        if not self.ridge > 0 or not self.others >= 0:
-            raise ConfigError(f"gate.ridge={self.ridge}, gate.others={self.others}: give above 0, and 0 or more")
 
 
 @torch.no_grad()

@@ -3,13 +3,15 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 
-from skunlearn.lm.gate import Gate
-from skunlearn.losses import answer_nll, kl
+from skunlearn.methods.losses import answer_nll, kl
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.registry import did_you_mean
+
+Rounding = Literal["int8", "nf4", "q8_0", "q4_0", "q4_1"]  # the forms of models/quantisation.py
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,40 @@ class Scored:
         """`base_logits_NV`, for roles that have them."""
         assert self.base_logits_NV is not None, "the role is not in Method.referenced"
         return self.base_logits_NV
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Where gates are, and how they are fitted.
+
+    Attributes:
+        layers: their decoder layers, as shares of the depth.
+        harmless: what harmless prompts are read as, at most 0, where harmful ones are read as 1. At a reading of 0
+            nothing is added; below it the push is the other way.
+        lookalike: share of the look-alikes among the harmless, the rest being ordinary prompts (0..1).
+        ridge: weight of |w|^2, as a share of the inputs' mean square, above 0.
+        others: weight of all tokens but the deciding ones, 0 or more.
+        roundings: forms ("nf4", "q4_0", ...) that the weights go through and back, each for all harmful rows and a part
+            of the others. Rounding moves all readings alike, and a gate that has not seen it stays shut.
+    """
+
+    layers: tuple[float, ...] = (0.5, 0.63)
+    harmless: float = -0.3
+    lookalike: float = 0.6
+    ridge: float = 0.3
+    others: float = 1.0
+    roundings: tuple[Rounding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ConfigError("gate.layers is empty: give shares of the depth")
+        if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
+            raise ConfigError(f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: at most 0, and 0 to 1")
+        unknown = [form for form in self.roundings if form not in get_args(Rounding)]
+        if unknown:
+            raise ConfigError(f"gate.roundings: no form '{unknown[0]}': {did_you_mean(unknown[0], get_args(Rounding))}")
+        if not self.ridge > 0 or not self.others >= 0:
+            raise ConfigError(f"gate.ridge={self.ridge}, gate.others={self.others}: give above 0, and 0 or more")
 
 
 @dataclass(frozen=True)

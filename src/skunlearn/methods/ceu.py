@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import lowered, position_in_row, soft_cross_entropy
 from skunlearn.methods.base import Method, Scored, check_options
+from skunlearn.methods.losses import lowered, position_in_row, soft_cross_entropy
 from skunlearn.utils.errors import TrainingError
 
 

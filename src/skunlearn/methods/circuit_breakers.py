@@ -19,8 +19,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import alignment, distance
 from skunlearn.methods.base import Method, Scored, check_options
+from skunlearn.methods.losses import alignment, distance
 from skunlearn.utils.errors import ConfigError
 
 

@@ -17,8 +17,7 @@ linear associative memories (ROME, arXiv:2202.05262).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skunlearn.lm.gate import Gate
-from skunlearn.methods.base import Method, check_options
+from skunlearn.methods.base import Gate, Method, check_options
 from skunlearn.methods.refusal import Declining
 
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import preference, row_sums, token_log_ratio
 from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.losses import preference, row_sums, token_log_ratio
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import answer_nll, logit_margin
 from skunlearn.methods.base import Method, Scored, check_options
+from skunlearn.methods.losses import answer_nll, logit_margin
 
 
 @dataclass(frozen=True)

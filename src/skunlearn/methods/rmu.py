@@ -19,8 +19,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import squared_distance
 from skunlearn.methods.base import Method, Scored, check_options, used
+from skunlearn.methods.losses import squared_distance
 from skunlearn.utils.errors import ConfigError
 
 

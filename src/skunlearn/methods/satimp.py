@@ -13,8 +13,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import reweighted_ascent
 from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.losses import reweighted_ascent
 
 
 @dataclass(frozen=True)

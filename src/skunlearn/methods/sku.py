@@ -32,8 +32,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from skunlearn.losses import answer_nll, capped, kl
 from skunlearn.methods.base import Method, Scored
+from skunlearn.methods.losses import answer_nll, capped, kl
 from skunlearn.utils.errors import ConfigError
 
 

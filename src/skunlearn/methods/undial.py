@@ -15,8 +15,8 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.losses import lowered, soft_cross_entropy
 from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.losses import lowered, soft_cross_entropy
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from skunlearn.data.template import Encoded
 from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.lm.reference import Reference
-from skunlearn.losses import token_kl, token_nll
+from skunlearn.methods.losses import token_kl, token_nll
 from skunlearn.metrics.base import Score, Subject, empty
 from skunlearn.stats import bootstrap_mean
 from skunlearn.utils.progress import Progress
