@@ -20,9 +20,9 @@ from machine import Line, flops_of, peak_flops
 from parts import each_method, each_trick, start_up
 from steps import EVERYWHERE, METHOD, baseline, mean_length, ours, rows_of, timed
 
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import distinct
-from skunlearn.data.load import Data
-from skunlearn.lm.model import load
+from skunlearn.models.loading import load
 from skunlearn.train import TrainOptions, train
 from skunlearn.utils.memory import high_water
 

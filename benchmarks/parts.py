@@ -13,15 +13,15 @@ from unittest.mock import patch
 from machine import Line
 from steps import EVERYWHERE, METHOD, mean_length, ours, rows_of, timed
 
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.lm.lora import Trained
-from skunlearn.lm.model import LM
 from skunlearn.methods import METHODS
+from skunlearn.models.lm import LM
 from skunlearn.utils.registry import resolve
 
 TRICKS: dict[str, tuple[str, Any]] = {  # what is done without: where it is decided, and what decides against it
-    "LoRA inside the products": ("skunlearn.lm.lora.fuse", lambda model: None),
-    "rows packed": ("skunlearn.lm.forward.packs", lambda *_: False),
+    "LoRA inside the products": ("skunlearn.models.lora.fuse", lambda model: None),
+    "rows packed": ("skunlearn.models.forward.packs", lambda *_: False),
     "freed memory kept": ("skunlearn.train.kept", nullcontext),
 }
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from skunlearn.data.load import Data
-from skunlearn.data.template import Encoded
+from skunlearn.data.chat_template import Encoded
+from skunlearn.data.dataset import Data
 from skunlearn.lm.lora import Trained, linear_modules, with_lora
-from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
 from skunlearn.methods.sku import SKU
+from skunlearn.models.lm import LM
 from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.utils.progress import Progress
 

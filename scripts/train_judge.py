@@ -37,14 +37,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModel
 
+from skunlearn.data.builtin_sets import builtin_rows
 from skunlearn.data.examples import normalised
-from skunlearn.data.files import read_rows
-from skunlearn.data.load import builtin_rows
+from skunlearn.data.readers import read_rows
 from skunlearn.judges.base import LABELS
 from skunlearn.judges.network import HARMFUL, HEADS, Network, encode, probabilities, shipped
 from skunlearn.judges.offline import verdicts
-from skunlearn.lm.builtin import builtin_folder
-from skunlearn.lm.embed import NAME, embeddings
+from skunlearn.models.builtin import builtin_folder
+from skunlearn.models.embeddings import NAME, embeddings
 from skunlearn.utils.progress import Progress
 
 ROOT = Path(__file__).parents[1]

@@ -8,25 +8,17 @@ import torch
 import toy
 import transformers
 
-from skunlearn.data.load import Data, DataOptions
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import (
-    States,
-    decoder_layers,
-    head_logits,
-    layer_number,
-    reading,
-    scored_hidden,
-    scored_logits,
-    scored_states,
-)
+from skunlearn.data.chat_template import Encoded
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.lm.lora import Trained
-from skunlearn.lm.model import load
 from skunlearn.methods.base import Method
 from skunlearn.methods.circuit_breakers import CircuitBreakers
 from skunlearn.methods.grad_diff import GradDiff
 from skunlearn.methods.npo import NPO
 from skunlearn.methods.sku import SKU
+from skunlearn.models.architecture import decoder_layers, layer_number
+from skunlearn.models.forward import States, head_logits, reading, scored_hidden, scored_logits, scored_states
+from skunlearn.models.loading import load
 from skunlearn.train import TrainOptions, train
 
 
@@ -117,7 +109,7 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
 @pytest.mark.parametrize("family", toy.FAMILIES)
 def test_packed_rows_are_the_padded_ones(family: str, pairs: tuple[Path, Path], monkeypatch):
     """Beginnings once, a row twice, answers of one prompt behind it once, no padding: states, layers and gradients."""
-    from skunlearn.lm import forward
+    from skunlearn.models import forward
 
     lm, data = toy.lm(family), Data(*pairs)
     forget = [lm.template.encode(example, 200) for example in data.train.forget[:3]]
@@ -159,7 +151,7 @@ def test_models_that_cannot_be_packed_go_padded(kind: str, monkeypatch):
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.models.llama import modeling_llama
 
-    from skunlearn.lm import forward
+    from skunlearn.models import forward
 
     rows = [Encoded((6, 7), (8, 9)), Encoded((6, 7), (9, 6))]
     if kind == "own":
@@ -198,8 +190,8 @@ def test_a_head_that_fails_leaves_no_hook_behind(monkeypatch):
 
 
 def test_rows_that_a_layer_cannot_look_back_over_are_padded():
-    from skunlearn.lm.forward import body
-    from skunlearn.lm.packed import may_pack
+    from skunlearn.models.architecture import body
+    from skunlearn.models.packed_attention import may_pack
 
     decoder = body(toy.model("Mistral"))
     assert decoder.config.sliding_window == 4096
@@ -212,7 +204,7 @@ def test_rows_that_a_layer_cannot_look_back_over_are_padded():
 @pytest.mark.parametrize("family", toy.FAMILIES)
 def test_passes_of_like_length_are_the_one_pass(family: str, pairs: tuple[Path, Path], monkeypatch):
     """However the rows are split: hidden states, layers and gradients in the order of the rows."""
-    from skunlearn.lm import forward
+    from skunlearn.models import forward
 
     lm, data = toy.lm(family), Data(*pairs)
     rows = [lm.template.encode(example, 200) for example in data.train.forget[:4]]

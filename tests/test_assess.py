@@ -16,8 +16,9 @@ from skunlearn.cli.main import app
 from skunlearn.config import make_run
 from skunlearn.data.examples import Example
 from skunlearn.evaluate import SUITES, suite_sets
-from skunlearn.lm.model import LM, load
 from skunlearn.metrics import METRICS
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load
 from skunlearn.run import run_job
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.settings import with_sets

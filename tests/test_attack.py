@@ -14,11 +14,12 @@ from skunlearn.attacks.base import Situation, alone
 from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
 from skunlearn.completions import Completions, Writer
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
-from skunlearn.data.load import Data
 from skunlearn.judges.base import Label, Verdict
 from skunlearn.judges.offline import OfflineJudge
-from skunlearn.lm.model import LM, load
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load
 from skunlearn.report.again import report_again
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

@@ -15,9 +15,9 @@ from skunlearn import budget as budgets
 from skunlearn.budget import Budget
 from skunlearn.cli.main import app
 from skunlearn.compare import compare
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.entries import Entry, entries_yaml, read_entries
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.task_vector import TaskVector
 from skunlearn.utils.errors import DataError, RunError
 

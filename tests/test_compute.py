@@ -8,7 +8,7 @@ import torch
 import toy
 
 from skunlearn.compute import Compute
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.filters.base import dense
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.spread import Spread, dealt

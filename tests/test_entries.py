@@ -7,7 +7,7 @@ import toy
 
 from skunlearn.budget import Budget, budgeted, seconds_a_step, seconds_of, with_steps, within_seconds
 from skunlearn.config import Run, make_run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.entries import read_entries, split
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.progress import Progress

@@ -10,12 +10,12 @@ import torch
 import toy
 
 from skunlearn.completions import Completions
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Choice, Example, Part
-from skunlearn.data.load import Data
 from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, with_fluency, worst
 from skunlearn.gates import GateOptions, check
 from skunlearn.judges.base import LABELS, Completion, Verdict
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError, SkunlearnError
 from skunlearn.utils.progress import Progress
 

@@ -14,7 +14,7 @@ from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.config import make_run
 from skunlearn.filters.base import dense
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.opened import opened
 from skunlearn.run import run_job
 from skunlearn.search import SearchOptions, knee, objectives, search

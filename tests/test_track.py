@@ -9,7 +9,7 @@ import toy
 
 from skunlearn import track
 from skunlearn.config import make_run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

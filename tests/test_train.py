@@ -12,7 +12,7 @@ import torch
 import toy
 
 from skunlearn.config import make_run
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
@@ -128,15 +128,15 @@ def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
 
 def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path, Path]):
     """kl at the first step is 0, and the whole step equals the plain computation with two full passes."""
-    from skunlearn.lm.reference import Reference
     from skunlearn.methods.losses import kl
+    from skunlearn.models.reference import Reference
 
     lm, data = toy.lm("Gemma2"), Data(*pairs)
     rows = Rows(lm, data, SKU(rd_weight=1), STEPS)
     reference = Reference(lm.model, rows.benign, range(len(rows.benign)), True, Progress())
     other = toy.lm("Gemma2", seed=1)
     from skunlearn.data.batches import collate
-    from skunlearn.lm.forward import scored_logits
+    from skunlearn.models.forward import scored_logits
 
     batch = collate(rows.benign[:3])
     with torch.no_grad():

@@ -8,7 +8,7 @@ import toy
 import verdicts
 
 from skunlearn.completions import Completions
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.evaluate import EvaluateOptions, evaluate
 from skunlearn.gates import GateOptions
 from skunlearn.lm.lora import Trained

@@ -7,7 +7,7 @@ import torch
 import toy
 
 from skunlearn.config import Run, make_run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.filters.base import dense
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import learn

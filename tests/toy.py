@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from skunlearn.lm.lora import Trained, linear_modules
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.task_vector import Delta, LowRank, TaskVector
 
 CHAT = (

@@ -10,24 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skunlearn.config import Run, make_run
-    from skunlearn.data.load import Data, DataOptions
+    from skunlearn.data.dataset import Data, DataOptions
     from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
     from skunlearn.lm.lora import Trained
-    from skunlearn.lm.model import LM, LoadOptions, load
     from skunlearn.methods.refusal import Refusal
     from skunlearn.methods.sku import SKU
+    from skunlearn.models.lm import LM
+    from skunlearn.models.loading import LoadOptions, load
     from skunlearn.run import run_job
     from skunlearn.task_vector import TaskVector
     from skunlearn.train import TrainOptions, train
     from skunlearn.utils.errors import SkunlearnError
 
 _NAMES = {
-    "Data": "data.load",
-    "DataOptions": "data.load",
+    "Data": "data.dataset",
+    "DataOptions": "data.dataset",
     "EvaluateOptions": "evaluate",
     "Evaluation": "evaluate",
-    "LM": "lm.model",
-    "LoadOptions": "lm.model",
+    "LM": "models.lm",
+    "LoadOptions": "models.loading",
     "Refusal": "methods.refusal",
     "Run": "config",
     "SKU": "methods.sku",
@@ -36,7 +37,7 @@ _NAMES = {
     "TrainOptions": "train",
     "Trained": "lm.lora",
     "evaluate": "evaluate",
-    "load": "lm.model",
+    "load": "models.loading",
     "make_run": "config",
     "run_job": "run",
     "train": "train",

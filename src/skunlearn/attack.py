@@ -14,10 +14,10 @@ from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict, judge_key
-from skunlearn.lm.reference import Reference
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.metrics.rates import corrected, four_rates
+from skunlearn.models.reference import Reference
 from skunlearn.opened import Opened, opened
 from skunlearn.report.page import write_attacks, write_report
 from skunlearn.utils.errors import ConfigError

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skunlearn.config import Run
-from skunlearn.data.load import Data
-from skunlearn.lm.model import LM, load
+from skunlearn.data.dataset import Data
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load
 from skunlearn.train import train
 from skunlearn.utils.errors import ConfigError, DataError, RunError, TrainingError
 from skunlearn.utils.files import read_json, write_json

@@ -18,10 +18,10 @@ from pathlib import Path
 from skunlearn.budget import Budget, budgeted
 from skunlearn.completions import Completions
 from skunlearn.config import Run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.entries import Entry, entries_yaml
 from skunlearn.evaluate import check_names, evaluate
-from skunlearn.lm.model import load
+from skunlearn.models.loading import load
 from skunlearn.report.comparison import write_comparison
 from skunlearn.run import SECONDS, run_job, settings_of
 from skunlearn.table import make_table

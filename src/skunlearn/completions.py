@@ -7,8 +7,8 @@ from typing import Any
 
 from skunlearn.data.examples import Example
 from skunlearn.judges.base import Completion, Judge, Verdict, judge_key, tell_cost
-from skunlearn.lm.generate import Sampling
-from skunlearn.lm.model import LM
+from skunlearn.models.generation import Sampling
+from skunlearn.models.lm import LM
 from skunlearn.utils.files import append_lines, read_lines
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 
 from skunlearn.lm.lora import Trainee
-from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
+from skunlearn.models.reference import Reference
 from skunlearn.training.launch import asked_to_divide
 from skunlearn.utils.distributed import world
 from skunlearn.utils.errors import ConfigError

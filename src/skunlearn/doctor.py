@@ -16,7 +16,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from skunlearn.lm.builtin import EMBEDDERS, WHEELS, Wheel
+from skunlearn.models.builtin import EMBEDDERS, WHEELS, Wheel
 from skunlearn.utils.files import cache_folder
 
 GIB = 2**30
@@ -104,7 +104,7 @@ def _device() -> Check:
     try:
         import torch
 
-        from skunlearn.lm.model import best_device
+        from skunlearn.models.loading import best_device
     except Exception as error:  # a broken installation raises anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         fix = "pip install --force-reinstall torch transformers"

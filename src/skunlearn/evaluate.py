@@ -5,18 +5,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skunlearn.completions import Completions, Writer
-from skunlearn.data.choices import read_choices
 from skunlearn.data.examples import Part, distinct
-from skunlearn.data.load import read_lookalikes
+from skunlearn.data.multiple_choice import read_choices
+from skunlearn.data.prompts import read_lookalikes
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Completion, Verdict
-from skunlearn.lm.generate import Sampling
-from skunlearn.lm.model import LM
 from skunlearn.metrics import BASIC, METRICS
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
 from skunlearn.metrics.harness import harness, load_tasks
 from skunlearn.metrics.rates import rates, verdict_rate
+from skunlearn.models.generation import Sampling
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress

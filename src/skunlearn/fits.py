@@ -10,10 +10,10 @@ from zlib import crc32
 import torch
 
 from skunlearn.config import Run
+from skunlearn.data.chat_template import Encoded
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
-from skunlearn.data.load import Data
-from skunlearn.data.template import Encoded
-from skunlearn.lm.model import best_device, skeleton
+from skunlearn.models.loading import best_device, skeleton
 from skunlearn.needs import (
     Layout,
     Step,

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from skunlearn.data.files import Row, read_rows
+from skunlearn.data.readers import Row, read_rows
 from skunlearn.judges.base import LABELS, Agreement, Judge, Verdict, tell_cost
 from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
 from skunlearn.utils.errors import DataError

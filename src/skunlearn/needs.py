@@ -9,13 +9,14 @@ import torch
 
 from skunlearn.config import Run, Stage
 from skunlearn.data.batches import length_groups, pack
-from skunlearn.data.load import Data
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import ANOTHER_GROUP, ANOTHER_PASS, body, depth_of
+from skunlearn.data.chat_template import Encoded
+from skunlearn.data.dataset import Data
 from skunlearn.lm.lora import Trained, linear_modules, moves_head, trained_layers, trained_parameters
-from skunlearn.lm.nf4 import true_shape
-from skunlearn.lm.packed import may_pack
 from skunlearn.methods.base import Method
+from skunlearn.models.architecture import body, depth_of
+from skunlearn.models.forward import ANOTHER_GROUP, ANOTHER_PASS
+from skunlearn.models.packed_attention import may_pack
+from skunlearn.models.qlora import true_shape
 from skunlearn.task_vector import layer_of
 from skunlearn.train import Rows, scored_tokens
 

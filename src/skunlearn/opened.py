@@ -6,9 +6,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from skunlearn.config import Run, make_run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.export.source import open_run
-from skunlearn.lm.model import LM, fingerprint, load, locate
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load
+from skunlearn.models.locate import fingerprint, locate
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import vectors_name
 from skunlearn.utils.errors import ConfigError, ModelError, RunError

@@ -10,10 +10,10 @@ from skunlearn.gates import GateOptions, check
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Label, tell_cost
 from skunlearn.judges.offline import card
-from skunlearn.lm.model import LM
 from skunlearn.metrics.agreement import kappa
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.rates import verdict_rate
+from skunlearn.models.lm import LM
 from skunlearn.stats import paired_difference
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.progress import Progress

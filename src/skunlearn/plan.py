@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from skunlearn.config import Run
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import distinct
-from skunlearn.data.load import Data
-from skunlearn.lm.forward import places
-from skunlearn.lm.model import LM
 from skunlearn.methods.base import Method
+from skunlearn.models.architecture import places
+from skunlearn.models.lm import LM
 from skunlearn.needs import (
     Layout,
     evaluate_seconds,

@@ -13,10 +13,12 @@ from typing import Any
 from skunlearn.attack import attack_job
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_battery
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.evaluate import Evaluation, check_names, evaluate
-from skunlearn.lm.model import LM, fingerprint, load, locate
 from skunlearn.methods.base import Method
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load
+from skunlearn.models.locate import fingerprint, locate
 from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.report.page import write_report

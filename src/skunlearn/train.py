@@ -7,20 +7,22 @@ from pathlib import Path
 import torch
 
 from skunlearn.compute import Compute
-from skunlearn.data.batches import Sampler
-from skunlearn.data.load import Data, builtin_rows
-from skunlearn.data.template import Encoded, shortened
-from skunlearn.lm.forward import depth_of, head_logits
+from skunlearn.data.builtin_sets import builtin_rows
+from skunlearn.data.chat_template import Encoded, shortened
+from skunlearn.data.dataset import Data
 from skunlearn.lm.fsdp import whole
 from skunlearn.lm.gate import fitted_gates
 from skunlearn.lm.lora import Trained, Trainee, moves_head
-from skunlearn.lm.model import LM
-from skunlearn.lm.reference import Reference
 from skunlearn.lm.spread import Spread
 from skunlearn.methods.base import Method, Scored
+from skunlearn.models.architecture import depth_of
+from skunlearn.models.forward import head_logits
+from skunlearn.models.lm import LM
+from skunlearn.models.reference import Reference
 from skunlearn.state import TrainingState
 from skunlearn.task_vector import TaskVector
 from skunlearn.training.allocator import kept
+from skunlearn.training.rows import Sampler
 from skunlearn.utils.distributed import average_gradients, told
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.progress import Progress

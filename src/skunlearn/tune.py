@@ -7,9 +7,9 @@ from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
 from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
 from skunlearn.gates import GateOptions, check_costs, known
-from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
+from skunlearn.models.lm import LM
 from skunlearn.task_vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from skunlearn.config import Run, Stage, make_run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.filters.base import Context, filtered, only
-from skunlearn.lm.model import LM, load
 from skunlearn.methods.base import Method
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load, reload_unquantised
 from skunlearn.task_vector import TaskVector
 from skunlearn.track import tracked
 from skunlearn.train import Record, Rows, train
@@ -34,7 +35,7 @@ def learn(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress
     stages = run.stages(method)
     vectors = [_vector(number, stage, lm, data, run, folder, progress) for number, stage in enumerate(stages)]
     dismiss()
-    lm.unquantise(run.load, progress)
+    reload_unquantised(lm, run.load, progress)
     own = [vector for stage, vector in zip(stages, vectors, strict=True) if stage.method is method]
     edit = stages[0].scale * _selective(own, lm, data, run, folder, progress)
     for stage, vector in zip(stages[len(own) :], vectors[len(own) :], strict=True):

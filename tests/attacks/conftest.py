@@ -6,7 +6,7 @@ import pytest
 import toy
 
 from skunlearn.attacks.base import Target
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from skunlearn.cli import options
 from skunlearn.cli.main import app, main
 from skunlearn.config import make_run
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.run import run_job
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import read_json

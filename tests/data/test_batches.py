@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from skunlearn.data.batches import Sampler, length_groups, pack
-from skunlearn.data.template import Encoded
+from skunlearn.data.batches import length_groups, pack
+from skunlearn.data.chat_template import Encoded
+from skunlearn.training.rows import Sampler
 from skunlearn.utils.errors import DataError
 
 KEYS = ["a", "a", "b", "c", "c", "c", "d"]

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
+from skunlearn.data.builtin_sets import builtin_rows
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import normalised
-from skunlearn.data.load import Data, builtin_rows
 from skunlearn.stats import wilson
 
 FORGET, RETAIN, LOOKALIKE = (builtin_rows(name) for name in ("forget", "retain", "lookalike"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from skunlearn.data.choices import read_choices
+from skunlearn.data.multiple_choice import read_choices
 from skunlearn.utils.errors import DataError
 
 

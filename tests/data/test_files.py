@@ -7,7 +7,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from skunlearn.data.files import read_hub, read_rows
+from skunlearn.data.readers import read_hub, read_rows
 from skunlearn.utils.errors import DataError
 
 ROWS = [{"prompt": "p, one", "answer": "a"}, {"prompt": "zwei", "answer": "ü\nb"}]

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from skunlearn.data.columns import Columns
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import Example, split_by_prompt
-from skunlearn.data.load import Data, DataOptions, read_lookalikes, read_prompts
+from skunlearn.data.prompts import read_lookalikes, read_prompts
 from skunlearn.utils.errors import DataError
 
 
@@ -124,7 +125,7 @@ def test_an_empty_part_is_told_before_any_work(pairs: tuple[Path, Path]):
 def test_a_source_keeps_its_columns_but_for_those_that_are_given(monkeypatch: pytest.MonkeyPatch):
     row = {"question": "q", "correct_answers": ["one", "two"], "best_answer": "x"}
     rows = [(row | {"question": f"q {n}"}, f"hub:{n}") for n in range(20)]
-    monkeypatch.setattr("skunlearn.data.load.read_hub", lambda *_: rows)
+    monkeypatch.setattr("skunlearn.data.dataset.read_hub", lambda *_: rows)
     data = Data(None, "truthfulqa", DataOptions(retain=Columns(pick=0)))
     assert {row.answer for row in data.train.retain} == {"one"}
 
@@ -154,7 +155,7 @@ def test_a_folder_of_that_name_hides_no_named_source(tmp_path: Path, monkeypatch
     (tmp_path / "truthfulqa").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "skunlearn.data.load.read_hub", lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")]
+        "skunlearn.data.dataset.read_hub", lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")]
     )
     with pytest.raises(DataError, match="1 distinct prompts"):
         Data(None, "truthfulqa")

@@ -5,9 +5,9 @@ import toy
 from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
+from skunlearn.data.chat_template import Template
 from skunlearn.data.examples import Example
-from skunlearn.data.template import Template
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError, ModelError
 
 HELLO = Example("Say hi", "hello", where="f:1")

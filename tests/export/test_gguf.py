@@ -18,9 +18,8 @@ from skunlearn.export import gguf as gguf_export
 from skunlearn.export.gguf_tokens import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
 from skunlearn.export.job import ExportOptions, Job
 from skunlearn.export.write import export
-from skunlearn.lm.builtin import convert_gguf
-from skunlearn.lm.gguf_rope import restore
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
+from skunlearn.models.gguf import convert_gguf, restore
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 

@@ -12,7 +12,7 @@ from skunlearn.config import make_run
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.source import as_safetensors
 from skunlearn.export.write import export
-from skunlearn.lm.model import LoadOptions
+from skunlearn.models.loading import LoadOptions
 from skunlearn.run import run_job
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.progress import Progress
@@ -54,8 +54,8 @@ def test_a_base_in_the_older_format_is_read_too(finished: Finished, tmp_path: Pa
     from safetensors.torch import load_file
 
     from skunlearn.export.source import as_safetensors
-    from skunlearn.lm.model import LoadOptions
     from skunlearn.lm.outofcore import SINGLE
+    from skunlearn.models.loading import LoadOptions
 
     base = finished("GPT2").parent / "toy-GPT2"
     old = tmp_path / "old"
@@ -114,7 +114,7 @@ def test_a_base_that_has_changed_since_the_run_is_refused(finished: Finished, tm
 
 def test_a_hub_base_is_fetched_and_the_older_format_only_when_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from skunlearn.export.source import OLDER, base_files
-    from skunlearn.lm.model import LoadOptions
+    from skunlearn.models.loading import LoadOptions
 
     asked = []
 

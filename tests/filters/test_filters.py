@@ -21,9 +21,9 @@ from skunlearn.filters.negmerge import NegMerge, agreed
 from skunlearn.filters.null_space import NullSpace, without_inputs
 from skunlearn.filters.ties import Ties, elected
 from skunlearn.filters.trim import Trim, trimmed
-from skunlearn.lm.forward import scored_logits
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.methods.losses import answer_nll
+from skunlearn.models.forward import scored_logits
 from skunlearn.task_vector import LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import resolve

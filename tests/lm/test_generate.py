@@ -6,8 +6,8 @@ import toy
 import transformers
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.generate import Sampling, batches, prefill, window, written_answers
-from skunlearn.lm.model import LM
+from skunlearn.models.generation import Sampling, batches, prefill, window, written_answers
+from skunlearn.models.lm import LM
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)

@@ -4,8 +4,8 @@ import torch
 import toy
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-from skunlearn.lm.forward import body, decoder_layers
 from skunlearn.lm.lora import Trained, linear_modules, trained_layers, trained_parameters
+from skunlearn.models.architecture import body, decoder_layers
 
 
 def test_the_images_tower_is_left_alone():

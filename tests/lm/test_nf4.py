@@ -8,12 +8,12 @@ import torch
 import toy
 
 from skunlearn.config import make_run
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.filters.base import dense
-from skunlearn.lm import nf4
 from skunlearn.lm.lora import Trained, linear_modules
-from skunlearn.lm.model import LoadOptions, load
 from skunlearn.methods.sku import SKU
+from skunlearn.models import qlora as nf4
+from skunlearn.models.loading import LoadOptions, load, reload_unquantised
 from skunlearn.train import TrainOptions, train
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError
@@ -56,7 +56,7 @@ def test_the_vector_of_four_bits_is_near_that_of_whole_weights_and_fits_them(
         assert two.dtype == torch.float32
         assert not torch.equal(one, two) and torch.cosine_similarity(one, two, dim=0) > 0.5, name
     before = {name: p.clone() for name, p in load(folder).model.named_parameters()}
-    lm.unquantise(LoadOptions(), Progress())
+    reload_unquantised(lm, LoadOptions(), Progress())
     lm.apply(-1.0 * bits)
     for name, parameter in lm.model.named_parameters():
         change = dense(bits.deltas[name]) if name in bits.deltas else torch.zeros(1)

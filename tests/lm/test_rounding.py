@@ -6,7 +6,7 @@ import pytest
 import torch
 import toy
 
-from skunlearn.lm.rounding import FORMS, gguf, nf4_levels, passing, roundable, rounded
+from skunlearn.models.quantisation import FORMS, gguf, nf4_levels, passing, roundable, rounded
 
 
 def test_int8_by_hand():

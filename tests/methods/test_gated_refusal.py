@@ -7,13 +7,13 @@ import pytest
 import torch
 import toy
 
-from skunlearn.data.load import Data, DataOptions
-from skunlearn.data.template import Encoded
+from skunlearn.data.chat_template import Encoded
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.lm.gate import fitted_gates, writer
 from skunlearn.lm.lora import Trained
-from skunlearn.lm.rounding import passing
 from skunlearn.methods.base import Gate
 from skunlearn.methods.gated_refusal import GatedRefusal
+from skunlearn.models.quantisation import passing
 from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress

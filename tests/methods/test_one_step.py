@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import toy
 
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.lm.lora import Trained
-from skunlearn.lm.model import LM
 from skunlearn.methods import METHODS
 from skunlearn.methods.pdu import PDU
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+from skunlearn.models.lm import LM
 from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.utils.registry import resolve
 

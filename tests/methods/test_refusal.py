@@ -6,7 +6,7 @@ import pytest
 import torch
 import toy
 
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.methods.base import Scored
 from skunlearn.methods.refusal import Refusal
 from skunlearn.train import Rows, TrainOptions

@@ -7,7 +7,6 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.reference import Reference
 from skunlearn.metrics.likelihood import (
     RowLikelihood,
     kl_score,
@@ -16,6 +15,7 @@ from skunlearn.metrics.likelihood import (
     perplexity_score,
     row_likelihoods,
 )
+from skunlearn.models.reference import Reference
 from skunlearn.utils.progress import Progress
 
 ROWS = [RowLikelihood(1, 3.0, 0.3), RowLikelihood(3, 3.0, 0.1)]

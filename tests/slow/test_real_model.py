@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict, float]:
     folder = tmp_path_factory.mktemp("real")
-    from skunlearn.lm.builtin import builtin_folder
+    from skunlearn.models.builtin import builtin_folder
     from skunlearn.utils.progress import Progress
 
     for name in ("smollm2-135m", "all-minilm-l6-v2"):

@@ -9,7 +9,7 @@ import pytest
 import toy
 
 from skunlearn.judges.offline import OfflineJudge
-from skunlearn.lm.model import load
+from skunlearn.models.loading import load
 from skunlearn.studio.session import BASE, EDITED, Session
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 import toy
 import transformers
 
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 
 pytestmark = pytest.mark.slow
 MEASURED = """

@@ -2,8 +2,8 @@
 
 import pytest
 
-from skunlearn.data.load import builtin_rows
-from skunlearn.lm.embed import embeddings
+from skunlearn.data.builtin_sets import builtin_rows
+from skunlearn.models.embeddings import embeddings
 from skunlearn.utils.progress import Progress
 
 pytestmark = pytest.mark.slow

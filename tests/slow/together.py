@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy
 
 from skunlearn.compute import Compute
-from skunlearn.data.load import Data, DataOptions
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.lm.lora import Trained, Trainee
 from skunlearn.methods.base import Method
 from skunlearn.methods.dpo import DPO

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from skunlearn.config import make_run
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
-from skunlearn.data.load import Data
 from skunlearn.judges.base import Verdict
 from skunlearn.lm.edit import DEPTH
 from skunlearn.opened import opened

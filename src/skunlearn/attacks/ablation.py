@@ -17,7 +17,7 @@ import torch
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, at_least
 from skunlearn.data.examples import Example
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError, ModelError
 
 ROWS_AT_ONCE = 16

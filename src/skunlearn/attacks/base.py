@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example, distinct
-from skunlearn.data.load import Data
-from skunlearn.lm.model import LM
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+from skunlearn.models.lm import LM
 from skunlearn.task_vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

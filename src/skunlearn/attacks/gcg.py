@@ -15,10 +15,10 @@ import torch
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least, random_words
 from skunlearn.attacks.suffix import Ids, encoded, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
+from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Example
-from skunlearn.data.template import Encoded
-from skunlearn.lm.model import LM
 from skunlearn.methods.losses import answer_nll
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ModelError
 
 

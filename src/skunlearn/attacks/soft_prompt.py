@@ -16,10 +16,10 @@ import torch
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least, random_words
 from skunlearn.attacks.suffix import Ids, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
+from skunlearn.data.chat_template import Encoded, Template
 from skunlearn.data.examples import Example
-from skunlearn.data.template import Encoded, Template
-from skunlearn.lm.forward import laid_out, scored_logits
 from skunlearn.methods.losses import answer_nll
+from skunlearn.models.forward import laid_out, scored_logits
 from skunlearn.utils.errors import ModelError
 
 

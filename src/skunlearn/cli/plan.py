@@ -30,9 +30,9 @@ def plan(
 ) -> None:
     """What a run would do: data, one example as the model sees it, memory and time; or what fits a device."""
     job = o.make(file, model, forget, retain, method, sets, refuse, preset)
-    from skunlearn.data.load import Data
+    from skunlearn.data.dataset import Data
     from skunlearn.fits import Device, Fits, bytes_of, fits
-    from skunlearn.lm.model import load
+    from skunlearn.models.loading import load
     from skunlearn.plan import Plan, make_plan
 
     made: Plan | Fits

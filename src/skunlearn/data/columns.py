@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from skunlearn.data.examples import Example
-from skunlearn.data.files import Row
+from skunlearn.data.readers import Row
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.registry import did_you_mean
 

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from skunlearn.config import Run
-from skunlearn.lm.builtin import WHEELS
+from skunlearn.models.builtin import WHEELS
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import to_yaml
 from skunlearn.words import LIMITS, METRICS, gate_numbers, interval, robustness, sentence, shown

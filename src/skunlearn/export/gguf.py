@@ -12,8 +12,8 @@ import torch
 
 from skunlearn.export.gguf_tokens import add_tokenizer
 from skunlearn.export.job import Check, Job
-from skunlearn.lm.gguf_rope import NAME, factors
 from skunlearn.lm.shards import Shard
+from skunlearn.models.gguf import NAME, factors
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skunlearn.config import Run, make_run
-from skunlearn.data.load import Data
-from skunlearn.lm.model import LoadOptions, fingerprint, locate
+from skunlearn.data.dataset import Data
 from skunlearn.lm.outofcore import INDEX, SINGLE
+from skunlearn.models.loading import LoadOptions
+from skunlearn.models.locate import fingerprint, locate
 from skunlearn.task_vector import TaskVector
 from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
 from skunlearn.utils.files import JsonDict, read_json

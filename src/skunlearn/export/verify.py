@@ -7,8 +7,8 @@ from skunlearn.export.job import Check, ExportOptions, Job
 from skunlearn.export.manifest import check_files, read_manifest
 from skunlearn.export.source import as_safetensors, base_files, data_sha256, weight_hashes
 from skunlearn.export.write import FORMATS
-from skunlearn.lm.model import LoadOptions
 from skunlearn.lm.outofcore import Checkpoint, StoredEdit
+from skunlearn.models.loading import LoadOptions
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.hashing import file_sha256

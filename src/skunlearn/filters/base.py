@@ -9,10 +9,10 @@ import torch
 from torch.utils.hooks import RemovableHandle
 
 from skunlearn.data.batches import Batch, collate
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import scored_logits
-from skunlearn.lm.model import LM
+from skunlearn.data.chat_template import Encoded
 from skunlearn.methods.losses import answer_nll
+from skunlearn.models.forward import scored_logits
+from skunlearn.models.lm import LM
 from skunlearn.task_vector import Delta, LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

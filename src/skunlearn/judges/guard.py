@@ -14,7 +14,8 @@ from skunlearn.judges.base import Verdict
 from skunlearn.judges.degenerate import after_rules
 from skunlearn.judges.forms import FORMS, known_form
 from skunlearn.judges.refusal import refusal_phrase
-from skunlearn.lm.model import LoadOptions, checkpoint, fingerprint, locate, read_config
+from skunlearn.models.loading import LoadOptions, checkpoint, read_config
+from skunlearn.models.locate import fingerprint, locate
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from skunlearn.judges.base import LABELS
-from skunlearn.lm.embed import embeddings, encoder, pooled, tokens
+from skunlearn.models.embeddings import embeddings, encoder, pooled, tokens
 from skunlearn.task_vector import LowRank, TaskVector
 from skunlearn.utils.progress import Progress
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from skunlearn.lm.forward import decoder_layers
+from skunlearn.models.architecture import decoder_layers
 from skunlearn.utils.distributed import world
 
 

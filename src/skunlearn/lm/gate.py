@@ -9,10 +9,11 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from skunlearn.data.batches import Batch
-from skunlearn.data.template import Encoded, shortened
-from skunlearn.lm.forward import decoder_layers, laid_out, layer_number, reading, scored_hidden
-from skunlearn.lm.rounding import passing
+from skunlearn.data.chat_template import Encoded, shortened
 from skunlearn.methods.base import Gate
+from skunlearn.models.architecture import decoder_layers, layer_number
+from skunlearn.models.forward import laid_out, reading, scored_hidden
+from skunlearn.models.quantisation import passing
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 

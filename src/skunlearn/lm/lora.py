@@ -11,10 +11,10 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.lm.forward import body, decoder_layers
 from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.lm.fused import fuse
-from skunlearn.lm.packed import packed_again
+from skunlearn.models.architecture import body, decoder_layers
+from skunlearn.models.packed_attention import packed_again
 from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.registry import did_you_mean

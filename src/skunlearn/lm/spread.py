@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import States, scored_states
+from skunlearn.data.chat_template import Encoded
 from skunlearn.lm.fsdp import unshard_root
+from skunlearn.models.forward import States, scored_states
 from skunlearn.utils.distributed import gathered, rank, world
 
 

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
+from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Example, Part
-from skunlearn.data.template import Encoded
 from skunlearn.judges.base import Agreement, Completion
-from skunlearn.lm.model import LM
-from skunlearn.lm.reference import Reference
 from skunlearn.metrics.tokens import TokenStats, token_stats
+from skunlearn.models.lm import LM
+from skunlearn.models.reference import Reference
 from skunlearn.stats import bootstrap_mean
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Choice, Example
-from skunlearn.data.template import Encoded
-from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score, Subject, empty
 from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.models.lm import LM
 from skunlearn.stats import wilson
 from skunlearn.utils.progress import Progress
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from skunlearn.data.chat_template import Encoded, Template
 from skunlearn.data.examples import Example
-from skunlearn.data.template import Encoded, Template
 from skunlearn.judges.base import Completion, Verdict
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import RowLikelihood, perplexity_score, row_likelihoods

@@ -9,9 +9,9 @@ from functools import cache
 from typing import Any
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.model import LM
 from skunlearn.metrics.base import Score, empty
 from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError
 
 ROWS_AT_ONCE = 8

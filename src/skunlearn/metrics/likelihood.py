@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import laid_out, scored_logits
-from skunlearn.lm.reference import Reference
+from skunlearn.data.chat_template import Encoded
 from skunlearn.methods.losses import token_kl, token_nll
 from skunlearn.metrics.base import Score, Subject, empty
+from skunlearn.models.forward import laid_out, scored_logits
+from skunlearn.models.reference import Reference
 from skunlearn.stats import bootstrap_mean
 from skunlearn.utils.progress import Progress
 

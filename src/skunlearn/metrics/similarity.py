@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
-from skunlearn.lm.embed import embeddings
 from skunlearn.metrics.base import Score, Subject, empty
+from skunlearn.models.embeddings import embeddings
 from skunlearn.stats import bootstrap_mean
 from skunlearn.utils.progress import Progress
 

@@ -1,6 +1,6 @@
 """Perplexity of plain text, without any chat template: does the model still know the language itself?"""
 
-from skunlearn.data.template import Encoded
+from skunlearn.data.chat_template import Encoded
 from skunlearn.metrics.base import Score, Subject
 from skunlearn.metrics.likelihood import perplexity_score, row_likelihoods
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import laid_out, scored_logits
+from skunlearn.data.chat_template import Encoded
+from skunlearn.models.forward import laid_out, scored_logits
 from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 8

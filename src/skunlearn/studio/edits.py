@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from skunlearn.data.load import Data
+from skunlearn.data.dataset import Data
 from skunlearn.export.source import Source
 from skunlearn.filters import FILTERS
 from skunlearn.filters.base import Context, filtered
 from skunlearn.filters.mean import Mean
-from skunlearn.lm.model import LM
+from skunlearn.models.lm import LM
 from skunlearn.task_vector import TaskVector
 from skunlearn.unlearn import filter_context
 from skunlearn.utils.errors import ConfigError, RunError

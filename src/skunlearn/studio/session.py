@@ -20,8 +20,9 @@ from skunlearn.export.source import check_base, open_run
 from skunlearn.export.write import export
 from skunlearn.judges import make_judge
 from skunlearn.judges.base import Judge, Verdict
-from skunlearn.lm.model import LM, load
-from skunlearn.lm.stream import streamed_answer
+from skunlearn.models.generation import streamed_answer
+from skunlearn.models.lm import LM
+from skunlearn.models.loading import load
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS, Edits
 from skunlearn.studio.flags import Flags
 from skunlearn.task_vector import TaskVector

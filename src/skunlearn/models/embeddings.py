@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from skunlearn.lm.builtin import builtin_folder
+from skunlearn.models.builtin import builtin_folder
 from skunlearn.utils.progress import Progress
 
 NAME = "all-minilm-l6-v2"

@@ -1,28 +1,18 @@
-"""LM: a causal model with its tokenizer and template."""
+"""A model with its tokenizer, from a folder, an adapter, a GGUF file or the hub."""
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from skunlearn.data.examples import Example
-from skunlearn.data.template import Template
-from skunlearn.lm.builtin import WHEELS, builtin_folder, gguf_folder
-from skunlearn.lm.edit import check_at_rest, edited
-from skunlearn.lm.generate import Sampling, batches, written_answers
-from skunlearn.lm.nf4 import check_rows, keep_layout, nf4_options
-from skunlearn.task_vector import TaskVector
+from skunlearn.models.lm import LM
+from skunlearn.models.locate import _adapted, fingerprint, locate
+from skunlearn.models.qlora import check_rows, keep_layout, nf4_options
 from skunlearn.utils.errors import ModelError
-from skunlearn.utils.files import whole_folder
-from skunlearn.utils.hashing import digest, sampled_sha256
 from skunlearn.utils.progress import Progress
-from skunlearn.utils.registry import did_you_mean
-
-ADAPTER = "adapter_config.json"
 
 
 @dataclass(frozen=True)
@@ -42,68 +32,6 @@ class LoadOptions:
     revision: str | None = None
     trust_remote_code: bool = False
     gated: bool = False
-
-
-class LM:
-    """A causal language model.
-
-    Attributes:
-        model: the transformers model, in evaluation mode.
-        tokenizer: its tokenizer.
-        name: what was asked for.
-        template: how prompts are rendered and answers end.
-        fingerprint: changes when the weights on disk do.
-        nf4: whether the weights are in four bits, for training alone; see `unquantise`.
-    """
-
-    def __init__(
-        self, model: Any, tokenizer: Any, name: str = "model", fingerprint: str = "", nf4: bool = False
-    ) -> None:
-        self.model = model.eval()
-        self.nf4 = nf4
-        self.tokenizer = tokenizer
-        self.name = name
-        self.fingerprint = fingerprint
-        self.template = Template(tokenizer, _ends(model))
-
-    def edited(self, tau: TaskVector) -> AbstractContextManager[None]:
-        """A block inside which the model is `theta + tau`; the base comes back exactly."""
-        return edited(self.model, tau)
-
-    def apply(self, tau: TaskVector) -> None:
-        """`theta <- theta + tau`, in place and for good.
-
-        Raises:
-            ModelError: when the vector does not fit, points at the bad model, or the model is edited for a while.
-        """
-        check_at_rest(self.model)
-        tau.apply_to(self.model)
-
-    def unquantise(self, options: LoadOptions, progress: Progress) -> None:
-        """The weights as they are on disk, in place of those in four bits; nothing where they are none."""
-        if self.nf4:
-            self.model, self.nf4 = None, False  # the one is gone before the other comes
-            self.model = load(self.name, options, progress).model
-
-    def batches(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Numbers of the examples in batches of prompts of like length, for `answers`."""
-        return batches([self.template.prompt_ids(example) for example in examples])
-
-    def answers(self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None) -> list[str]:
-        """Answers to one batch of examples, in order; greedy without `sampling`."""
-        prompts = [self.template.prompt_ids(example) for example in examples]
-        return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
-
-    def save(self, folder: str | Path) -> None:
-        """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole.
-
-        Raises:
-            ModelError: inside a block of `edited` or of an attack: what is temporary is never written.
-        """
-        check_at_rest(self.model)
-        with whole_folder(Path(folder)) as partial:
-            self.model.save_pretrained(partial)
-            self.tokenizer.save_pretrained(partial)
 
 
 def load(
@@ -129,6 +57,13 @@ def load(
             f"{name}: {type(model).__name__} has recurrent layers, which cannot be answered in batches here"
         )
     return LM(model, tokenizer, str(name), fingerprint(where), nf4)
+
+
+def reload_unquantised(lm: LM, options: LoadOptions, progress: Progress) -> None:
+    """Put the weights as they are on disk in place of those in four bits; nothing changes where they are none."""
+    if lm.nf4:
+        lm.model, lm.nf4 = None, False  # the one is gone before the other comes
+        lm.model = load(lm.name, options, progress).model
 
 
 def checkpoint(
@@ -214,56 +149,6 @@ def skeleton(name: str, options: LoadOptions, progress: Progress | None = None) 
             _adapted(where) or where, revision=options.revision, token=_token(options), **common
         )
         return transformers.AutoModelForCausalLM.from_config(config, **common)
-
-
-def _adapted(where: str) -> str | None:
-    """The model that an adapter folder belongs to; None for a folder with a model of its own."""
-    path = Path(where)
-    if (path / "config.json").is_file() or not (path / ADAPTER).is_file():
-        return None
-    name = json.loads((path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
-    if not name:
-        raise ModelError(f"{path / ADAPTER}: no base_model_name_or_path: write the base's folder or hub id there")
-    return locate(str(name), Progress())
-
-
-def locate(name: str, progress: Progress) -> str:
-    """A folder for `from_pretrained`, or the hub id itself.
-
-    Raises:
-        ModelError: when the name is neither built in, nor on disk, nor of a hub id's form.
-    """
-    path = Path(name).expanduser()
-    if name in WHEELS and not path.exists():
-        return str(builtin_folder(name, progress))
-    if path.is_file() and path.suffix == ".gguf":
-        return str(gguf_folder(path, progress))
-    if path.is_dir():
-        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
-            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint or adapter folder")
-        return str(path)
-    if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise ModelError(
-            f"no model '{name}': give a folder, a .gguf file, a hub id like org/name, or a built-in name "
-            f"({did_you_mean(name, WHEELS)})"
-        )
-    return name
-
-
-def fingerprint(where: str) -> str:
-    """Names, sizes, both ends and blocks in between of the weight files of a folder, and of the base that an adapter
-    belongs to; the name itself for a hub id."""
-    seen: list[Any] = [fingerprint(base)] if (base := _adapted(where)) else []
-    for path in sorted(Path(where).glob("*")) if Path(where).is_dir() else []:
-        if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model"):
-            seen.append([path.name, path.stat().st_size, sampled_sha256(path)])
-    return digest(seen or where)
-
-
-def _ends(model: Any) -> list[int]:
-    """The tokens at which the model's own generation config stops."""
-    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return [] if ends is None else list(ends) if isinstance(ends, list | tuple) else [ends]
 
 
 def best_device() -> str:

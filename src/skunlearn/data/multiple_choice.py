@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.data.examples import Choice
-from skunlearn.data.files import Row, read_rows
+from skunlearn.data.readers import Row, read_rows
 from skunlearn.utils.errors import DataError
 
 QUESTION = ("question", "query", "prompt", "ctx", "goal")

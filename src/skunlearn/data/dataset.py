@@ -1,22 +1,18 @@
 """Data: the forget and retain sets, cleaned, counted and split by prompt."""
 
-import json
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from skunlearn.data.choices import make_choice
+from skunlearn.data.builtin_sets import BUILTIN, _builtin, _choices, _neighbours, _paraphrases, builtin_rows
 from skunlearn.data.columns import Columns, Mapping, Pair, Side
-from skunlearn.data.examples import Choice, Example, Part, distinct, normalised, split_by_prompt
-from skunlearn.data.files import SUFFIXES, read_hub, read_rows
+from skunlearn.data.examples import Example, Part, distinct, normalised, split_by_prompt
+from skunlearn.data.readers import SUFFIXES, read_hub, read_rows
 from skunlearn.data.sources import SOURCES
 from skunlearn.utils.errors import DataError
-from skunlearn.utils.registry import did_you_mean
 
-BUILTIN = "builtin"
 FEWEST_PROMPTS = 10
 
 
@@ -201,81 +197,3 @@ def _rows(given: str, columns: Columns) -> tuple[list[tuple[dict[str, Any], str]
 def _over(known: Columns, given: Columns) -> Columns:
     """A source's own columns, but for those that are given."""
     return replace(known, **{name: value for name, value in vars(given).items() if value is not None})
-
-
-def _builtin(name: str, parts: tuple[str, ...] = ("train", "validation", "test")) -> tuple[tuple[Example, ...], ...]:
-    """Parts of a built-in set; `final` is not among them unless asked for."""
-    rows = builtin_rows(name)
-    return tuple(
-        tuple(
-            Example(row["prompt"], answer, category=row["category"], where=f"built-in {row['id']}")
-            for row in rows
-            if row["part"] == part
-            for answer in row.get("answers") or [row.get("answer", "")]
-        )
-        for part in parts
-    )
-
-
-def _paraphrases() -> tuple[Example, ...]:
-    """Trained prompts of the built-in forget set in other words, without those that the judge was trained on."""
-    return tuple(
-        Example(text, category=row["category"], where=f"built-in {row['id']}")
-        for row in builtin_rows("forget")
-        if not row.get("judge")
-        for text in row.get("paraphrases") or ()
-    )
-
-
-def _neighbours() -> tuple[Choice, ...]:
-    """Harmless questions on the subjects of the built-in forget set."""
-    return tuple(make_choice(row["neighbour"]) for row in builtin_rows("forget") if row.get("neighbour"))
-
-
-def _choices() -> tuple[Choice, ...]:
-    """Questions of general knowledge, the categories in turn."""
-    return tuple(make_choice(row) for row in builtin_rows("choice"))
-
-
-def builtin_rows(name: str) -> list[dict[str, Any]]:
-    """The rows of a built-in set as they are shipped: `forget`, `retain`, `lookalike`, `choice` or `refusals`."""
-    text = files("skunlearn.data").joinpath(f"builtin/{name}.jsonl").read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def read_lookalikes(path: Path) -> tuple[Example, ...]:
-    """Harmless prompts in the words of harmful ones. In XSTest's form (a column `type` or `label`) its harmful
-    contrasts are left out.
-
-    Raises:
-        DataError: when there is none, or a row has none.
-    """
-    rows = [
-        (row, where)
-        for row, where in read_rows(path)
-        if not str(row.get("type") or "").startswith("contrast") and row.get("label") != "unsafe"
-    ]
-    if not rows:
-        raise DataError(f"{path}: all rows are contrasts, which are harmful: give harmless look-alikes")
-    return _prompts(path, rows)
-
-
-def read_prompts(path: Path) -> tuple[Example, ...]:
-    """Prompts alone, from a file in any of the forms that a forget set may have.
-
-    Raises:
-        DataError: when there is none, or a row has none.
-    """
-    return _prompts(path, read_rows(path))
-
-
-def _prompts(path: Path, rows: list[tuple[dict[str, Any], str]]) -> tuple[Example, ...]:
-    names = {name.lower(): name for name in rows[0][0]}
-    column = next((names[known] for known in ("prompt", "question", "instruction", "goal") if known in names), None)
-    if column is None:
-        given = list(names.values())
-        raise DataError(f"{path}: no column 'prompt' (columns: {', '.join(given)}): {did_you_mean('prompt', given)}")
-    examples = [Example(str(row.get(column) or "").strip(), where=where) for row, where in rows]
-    if empty := [example for example in examples if not example.prompt]:
-        raise DataError(f"{empty[0].where}: no prompt: fill it in or delete the row")
-    return distinct(examples)

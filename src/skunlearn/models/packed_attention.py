@@ -15,7 +15,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from skunlearn.data.batches import Batch
-from skunlearn.data.template import Encoded
+from skunlearn.data.chat_template import Encoded
 
 NAME = "skunlearn_packed"
 KINDS = {"full_attention", "sliding_attention", "chunked_attention"}  # layers that mix tokens in no other way

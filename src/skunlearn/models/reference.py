@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from skunlearn.data.template import Encoded
-from skunlearn.lm.forward import head_logits, laid_out, reading, scored_hidden
+from skunlearn.data.chat_template import Encoded
+from skunlearn.models.forward import head_logits, laid_out, reading, scored_hidden
 from skunlearn.utils.distributed import gathered_objects, rank, world
 from skunlearn.utils.progress import Progress
 

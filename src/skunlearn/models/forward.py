@@ -10,9 +10,9 @@ from weakref import WeakKeyDictionary
 import torch
 
 from skunlearn.data.batches import Batch, collate, length_groups, pack
-from skunlearn.data.template import Encoded
-from skunlearn.lm.packed import may_pack, packed_attention
-from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.data.chat_template import Encoded
+from skunlearn.models.architecture import body, decoder_layers, layer_number
+from skunlearn.models.packed_attention import may_pack, packed_attention
 
 TRIED = [Encoded((2, 5, 3), (4, 5, 2)), Encoded((2, 5, 3), (4, 3)), Encoded((2, 4, 4, 5, 3, 2), (5, 4, 3))]
 _PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # a model's body -> whether TRIED came out alike
@@ -125,22 +125,6 @@ def head_logits(model: Any, hidden_ND: torch.Tensor) -> torch.Tensor:
         return model(**inputs).logits.squeeze(0)
 
 
-def layer_number(model: Any, share: float) -> int:
-    """The decoder layer, from 0, behind which this share of the depth has been passed.
-
-    Raises:
-        ConfigError: when the share is not above 0 and at most 1.
-    """
-    if not 0 < share <= 1:
-        raise ConfigError(f"layer {share}: give a share of the depth, above 0 and at most 1")
-    return max(round(share * len(decoder_layers(model))), 1) - 1
-
-
-def depth_of(model: Any, shares: Iterable[float]) -> int | None:
-    """How many layers, from the bottom, a loss on the outputs of these layers depends on; None when there are none."""
-    return max((layer_number(model, share) + 1 for share in shares), default=None)
-
-
 @contextmanager
 def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[float, torch.Tensor]]:
     """A block around one pass over `batch`; after it the value holds what these layers put out for the scored tokens.
@@ -171,33 +155,6 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
             handle.remove()
     for share, hidden_BTD in seen.items():
         seen[share] = hidden_BTD.flatten(0, 1)[batch.place_N]
-
-
-def body(model: Any) -> Any:
-    """The decoder of text, in a model of images and text too; the whole model where it names none."""
-    found = model.get_decoder() if hasattr(model, "get_decoder") else None
-    return model if found is None else found
-
-
-def places(model: Any) -> float:
-    """How many tokens a model has learnt places for; infinite where places are computed."""
-    learnt = any(name.rpartition(".")[2] in ("wpe", "embed_positions") for name, _ in model.named_modules())
-    return float(model.config.get_text_config().max_position_embeddings) if learnt else float("inf")
-
-
-def decoder_layers(model: Any) -> torch.nn.ModuleList:
-    """The layers of the body, from the bottom.
-
-    Raises:
-        ModelError: when none are found.
-    """
-    depth = model.config.get_text_config().num_hidden_layers
-    for module in body(model).modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
-            return module
-    raise ModelError(
-        f"{type(model).__name__}: no list of {depth} decoder layers was found: take a method that reads none"
-    )
 
 
 def _with_head_input(model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
