@@ -21,7 +21,7 @@ from transformers import LlamaConfig
 
 from skunlearn.lm.outofcore import INDEX, Checkpoint, StoredEdit
 from skunlearn.lm.shards import Entry, Shard, write_shard
-from skunlearn.task_vector import LowRank, TaskVector, block_rows, moved
+from skunlearn.task_vectors.vector import LowRank, TaskVector, block_rows, moved
 from skunlearn.utils.memory import high_water
 from skunlearn.utils.progress import Progress
 

@@ -18,7 +18,7 @@ from skunlearn.compare import compare
 from skunlearn.data.dataset import Data
 from skunlearn.entries import Entry, entries_yaml, read_entries
 from skunlearn.models.lm import LM
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import DataError, RunError
 
 SMALL = [

@@ -9,7 +9,6 @@ import toy
 
 from skunlearn.compute import Compute
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.filters.base import dense
 from skunlearn.lm.lora import Trained
 from skunlearn.lm.spread import Spread, dealt
 from skunlearn.methods.base import Method
@@ -17,7 +16,8 @@ from skunlearn.methods.dpo import DPO
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import dense
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.training import launch as processes
 from skunlearn.utils.errors import ConfigError

@@ -8,7 +8,7 @@ import torch
 import toy
 
 import skunlearn as sk
-from skunlearn.task_vector import LowRank
+from skunlearn.task_vectors.vector import LowRank
 from skunlearn.utils.notebook import table
 
 

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.config import make_run
-from skunlearn.filters.base import dense
 from skunlearn.models.lm import LM
 from skunlearn.opened import opened
 from skunlearn.run import run_job
 from skunlearn.search import SearchOptions, knee, objectives, search
 from skunlearn.space import BANDS, FILTERS, LEVELS, Space
+from skunlearn.task_vectors.filters.base import dense
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.utils.errors import ModelError
 
 

@@ -20,7 +20,7 @@ from skunlearn.methods.ga_mismatch import GAMismatch
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
 from skunlearn.plan import check_rows
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.utils.errors import ConfigError, DataError, TrainingError
 from skunlearn.utils.progress import Progress

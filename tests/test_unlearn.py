@@ -8,8 +8,8 @@ import toy
 
 from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
-from skunlearn.filters.base import dense
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import dense
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.models.lm import LM
-from skunlearn.task_vector import Delta, LowRank, TaskVector
+from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from skunlearn.models.lm import LM
     from skunlearn.models.loading import LoadOptions, load
     from skunlearn.run import run_job
-    from skunlearn.task_vector import TaskVector
+    from skunlearn.task_vectors.vector import TaskVector
     from skunlearn.train import TrainOptions, train
     from skunlearn.utils.errors import SkunlearnError
 
@@ -33,7 +33,7 @@ _NAMES = {
     "Run": "config",
     "SKU": "methods.sku",
     "SkunlearnError": "utils.errors",
-    "TaskVector": "task_vector",
+    "TaskVector": "task_vectors.vector",
     "TrainOptions": "train",
     "Trained": "lm.lora",
     "evaluate": "evaluate",

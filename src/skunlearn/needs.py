@@ -17,7 +17,7 @@ from skunlearn.models.architecture import body, depth_of
 from skunlearn.models.forward import ANOTHER_GROUP, ANOTHER_PASS
 from skunlearn.models.packed_attention import may_pack
 from skunlearn.models.qlora import true_shape
-from skunlearn.task_vector import layer_of
+from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.train import Rows, scored_tokens
 
 PROBE_SECONDS = 0.15

@@ -11,7 +11,7 @@ from skunlearn.export.source import open_run
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.unlearn import vectors_name
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.files import JsonDict

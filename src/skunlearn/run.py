@@ -22,7 +22,7 @@ from skunlearn.models.locate import fingerprint, locate
 from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.report.page import write_report
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.track import check_tracker
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name

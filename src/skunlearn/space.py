@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from skunlearn.config import Run, make_run
-from skunlearn.filters.mask import kind_of
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.parameter_names import kind_of
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.files import JsonDict
 
 Params = dict[str, Any]

@@ -20,7 +20,7 @@ from skunlearn.models.forward import head_logits
 from skunlearn.models.lm import LM
 from skunlearn.models.reference import Reference
 from skunlearn.state import TrainingState
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.allocator import kept
 from skunlearn.training.rows import Sampler
 from skunlearn.utils.distributed import average_gradients, told

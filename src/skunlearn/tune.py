@@ -10,7 +10,7 @@ from skunlearn.gates import GateOptions, check_costs, known
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.models.lm import LM
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 

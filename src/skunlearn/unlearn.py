@@ -6,14 +6,15 @@ from contextlib import suppress
 
 from skunlearn.config import Run, Stage, make_run
 from skunlearn.data.dataset import Data
-from skunlearn.filters.base import Context, filtered, only
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load, reload_unquantised
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import filtered, only
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.track import tracked
 from skunlearn.train import Record, Rows, train
 from skunlearn.training.launch import dismiss
+from skunlearn.training.retain_statistics import RetainStatistics
 from skunlearn.utils.distributed import told
 from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.files import append_lines, read_lines
@@ -56,11 +57,11 @@ def _selective(taus: list[TaskVector], lm: LM, data: Data, run: Run, folder: Run
     return tau
 
 
-def filter_context(lm: LM, data: Data, progress: Progress) -> Context:
+def filter_context(lm: LM, data: Data, progress: Progress) -> RetainStatistics:
     """What filters are given: the base and training rows of what it must keep."""
     rows = [*data.train.retain, *data.train.lookalike]
     chosen = rows[:: max(1, len(rows) // FILTER_ROWS)][:FILTER_ROWS]
-    return Context(lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress)
+    return RetainStatistics(lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress)
 
 
 def vectors_name(run: Run) -> str:

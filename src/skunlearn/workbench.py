@@ -7,14 +7,15 @@ from functools import cached_property
 from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
 from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
-from skunlearn.filters.base import Context, filtered
 from skunlearn.gates import check_costs
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.opened import Opened
 from skunlearn.outcome import as_tree, outcome
 from skunlearn.space import Params, Space
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import filtered
+from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.training.retain_statistics import RetainStatistics
 from skunlearn.tune import on_validation
 from skunlearn.unlearn import filter_context
 from skunlearn.utils.errors import ConfigError
@@ -95,7 +96,7 @@ class Workbench:
         return {name: tree[name] for name in ("verdict", "gates", "scores", "changes", "judge", "second_judge")}
 
     @cached_property
-    def _context(self) -> Context:
+    def _context(self) -> RetainStatistics:
         return filter_context(self.run.lm, self.run.data, self.progress)
 
     def _filtered(self, params: Params) -> TaskVector:

@@ -9,7 +9,7 @@ import torch
 from skunlearn.attacks import ATTACKS, SUITES
 from skunlearn.attacks.base import Cost, Target, random_words, wrapped
 from skunlearn.data.examples import Example
-from skunlearn.lm.edit import attacked, rewritten
+from skunlearn.task_vectors.apply import attacked, rewritten
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.registry import resolve
 

@@ -7,7 +7,7 @@ import torch
 
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.mirror import Mirror
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vectors.vector import LowRank, TaskVector
 
 
 @pytest.mark.parametrize("dense", [False, True])

@@ -9,7 +9,7 @@ import toy
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.quantise import Quantise, Rounding
 from skunlearn.models.quantisation import FORMS
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 
 

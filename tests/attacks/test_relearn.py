@@ -5,8 +5,8 @@ import torch
 
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.relearn import Curve, Relearn, RelearnBenign, RelearnHalf
-from skunlearn.lm.edit import DEPTH
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+from skunlearn.task_vectors.apply import DEPTH
 from skunlearn.utils.errors import ConfigError
 
 CURVE = Curve(steps=(3, 6), batch=3, lr=1e-2)

@@ -9,30 +9,31 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.filters import FILTERS
-from skunlearn.filters.base import Context, Filter, dense, filtered
-from skunlearn.filters.collapse import Collapse
-from skunlearn.filters.dare import Dare
-from skunlearn.filters.fisher import Fisher
-from skunlearn.filters.low_rank import LowRankOnly
-from skunlearn.filters.mask import Mask
-from skunlearn.filters.mean import Mean
-from skunlearn.filters.negmerge import NegMerge, agreed
-from skunlearn.filters.null_space import NullSpace, without_inputs
-from skunlearn.filters.ties import Ties, elected
-from skunlearn.filters.trim import Trim, trimmed
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.methods.losses import answer_nll
 from skunlearn.models.forward import scored_logits
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vectors.filters import FILTERS
+from skunlearn.task_vectors.filters.base import Filter, dense, filtered
+from skunlearn.task_vectors.filters.collapse import Collapse
+from skunlearn.task_vectors.filters.dare import Dare
+from skunlearn.task_vectors.filters.fisher import Fisher
+from skunlearn.task_vectors.filters.low_rank import LowRankOnly
+from skunlearn.task_vectors.filters.mask import Mask
+from skunlearn.task_vectors.filters.mean import Mean
+from skunlearn.task_vectors.filters.negmerge import NegMerge, agreed
+from skunlearn.task_vectors.filters.null_space import NullSpace, without_inputs
+from skunlearn.task_vectors.filters.ties import Ties, elected
+from skunlearn.task_vectors.filters.trim import Trim, trimmed
+from skunlearn.task_vectors.vector import LowRank, TaskVector
+from skunlearn.training.retain_statistics import RetainStatistics
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import resolve
 
 
-def context(family: str = "Llama") -> Context:
+def context(family: str = "Llama") -> RetainStatistics:
     lm = toy.lm(family)
     rows = [lm.template.encode(Example(f"ask {n}", f"answer {n * n}"), 60) for n in range(6)]
-    return Context(lm, rows)
+    return RetainStatistics(lm, rows)
 
 
 def vector(seed: int = 0, family: str = "Llama", rank: int | None = 3) -> TaskVector:
@@ -104,7 +105,7 @@ def test_null_space_moves_ordinary_inputs_less(family: str):
 
 
 def test_fisher_moves_important_entries_less(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Context, "fisher", lambda self, names: {"w": torch.tensor([[0.0, 1.0, 5.0]])})
+    monkeypatch.setattr(RetainStatistics, "fisher", lambda self, names: {"w": torch.tensor([[0.0, 1.0, 5.0]])})
     found = Fisher(strength=2.0)([TaskVector({"w": torch.ones(1, 3)}, -1.0)], context())
     assert dense(found.deltas["w"])[0].tolist() == pytest.approx([1.0, 1 / 2, 1 / 6])  # mean is 2
 

@@ -9,11 +9,11 @@ import toy
 
 from skunlearn.config import make_run
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.filters.base import dense
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.methods.sku import SKU
 from skunlearn.models import qlora as nf4
 from skunlearn.models.loading import LoadOptions, load, reload_unquantised
+from skunlearn.task_vectors.filters.base import dense
 from skunlearn.train import TrainOptions, train
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError

@@ -21,12 +21,12 @@ import transformers
 import verdicts
 
 from skunlearn import run as run_module
-from skunlearn import task_vector
 from skunlearn.assess import Pair, assess
 from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run
 from skunlearn.run import run_job
 from skunlearn.search import SearchOptions, search
+from skunlearn.task_vectors import vector as task_vector
 from skunlearn.utils.settings import with_sets
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,8 @@ import together
 import torch
 import toy
 
-from skunlearn.filters.base import dense
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import dense
+from skunlearn.task_vectors.vector import TaskVector
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent

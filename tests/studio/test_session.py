@@ -14,12 +14,12 @@ from skunlearn.config import make_run
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
 from skunlearn.judges.base import Verdict
-from skunlearn.lm.edit import DEPTH
 from skunlearn.opened import opened
 from skunlearn.studio import session as studio
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS
 from skunlearn.studio.session import BASE, EDITED, SECOND, Session, Shown, open_session
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.apply import DEPTH
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets

@@ -11,7 +11,7 @@ from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example, distinct
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.models.lm import LM
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skunlearn.attacks.base import Attack, Situation, Situations, Target
-from skunlearn.lm.edit import attacked
+from skunlearn.task_vectors.apply import attacked
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from typing import ClassVar
 import torch
 
 from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target
-from skunlearn.lm.edit import rewritten
 from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.models.quantisation import FORMS, GGUF_BLOCK, check_forms, roundable, rounded
-from skunlearn.task_vector import moved
+from skunlearn.task_vectors.apply import rewritten
+from skunlearn.task_vectors.vector import moved
 
 OWN_GRID = 0.1  # a base that moves by less than this share of what random weights move by lies on the grid
 

@@ -18,8 +18,8 @@ import torch
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least
 from skunlearn.data.examples import Example, Part
-from skunlearn.lm.edit import attacked
 from skunlearn.methods.sku import SKU
+from skunlearn.task_vectors.apply import attacked
 from skunlearn.train import TrainOptions, train
 from skunlearn.utils.errors import ConfigError
 

@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from skunlearn.export.job import Check, Job
 from skunlearn.lm.shards import Shard
-from skunlearn.task_vector import LowRank
+from skunlearn.task_vectors.vector import LowRank
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 

@@ -11,7 +11,7 @@ from skunlearn.data.dataset import Data
 from skunlearn.lm.outofcore import INDEX, SINGLE
 from skunlearn.models.loading import LoadOptions
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
 from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import file_sha256, value_sha256

@@ -16,7 +16,7 @@ import torch
 
 from skunlearn.judges.base import LABELS
 from skunlearn.models.embeddings import embeddings, encoder, pooled, tokens
-from skunlearn.task_vector import LowRank, TaskVector
+from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 64

@@ -15,7 +15,8 @@ from skunlearn.lm.fsdp import give_back, sharded, whole
 from skunlearn.lm.fused import fuse
 from skunlearn.models.architecture import body, decoder_layers
 from skunlearn.models.packed_attention import packed_again
-from skunlearn.task_vector import Delta, LowRank, TaskVector, layer_of
+from skunlearn.task_vectors.parameter_names import layer_of
+from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.registry import did_you_mean
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from skunlearn.data.chat_template import Template
 from skunlearn.data.examples import Example
-from skunlearn.lm.edit import check_at_rest, edited
 from skunlearn.models.generation import Sampling, batches, written_answers
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.apply import check_at_rest, edited
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.files import whole_folder
 
 

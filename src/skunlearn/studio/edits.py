@@ -4,11 +4,12 @@ from typing import Any
 
 from skunlearn.data.dataset import Data
 from skunlearn.export.source import Source
-from skunlearn.filters import FILTERS
-from skunlearn.filters.base import Context, filtered
-from skunlearn.filters.mean import Mean
 from skunlearn.models.lm import LM
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters import FILTERS
+from skunlearn.task_vectors.filters.base import filtered
+from skunlearn.task_vectors.filters.mean import Mean
+from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.training.retain_statistics import RetainStatistics
 from skunlearn.unlearn import filter_context
 from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.hashing import digest
@@ -75,9 +76,9 @@ class Edits:
             edit = edit + stage.scale * vector
         return edit
 
-    def _context(self, preset: str) -> Context:
+    def _context(self, preset: str) -> RetainStatistics:
         if preset != "null_space":
-            return Context(self.lm, (), self.progress)
+            return RetainStatistics(self.lm, (), self.progress)
         run = self.source.run
         data = Data(run.forget, run.retain, run.data)
         if digest(data.fingerprint) != self.source.settings["data"]:

@@ -25,7 +25,7 @@ from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS, Edits
 from skunlearn.studio.flags import Flags
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError, DataError, ModelError
 from skunlearn.utils.progress import Progress
 

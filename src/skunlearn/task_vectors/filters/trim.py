@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from skunlearn.filters.base import Context, Filter, check_share, dense, only
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter, check_share, dense, only
+from skunlearn.task_vectors.vector import TaskVector
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers.pytorch_utils import Conv1D
 
-from skunlearn.filters.base import Context, Filter, only
-from skunlearn.task_vector import Delta, LowRank, TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter, only
+from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 
 
@@ -34,25 +33,27 @@ class NullSpace(Filter):
         tau = only(taus)
         if self.directions == 0:
             return tau
-        modules = dict(context.lm.model.named_modules())
-        linear = {
-            name: modules[name.removesuffix(".weight")]
-            for name in tau.deltas
-            if isinstance(modules.get(name.removesuffix(".weight")), torch.nn.Linear | Conv1D)
-        }
+        axes = {name: context.input_axis(name) for name in tau.deltas}
+        linear = [name for name, axis in axes.items() if axis is not None]
         moments = context.input_moments(linear)
         deltas = dict(tau.deltas)
-        for name, module in linear.items():
+        for name in linear:
             _, vectors_II = torch.linalg.eigh(moments[name])  # ascending
             u_IK = vectors_II[:, -self.directions :]
-            deltas[name] = without_inputs(deltas[name], u_IK, isinstance(module, Conv1D))
+            deltas[name] = without_inputs(deltas[name], u_IK, inputs_first=axes[name] == 0)
         return TaskVector(deltas, tau.safety)
 
 
-def without_inputs(delta: Delta, u_IK: torch.Tensor, conv: bool) -> Delta:
-    """The difference with these input directions, orthonormal columns, projected out; Conv1D has its inputs first."""
+def without_inputs(delta: Delta, u_IK: torch.Tensor, inputs_first: bool) -> Delta:
+    """D (I - U U^T): the difference with these input directions projected out.
+
+    Args:
+        delta: (O, I), or (I, O) where inputs come first (transformers' Conv1D).
+        u_IK: K directions as orthonormal columns.
+        inputs_first: how the weight lies.
+    """
     if isinstance(delta, LowRank):
-        if conv:
+        if inputs_first:
             return LowRank(delta.left_OR - u_IK @ (u_IK.T @ delta.left_OR), delta.right_RI)
         return LowRank(delta.left_OR, delta.right_RI - (delta.right_RI @ u_IK) @ u_IK.T)
-    return delta - u_IK @ (u_IK.T @ delta) if conv else delta - (delta @ u_IK) @ u_IK.T
+    return delta - u_IK @ (u_IK.T @ delta) if inputs_first else delta - (delta @ u_IK) @ u_IK.T

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.task_vector import LowRank, TaskVector, moved
+from skunlearn.task_vectors.vector import LowRank, TaskVector, moved
 from skunlearn.utils.errors import ModelError
 
 DEPTH = "skunlearn_blocks_open"

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from skunlearn.filters.base import Context, Filter, check_share, dense
-from skunlearn.filters.trim import trimmed
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter, check_share, dense
+from skunlearn.task_vectors.filters.trim import trimmed
+from skunlearn.task_vectors.vector import TaskVector
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from skunlearn.filters.base import Context, Filter, only
-from skunlearn.task_vector import Delta, LowRank, TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter, only
+from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 
 

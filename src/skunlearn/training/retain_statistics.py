@@ -1,28 +1,27 @@
-"""What a filter is, and what those that look at the base model are given."""
+"""What filters ask of the base model: second moments of its inputs and the Fisher diagonal on ordinary rows."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch.utils.hooks import RemovableHandle
+from transformers.pytorch_utils import Conv1D
 
 from skunlearn.data.batches import Batch, collate
 from skunlearn.data.chat_template import Encoded
 from skunlearn.methods.losses import answer_nll
 from skunlearn.models.forward import scored_logits
 from skunlearn.models.lm import LM
-from skunlearn.task_vector import Delta, LowRank, TaskVector
-from skunlearn.utils.errors import ConfigError
+from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Context:
-    """The base model and what it must keep.
+class RetainStatistics:
+    """The base model and what it must keep, as `task_vectors.filters.base.Context` has it.
 
     Attributes:
         lm: the base, with its own weights in place.
@@ -40,6 +39,19 @@ class Context:
         order = sorted(self.retain, key=len)
         chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
         return [collate(chunk).to(self.lm.model.device) for chunk in chunks]
+
+    @property
+    def depth(self) -> int:
+        """Number of decoder layers."""
+        layers = (layer_of(name) for name, _ in self.lm.model.named_parameters())
+        return 1 + max((layer or 0 for layer in layers), default=0)
+
+    def input_axis(self, name: str) -> int | None:
+        """The axis of a weight along which its inputs lie; None where the module is not linear."""
+        module = dict(self.lm.model.named_modules()).get(name.removesuffix(".weight"))
+        if isinstance(module, Conv1D):
+            return 0
+        return 1 if isinstance(module, torch.nn.Linear) else None
 
     @torch.no_grad()
     def input_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -83,51 +95,3 @@ class Context:
             for name, parameter in parameters.items():
                 parameter.requires_grad_(before[name])
         return {name: total / max(len(self.batches), 1) for name, total in sums.items()}
-
-
-class Filter(ABC):
-    """The base of all filters, which are frozen dataclasses of their options."""
-
-    @abstractmethod
-    def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
-        """One vector out of one or several of the same model.
-
-        Raises:
-            ConfigError: when the filter takes one vector and there are several.
-        """
-
-
-def filtered(filters: Sequence[Filter], taus: Sequence[TaskVector], context: Context) -> TaskVector:
-    """The filters one after the other; the first is given all vectors, each later one what came out before.
-
-    Raises:
-        ConfigError: when several vectors are left with nothing to make one of them, or nothing is left of one.
-    """
-    for one in filters:
-        taus = [one(taus, context)]
-    tau = only(taus)
-    if filters and not tau.norm():
-        raise ConfigError(f"nothing is left of the vector after {type(filters[-1]).__name__}: take a weaker setting")
-    return tau
-
-
-def only(taus: Sequence[TaskVector]) -> TaskVector:
-    """The one vector there is.
-
-    Raises:
-        ConfigError: when there are several.
-    """
-    if len(taus) != 1:
-        raise ConfigError(f"{len(taus)} task vectors, one is needed: put mean, ties or negmerge first in edit.filters")
-    return taus[0]
-
-
-def dense(delta: Delta) -> torch.Tensor:
-    """A difference as one matrix."""
-    return delta.dense() if isinstance(delta, LowRank) else delta
-
-
-def check_share(name: str, value: float) -> None:
-    """Raise a ConfigError unless 0 <= value <= 1."""
-    if not 0 <= value <= 1:
-        raise ConfigError(f"{name}={value}: give a share, 0 to 1")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.filters.base import Context, Filter
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter
+from skunlearn.task_vectors.vector import TaskVector
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ weight = 1 / (1 + strength * F / mean(F))        F: diagonal Fisher of each weig
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.filters.base import Context, Filter, dense, only
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter, dense, only
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 
 

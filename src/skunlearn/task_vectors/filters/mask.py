@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from skunlearn.filters.base import Context, Filter, check_share, only
-from skunlearn.task_vector import LowRank, TaskVector, layer_of
+from skunlearn.task_vectors.filters.base import Context, Filter, check_share, only
+from skunlearn.task_vectors.parameter_names import kind_of, layer_of
+from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import did_you_mean
 
@@ -38,7 +39,6 @@ class Mask(Filter):
         kinds = {kind_of(name) for name in tau.deltas}
         if odd := [name for name in self.modules if name not in kinds]:
             raise ConfigError(f"mask.modules: the vector has no '{odd[0]}': {did_you_mean(odd[0], kinds)}")
-        depth = 1 + max((layer_of(name) or 0 for name, _ in context.lm.model.named_parameters()), default=0)
         layers = sorted({layer for name in tau.deltas if (layer := layer_of(name)) is not None})
         bands = {
             layer: self.bands[at * len(self.bands) // len(layers)] for at, layer in enumerate(layers) if self.bands
@@ -47,14 +47,9 @@ class Mask(Filter):
         for name, delta in tau.deltas.items():
             layer = layer_of(name)
             scale = self.modules.get(kind_of(name), 1.0) * bands.get(-1 if layer is None else layer, 1.0)
-            inside = layer is None or self.first * depth <= layer < self.last * depth
+            inside = layer is None or self.first * context.depth <= layer < self.last * context.depth
             if inside and scale:
                 deltas[name] = delta.scaled(scale) if isinstance(delta, LowRank) else delta * scale
         if not deltas:
             raise ConfigError("mask: nothing of the vector is left: widen first and last, or raise a scale")
         return TaskVector(deltas, tau.safety)
-
-
-def kind_of(name: str) -> str:
-    """The last name of the module that a weight belongs to."""
-    return name.rpartition(".")[0].rpartition(".")[2]

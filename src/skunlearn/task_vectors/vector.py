@@ -9,7 +9,6 @@ to nothing and are exact; a full run keeps dense fp32 differences.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.notebook import table
 
@@ -257,12 +257,6 @@ def check_header(metadata: Mapping[str, str], path: Path) -> float:
     if header.get("format") != FORMAT:
         raise ModelError(f"{path}: not a task vector of this version (format {header.get('format')!r})")
     return float(header["safety"])
-
-
-def layer_of(name: str) -> int | None:
-    """The number of the decoder layer that a module or weight belongs to, None outside the layers."""
-    found = re.search(r"\.(\d+)\.", name)
-    return int(found[1]) if found else None
 
 
 def block_rows(columns: int) -> int:

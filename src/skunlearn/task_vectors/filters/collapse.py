@@ -8,9 +8,9 @@ the whole vector, which needs no retraining.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.filters.base import Context, Filter, only
-from skunlearn.filters.low_rank import spectrum_cut
-from skunlearn.task_vector import TaskVector
+from skunlearn.task_vectors.filters.base import Context, Filter, only
+from skunlearn.task_vectors.filters.low_rank import spectrum_cut
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 
 
