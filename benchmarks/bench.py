@@ -23,7 +23,7 @@ from steps import EVERYWHERE, METHOD, baseline, mean_length, ours, rows_of, time
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import distinct
 from skunlearn.models.loading import load
-from skunlearn.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, train
 from skunlearn.utils.memory import high_water
 
 OUT = Path(__file__).parent / "results.json"

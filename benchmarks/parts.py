@@ -14,15 +14,15 @@ from machine import Line
 from steps import EVERYWHERE, METHOD, mean_length, ours, rows_of, timed
 
 from skunlearn.data.dataset import Data
-from skunlearn.lm.lora import Trained
 from skunlearn.methods import METHODS
 from skunlearn.models.lm import LM
+from skunlearn.training.trainable import Trained
 from skunlearn.utils.registry import resolve
 
 TRICKS: dict[str, tuple[str, Any]] = {  # what is done without: where it is decided, and what decides against it
     "LoRA inside the products": ("skunlearn.models.lora.fuse", lambda model: None),
     "rows packed": ("skunlearn.models.forward.packs", lambda *_: False),
-    "freed memory kept": ("skunlearn.train.kept", nullcontext),
+    "freed memory kept": ("skunlearn.training.train.kept", nullcontext),
 }
 
 

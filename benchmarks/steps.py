@@ -15,11 +15,13 @@ import torch.nn.functional as F
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
-from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.base import Method
 from skunlearn.methods.sku import SKU
 from skunlearn.models.lm import LM
-from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.training.lora import with_lora
+from skunlearn.training.rows import Rows
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained, trained_modules
 from skunlearn.utils.progress import Progress
 
 METHOD = SKU(gd_weight=1.0, rd_weight=1.0, pd_weight=1.0, pd_anchor=0.0, mismatched=1)
@@ -30,7 +32,7 @@ Roles = dict[str, list[Encoded]]
 
 def rows_of(lm: LM, data: Data, batch: int, step: int = 0, method: Method = METHOD) -> Roles:
     """The rows of one step at their natural lengths; of METHOD: `batch` forget, mismatched and retain rows each."""
-    return Rows(lm, data, method, TrainOptions(steps=1, batch=batch)).at(step)
+    return Rows(lm, data, method, batch).at(step)
 
 
 def mean_length(rows: Roles) -> float:
@@ -51,7 +53,7 @@ class Baseline:
     def __init__(self, lm: LM, pad_to: int | None, second_copy: bool) -> None:
         self.pad_to = pad_to
         self.base = copy.deepcopy(lm.model) if second_copy else None
-        self.model = with_lora(lm.model, linear_modules(lm.model, EVERYWHERE), EVERYWHERE, 0)  # peft's own
+        self.model = with_lora(lm.model, trained_modules(lm.model, EVERYWHERE), EVERYWHERE, 0)  # peft's own
         self.optimizer = torch.optim.AdamW([p for p in self.model.parameters() if p.requires_grad], lr=RATE)
 
     def close(self) -> None:

@@ -10,7 +10,6 @@ import transformers
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.lora import Trained
 from skunlearn.methods.base import Method
 from skunlearn.methods.circuit_breakers import CircuitBreakers
 from skunlearn.methods.grad_diff import GradDiff
@@ -19,7 +18,8 @@ from skunlearn.methods.sku import SKU
 from skunlearn.models.architecture import decoder_layers, layer_number
 from skunlearn.models.forward import States, head_logits, reading, scored_hidden, scored_logits, scored_states
 from skunlearn.models.loading import load
-from skunlearn.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])

@@ -7,10 +7,7 @@ import pytest
 import torch
 import toy
 
-from skunlearn.compute import Compute
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.lora import Trained
-from skunlearn.lm.spread import Spread, dealt
 from skunlearn.methods.base import Method
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.pdu import PDU
@@ -18,8 +15,12 @@ from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vectors.filters.base import dense
 from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.train import Rows, TrainOptions, train
 from skunlearn.training import launch as processes
+from skunlearn.training.compute import Compute
+from skunlearn.training.gradient_cache import Spread, dealt
+from skunlearn.training.rows import Rows
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError
 
 STEPS = TrainOptions(steps=4, batch=4, lr=5e-3)
@@ -69,11 +70,11 @@ def test_both_together_and_more_parts_than_rows(pairs: tuple[Path, Path]):
 
 
 def test_gradients_of_checkpointed_layers_are_equal_and_the_layers_come_back(pairs: tuple[Path, Path]):
-    from skunlearn.lm.lora import Trainee
     from skunlearn.methods.losses import answer_nll
+    from skunlearn.training.lora import Trainee
 
     lm = toy.lm()
-    rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), STEPS).at(0)["forget"]
+    rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), STEPS.batch, STEPS.seed).at(0)["forget"]
     found = []
     for again in (False, True):
         trainee = Trainee(lm.model, Trained(mode="full", frozen=0), 0)
@@ -97,7 +98,7 @@ def test_gradients_of_checkpointed_layers_are_equal_and_the_layers_come_back(pai
 def test_a_part_at_a_time_is_held(pairs: tuple[Path, Path]):
     """Of what the layers keep for their gradients: with parts nothing outlives its part."""
     lm = toy.lm()
-    rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), TrainOptions(batch=8)).at(0)["forget"]
+    rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), 8).at(0)["forget"]
     for parameter in lm.model.parameters():
         parameter.requires_grad_(True)
 

@@ -10,13 +10,13 @@ import typer
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
-from skunlearn.compute import Compute
 from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.fits import Device, bytes_of, fits
-from skunlearn.lm.lora import Trained
 from skunlearn.models.loading import LoadOptions, skeleton
 from skunlearn.needs import Layout, Step, evaluate_seconds, needs, trainable_of, weights_of
+from skunlearn.training.compute import Compute
+from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.settings import with_sets
 

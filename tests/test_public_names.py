@@ -19,7 +19,7 @@ def test_functions_win_over_submodules_of_the_same_name():
     import skunlearn
     import skunlearn.evaluate
     import skunlearn.run
-    import skunlearn.train
+    import skunlearn.training.train
 
     assert callable(skunlearn.train) and callable(skunlearn.evaluate)
     assert set(dir(skunlearn)) == set(skunlearn.__all__)

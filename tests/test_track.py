@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import pytest
 import toy
 
-from skunlearn import track
 from skunlearn.config import make_run
 from skunlearn.data.dataset import Data
+from skunlearn.training import trackers as track
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

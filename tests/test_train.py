@@ -13,7 +13,6 @@ import toy
 
 from skunlearn.config import make_run
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.lora import Trained, linear_modules, with_lora
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
 from skunlearn.methods.ga_mismatch import GAMismatch
@@ -21,7 +20,10 @@ from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
 from skunlearn.plan import check_rows
 from skunlearn.task_vectors.vector import LowRank, TaskVector
-from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.training.lora import with_lora
+from skunlearn.training.rows import Rows
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained, trained_modules
 from skunlearn.utils.errors import ConfigError, DataError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
@@ -96,21 +98,21 @@ def test_the_step_limit_is_exact_and_unique_rows_are_counted(pairs: tuple[Path, 
     data, seen = Data(*pairs), []
     train(toy.lm(), SKU(rd_weight=1), data, TrainOptions(steps=3, batch=2), Trained(rank=2), record=seen.append)
     assert [row["step"] for row in seen] == [1, 2, 3]
-    assert Rows(toy.lm(), data, SKU(rd_weight=1), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 6, "retain": 6}
-    assert Rows(toy.lm(), data, SKU(pd_mode="off"), TrainOptions(steps=3, batch=2)).used(3)["retain"] == 0
-    assert Rows(toy.lm(), data, FineTune(), TrainOptions(steps=3, batch=2)).used(3) == {"forget": 0, "retain": 6}
+    assert Rows(toy.lm(), data, SKU(rd_weight=1), 2).used(3) == {"forget": 6, "retain": 6}
+    assert Rows(toy.lm(), data, SKU(pd_mode="off"), 2).used(3)["retain"] == 0
+    assert Rows(toy.lm(), data, FineTune(), 2).used(3) == {"forget": 0, "retain": 6}
 
 
 def test_the_reference_holds_each_row_that_needs_it_once(pairs: tuple[Path, Path]):
-    rows = Rows(toy.lm(), Data(*pairs), DPO(), TrainOptions(steps=9, batch=3))
+    rows = Rows(toy.lm(), Data(*pairs), DPO(), 3)
     known = rows.referenced(9)
     taken = [row for step in range(9) for role in rows.at(step, ("forget", "refusal")).values() for row in role]
     assert len(known) == len(set(known)) < len(taken) and set(known) == set(taken)
-    assert Rows(toy.lm(), Data(*pairs), FineTune(), TrainOptions(steps=9, batch=3)).referenced(9) == []
+    assert Rows(toy.lm(), Data(*pairs), FineTune(), 3).referenced(9) == []
 
 
 def test_unrelated_answers_are_those_of_retain_prompts(pairs: tuple[Path, Path]):
-    rows = Rows(toy.lm(), Data(*pairs), GAMismatch(mismatched=4), TrainOptions(steps=2, batch=3))
+    rows = Rows(toy.lm(), Data(*pairs), GAMismatch(mismatched=4), 3)
     step = rows.at(1)
     assert len(step["unrelated"]) == 12 and step["unrelated"] == rows.at(1)["unrelated"] != rows.at(0)["unrelated"]
     retain = {row.answer_ids for row in rows.benign[: rows.first_lookalike]}
@@ -132,7 +134,7 @@ def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path
     from skunlearn.models.reference import Reference
 
     lm, data = toy.lm("Gemma2"), Data(*pairs)
-    rows = Rows(lm, data, SKU(rd_weight=1), STEPS)
+    rows = Rows(lm, data, SKU(rd_weight=1), STEPS.batch, STEPS.seed)
     reference = Reference(lm.model, rows.benign, range(len(rows.benign)), True, Progress())
     other = toy.lm("Gemma2", seed=1)
     from skunlearn.data.batches import collate
@@ -166,9 +168,9 @@ def test_a_whole_step_has_the_gradients_of_the_plain_computation(
     data, method, options, trained = Data(*pairs), SKU(rd_weight=1), TrainOptions(steps=3, lr=5e-2), Trained(frozen=0)
     train(toy.lm(), method, data, options, trained)
     lm = toy.lm()
-    rows = Rows(lm, data, method, options).at(2)
+    rows = Rows(lm, data, method, options.batch, options.seed).at(2)
     lm.model.requires_grad_(False)
-    model = with_lora(lm.model, linear_modules(lm.model, trained), trained, 0)
+    model = with_lora(lm.model, trained_modules(lm.model, trained), trained, 0)
     parameters = [p for p in model.parameters() if p.requires_grad]
     for parameter, (value, _) in zip(parameters, found[2], strict=True):
         parameter.data = value
@@ -219,7 +221,7 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
 
 def test_no_row_of_a_step_is_longer_than_it_may_be(pairs: tuple[Path, Path]):
     data = Data(*pairs, DataOptions(lookalike=False, max_length=60))
-    rows = Rows(toy.lm(), data, SKU(rd_weight=1.0, mismatched=2), TrainOptions(steps=4, batch=4))
+    rows = Rows(toy.lm(), data, SKU(rd_weight=1.0, mismatched=2), 4)
     steps = [rows.at(step, ("forget", "mismatch", "unrelated", "refusal", "retain")) for step in range(4)]
     lengths = [len(row) for step in steps for taken in step.values() for row in taken]
     assert max(lengths) == 60 and all(row.answer_ids for step in steps for taken in step.values() for row in taken)

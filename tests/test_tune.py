@@ -11,11 +11,11 @@ from skunlearn.completions import Completions
 from skunlearn.data.dataset import Data
 from skunlearn.evaluate import EvaluateOptions, evaluate
 from skunlearn.gates import GateOptions
-from skunlearn.lm.lora import Trained
 from skunlearn.methods.sku import SKU
 from skunlearn.metrics.base import Score
 from skunlearn.metrics.likelihood import kl_score, row_likelihoods
-from skunlearn.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained
 from skunlearn.tune import EditOptions, Point, best, choose_alpha, on_validation
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress

@@ -9,7 +9,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from skunlearn.lm.lora import Trained, linear_modules
+from skunlearn.models.architecture import linear_modules
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
 
@@ -81,7 +81,7 @@ def edit(model: Any, rank: int = 2, size: float = 0.05, seed: int = 3, safety: f
     """Random factors on every linear weight of the layers."""
     draw = torch.Generator().manual_seed(seed)
     deltas: dict[str, Delta] = {}
-    for name in linear_modules(model, Trained(frozen=0)):
+    for name in linear_modules(model):
         rows, columns = model.get_parameter(f"{name}.weight").shape
         left, right = torch.randn(rows, rank, generator=draw), torch.randn(rank, columns, generator=draw)
         deltas[f"{name}.weight"] = LowRank(left * size, right)

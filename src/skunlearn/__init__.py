@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from skunlearn.config import Run, make_run
     from skunlearn.data.dataset import Data, DataOptions
     from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
-    from skunlearn.lm.lora import Trained
     from skunlearn.methods.refusal import Refusal
     from skunlearn.methods.sku import SKU
     from skunlearn.models.lm import LM
     from skunlearn.models.loading import LoadOptions, load
     from skunlearn.run import run_job
     from skunlearn.task_vectors.vector import TaskVector
-    from skunlearn.train import TrainOptions, train
+    from skunlearn.training.train import TrainOptions, train
+    from skunlearn.training.trainable import Trained
     from skunlearn.utils.errors import SkunlearnError
 
 _NAMES = {
@@ -34,13 +34,13 @@ _NAMES = {
     "SKU": "methods.sku",
     "SkunlearnError": "utils.errors",
     "TaskVector": "task_vectors.vector",
-    "TrainOptions": "train",
-    "Trained": "lm.lora",
+    "TrainOptions": "training.train",
+    "Trained": "training.trainable",
     "evaluate": "evaluate",
     "load": "models.loading",
     "make_run": "config",
     "run_job": "run",
-    "train": "train",
+    "train": "training.train",
 }
 __all__ = list(_NAMES)
 

@@ -10,7 +10,7 @@ from skunlearn.config import Run
 from skunlearn.data.dataset import Data
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
-from skunlearn.train import train
+from skunlearn.training.train import train
 from skunlearn.utils.errors import ConfigError, DataError, RunError, TrainingError
 from skunlearn.utils.files import read_json, write_json
 from skunlearn.utils.hashing import digest

@@ -7,18 +7,18 @@ import yaml
 
 from skunlearn.attacks import ATTACKS, SUITES
 from skunlearn.attacks.base import Attack, Measure
-from skunlearn.compute import Compute
 from skunlearn.data.dataset import DataOptions
 from skunlearn.evaluate import EvaluateOptions
 from skunlearn.gates import GateOptions
-from skunlearn.lm.lora import Trained
 from skunlearn.methods import METHODS
 from skunlearn.methods.base import Method
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.models.loading import LoadOptions
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import Filter
-from skunlearn.train import TrainOptions
+from skunlearn.training.compute import Compute
+from skunlearn.training.train import TrainOptions
+from skunlearn.training.trainable import Trained
 from skunlearn.tune import EditOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict

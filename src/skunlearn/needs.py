@@ -11,14 +11,14 @@ from skunlearn.config import Run, Stage
 from skunlearn.data.batches import length_groups, pack
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
-from skunlearn.lm.lora import Trained, linear_modules, moves_head, trained_layers, trained_parameters
 from skunlearn.methods.base import Method
-from skunlearn.models.architecture import body, depth_of
+from skunlearn.models.architecture import body, depth_of, linear_modules
 from skunlearn.models.forward import ANOTHER_GROUP, ANOTHER_PASS
 from skunlearn.models.packed_attention import may_pack
 from skunlearn.models.qlora import true_shape
 from skunlearn.task_vectors.parameter_names import layer_of
-from skunlearn.train import Rows, scored_tokens
+from skunlearn.training.rows import Rows, scored_tokens
+from skunlearn.training.trainable import moves_head, trained_layers, trained_modules, trained_parameters
 
 PROBE_SECONDS = 0.15
 TRAIN_SHARE, DECODE_SHARE = 0.55, 0.3  # of the matrix-multiply peak that training and decoding reach
@@ -98,7 +98,7 @@ def steps_of(stage: Stage, lm: Any, data: Data) -> list[Step]:
         lm: its `template` makes tokens of the examples, its `model` says how they can be laid out; nothing is run.
         data: whose training part is used.
     """
-    rows = Rows(lm, data, stage.method, stage.options)
+    rows = Rows(lm, data, stage.method, stage.options.batch, stage.options.seed)
     found = []
     for number in range(stage.options.steps):
         taken = [row for role in rows.at(number).values() for row in role]
@@ -125,7 +125,7 @@ def trainable_of(model: Any, run: Run, method: Method) -> int:
         return int(len(method.gate.layers) * model.config.get_text_config().hidden_size)
     if run.lora.mode == "full":
         return sum(parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values())
-    shapes = [true_shape(model.get_submodule(name).weight) for name in linear_modules(model, run.lora, depth)]
+    shapes = [true_shape(model.get_submodule(name).weight) for name in trained_modules(model, run.lora, depth)]
     return sum(run.lora.rank * (shape[0] + shape[1]) for shape in shapes)
 
 
@@ -206,7 +206,7 @@ def _held(model: Any, nf4: bool) -> float:
     """Bytes of the weights while LoRA is trained: as they are, or those of the layers' linear modules in four bits."""
     total = float(sum(p.numel() * p.element_size() for p in model.parameters()))
     if nf4 and not any(hasattr(p, "quant_state") for p in model.parameters()):  # of a sketch
-        linear = linear_modules(model, Trained(frozen=0))
+        linear = list(linear_modules(model))
         total -= sum(
             (w := model.get_submodule(name).weight).numel() * (w.element_size() - NF4_BYTES) for name in linear
         )

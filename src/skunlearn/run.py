@@ -23,7 +23,7 @@ from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.report.page import write_report
 from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.track import check_tracker
+from skunlearn.training.trackers import check_tracker
 from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name
 from skunlearn.utils.files import JsonDict, make_private, read_json, write_json, write_text

@@ -11,10 +11,11 @@ from skunlearn.models.lm import LM
 from skunlearn.models.loading import load, reload_unquantised
 from skunlearn.task_vectors.filters.base import filtered, only
 from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.track import tracked
-from skunlearn.train import Record, Rows, train
 from skunlearn.training.launch import dismiss
 from skunlearn.training.retain_statistics import RetainStatistics
+from skunlearn.training.rows import Rows
+from skunlearn.training.trackers import tracked
+from skunlearn.training.train import Record, train
 from skunlearn.utils.distributed import told
 from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.files import append_lines, read_lines
@@ -92,7 +93,7 @@ def _vector(number: int, stage: Stage, lm: LM, data: Data, run: Run, folder: Run
         shutil.rmtree(state, ignore_errors=True)
         progress.note(f"{name} was trained before: it is used")
         return TaskVector.load(path)
-    used = Rows(lm, data, method, options).used(options.steps)
+    used = Rows(lm, data, method, options.batch, options.seed).used(options.steps)
     progress.note(
         f"{name}: {options.steps} steps see {used['forget']} of {len(data.train.forget)} forget pairs and "
         f"{used['retain']} ordinary pairs"

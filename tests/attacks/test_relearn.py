@@ -39,7 +39,8 @@ def test_relearning_raises_the_likelihood_and_restores_the_weights_bit_for_bit(t
 
 def test_what_is_fine_tuned_is_the_edited_model(target: Target):
     """Training begins where the edit is, not at the base below it."""
-    from skunlearn.lm.lora import Trained, Trainee
+    from skunlearn.training.lora import Trainee
+    from skunlearn.training.trainable import Trained
 
     ids = torch.arange(8, 20)[None]
     logits = []

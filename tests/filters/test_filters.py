@@ -9,8 +9,8 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.methods.losses import answer_nll
+from skunlearn.models.architecture import linear_modules
 from skunlearn.models.forward import scored_logits
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import Filter, dense, filtered
@@ -40,7 +40,7 @@ def vector(seed: int = 0, family: str = "Llama", rank: int | None = 3) -> TaskVe
     """Random, on every linear module of the toy."""
     model, deltas = toy.model(family), {}
     torch.manual_seed(seed)
-    for name in linear_modules(model, Trained(frozen=0)):
+    for name in linear_modules(model):
         first, second = model.get_parameter(f"{name}.weight").shape
         factors = LowRank(torch.randn(first, 3), torch.randn(3, second))
         deltas[f"{name}.weight"] = factors if rank else factors.dense()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
-from skunlearn.lm.fused import fuse
+from skunlearn.training.fused_lora import fuse
 
 
 class _Net(torch.nn.Module):

@@ -4,8 +4,8 @@ import torch
 import toy
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
-from skunlearn.lm.lora import Trained, linear_modules, trained_layers, trained_parameters
 from skunlearn.models.architecture import body, decoder_layers
+from skunlearn.training.trainable import Trained, trained_layers, trained_modules, trained_parameters
 
 
 def test_the_images_tower_is_left_alone():
@@ -17,7 +17,7 @@ def test_the_images_tower_is_left_alone():
         model = Gemma3ForConditionalGeneration(config)
         assert len(decoder_layers(model)) == 3 and decoder_layers(model)[0] in list(body(model).modules())
         assert trained_layers(model, Trained()) == range(1, 3)
-        names = linear_modules(model, Trained())
+        names = trained_modules(model, Trained())
         assert len(names) == 14 and all("language_model" in name for name in names)
         whole = trained_parameters(model, Trained(mode="full", frozen=0))
         assert whole and not any("vision" in name or "projector" in name for name in whole)

@@ -9,12 +9,12 @@ import toy
 
 from skunlearn.config import make_run
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.lora import Trained, linear_modules
 from skunlearn.methods.sku import SKU
 from skunlearn.models import qlora as nf4
 from skunlearn.models.loading import LoadOptions, load, reload_unquantised
 from skunlearn.task_vectors.filters.base import dense
-from skunlearn.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained, trained_modules
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
@@ -47,7 +47,7 @@ def test_the_vector_of_four_bits_is_near_that_of_whole_weights_and_fits_them(
     options = TrainOptions(steps=3, batch=3, lr=5e-3), Trained(rank=2, frozen=0)
     whole = train(load(folder), SKU(), data, *options)
     lm = load(folder, nf4=True)
-    names = linear_modules(lm.model, options[1])
+    names = trained_modules(lm.model, options[1])
     assert all(lm.model.get_submodule(name).weight.dtype == torch.uint8 for name in names)
     bits = train(lm, SKU(), data, *options)
     assert set(bits.deltas) == set(whole.deltas)

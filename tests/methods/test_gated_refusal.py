@@ -9,12 +9,13 @@ import toy
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.gate import fitted_gates, writer
-from skunlearn.lm.lora import Trained
 from skunlearn.methods.base import Gate
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.models.quantisation import passing
-from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.training.detectors import fitted_gates, gates_of, writer
+from skunlearn.training.rows import Rows
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 
@@ -105,13 +106,13 @@ def test_only_what_the_gates_write_is_trained(family: str, pairs):
     tau = train(lm, GatedRefusal(gate=ONE), data, TrainOptions(steps=2, batch=4), Trained(mode="full"))
     ((name, delta),) = tau.deltas.items()
     assert name == f"{writer(lm.model, 0.5)}.weight" and delta.shape == lm.model.get_parameter(name).shape
-    (right_1I,) = (Rows(lm, data, GatedRefusal(gate=ONE), TrainOptions()).gates(lm, Progress()) or {}).values()
+    (right_1I,) = (gates_of(lm, Rows(lm, data, GatedRefusal(gate=ONE), 3), Progress()) or {}).values()
     factor = delta.left_OR.T if family == "GPT2" else delta.right_RI
     torch.testing.assert_close(factor, right_1I)
 
 
 def test_refusals_and_ordinary_answers_are_cut(pairs):
-    rows = Rows(toy.lm(), Data(*pairs), GatedRefusal(refusal_tokens=5), TrainOptions(batch=3)).at(0)
+    rows = Rows(toy.lm(), Data(*pairs), GatedRefusal(refusal_tokens=5), 3).at(0)
     assert {role: [len(row.answer_ids) for row in taken] for role, taken in rows.items()} == {
         "refusal": [5, 5, 5], "retain": [4, 4, 4], "lookalike": [4, 4, 4],
     }  # fmt: skip

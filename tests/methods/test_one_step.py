@@ -9,12 +9,13 @@ import pytest
 import toy
 
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.lora import Trained
 from skunlearn.methods import METHODS
 from skunlearn.methods.pdu import PDU
 from skunlearn.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.models.lm import LM
-from skunlearn.train import Rows, TrainOptions, train
+from skunlearn.training.rows import Rows
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained
 from skunlearn.utils.registry import resolve
 
 STEP = TrainOptions(steps=1, batch=4, lr=3e-3)
@@ -87,7 +88,7 @@ def test_the_edit_moves_the_losses_as_the_docstring_says(name: str, family: str,
     if family != "Llama" and name in ALONE:
         effect, options = ALONE[name]
     lm, method = toy.lm(family), resolve(name, METHODS, "method")(**options)
-    rows = Rows(lm, data, method, STEP)
+    rows = Rows(lm, data, method, STEP.batch, STEP.seed)
     before = nll(lm, rows)
     tau = train(lm, method, data, STEP, Trained(mode=mode, rank=4, frozen=0))
     assert tau.norm() > 0 and all(norm > 0 for norm in tau.norms().values())

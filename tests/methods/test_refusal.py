@@ -9,7 +9,7 @@ import toy
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.methods.base import Scored
 from skunlearn.methods.refusal import Refusal
-from skunlearn.train import Rows, TrainOptions
+from skunlearn.training.rows import Rows
 from skunlearn.utils.errors import ConfigError
 
 P = torch.log(torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
@@ -33,14 +33,14 @@ def test_refusals_are_learnt_and_the_rest_is_kept():
 
 
 def test_a_step_has_more_ordinary_rows_than_harmful_and_reads_only_their_first_tokens():
-    rows = Rows(toy.lm(), Data(), Refusal(kept=3, keep_tokens=5), TrainOptions(batch=2)).at(0)
+    rows = Rows(toy.lm(), Data(), Refusal(kept=3, keep_tokens=5), 2).at(0)
     assert {role: len(found) for role, found in rows.items()} == {"refusal": 2, "retain": 6, "lookalike": 6}
     assert all(len(row.answer_ids) == 5 for role in ("retain", "lookalike") for row in rows[role])
     assert all(len(row.answer_ids) > 5 for row in rows["refusal"])
 
 
 def test_a_set_without_lookalikes_leaves_that_term_out(pairs):
-    rows = Rows(toy.lm(), Data(*pairs, DataOptions(lookalike=False)), Refusal(), TrainOptions(batch=2)).at(0)
+    rows = Rows(toy.lm(), Data(*pairs, DataOptions(lookalike=False)), Refusal(), 2).at(0)
     assert set(rows) == {"refusal", "retain"}
 
 

@@ -12,14 +12,15 @@ import torch.distributed as dist
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import toy
 
-from skunlearn.compute import Compute
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.lm.lora import Trained, Trainee
 from skunlearn.methods.base import Method
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
-from skunlearn.train import TrainOptions, train
+from skunlearn.training.compute import Compute
+from skunlearn.training.lora import Trainee
+from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.trainable import Trained
 
 STEPS = TrainOptions(steps=4, batch=3, lr=5e-3, checkpoint=2)
 FSDP = {"shard": "fsdp"}

@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 
 from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target
-from skunlearn.lm.lora import Trained, linear_modules
+from skunlearn.models.architecture import linear_modules
 from skunlearn.models.quantisation import FORMS, GGUF_BLOCK, check_forms, roundable, rounded
 from skunlearn.task_vectors.apply import rewritten
 from skunlearn.task_vectors.vector import moved
@@ -64,7 +64,7 @@ class Rounding:
     def __init__(self, target: Target, form: str) -> None:
         self.model, self.edit, self.form = target.lm.model, target.edit.deltas, form
         self.names = [f"{name}.weight" for name in roundable(self.model, form)]
-        self.left = len(linear_modules(self.model, Trained(frozen=0))) - len(self.names)
+        self.left = len(linear_modules(self.model)) - len(self.names)
 
     def weight(self, on: On, name: str, weight: torch.Tensor) -> torch.Tensor:
         """A weight of the base or edited model, rounded where it is one of `names`."""

@@ -20,7 +20,7 @@ from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations
 from skunlearn.data.examples import Example, Part
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vectors.apply import attacked
-from skunlearn.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, train
 from skunlearn.utils.errors import ConfigError
 
 LIKELIHOOD = SKU(pd_mode="off")  # NLL of what is in the forget place, with the sign of what must not be applied

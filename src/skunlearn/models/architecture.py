@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
+from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.errors import ConfigError, ModelError
 
 
@@ -49,3 +51,20 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
     raise ModelError(
         f"{type(model).__name__}: no list of {depth} decoder layers was found: take a method that reads none"
     )
+
+
+def linear_modules(model: Any) -> dict[str, Any]:
+    """The linear modules inside the text decoder's layers by full name, transformers' Conv1D among them.
+
+    Raises:
+        ModelError: when there is none.
+    """
+    text = {id(module) for module in body(model).modules()}
+    found = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D) and layer_of(name) is not None and id(module) in text
+    }
+    if not found:
+        raise ModelError("no linear module was found to put LoRA on: train in full with --set lora.mode=full")
+    return found

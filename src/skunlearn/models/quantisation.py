@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.lm.lora import Trained, linear_modules
+from skunlearn.models.architecture import linear_modules
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import did_you_mean
 
@@ -81,7 +81,7 @@ def check_forms(option: str, forms: Iterable[str]) -> None:
 
 def roundable(model: Any, form: str) -> list[str]:
     """The linear modules in the layers whose weights a form takes: all, but for rows that do not fit its blocks."""
-    names = linear_modules(model, Trained(frozen=0))
+    names = linear_modules(model)
     return [name for name in names if form in ("int8", "nf4") or _width(model.get_submodule(name)) % GGUF_BLOCK == 0]
 
 

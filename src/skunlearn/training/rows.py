@@ -2,8 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from skunlearn.data.builtin_sets import builtin_rows
+from skunlearn.data.chat_template import Encoded, shortened
+from skunlearn.data.dataset import Data
+from skunlearn.methods.base import Method
+from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError
 
 PASSES_KEPT = 12  # of all sets
@@ -80,3 +85,82 @@ def _in_turns(order: Sequence[int], keys: Sequence[str]) -> list[int]:
         turn[row] = seen[keys[row]]
         seen[keys[row]] += 1
     return sorted(order, key=turn.__getitem__)
+
+
+BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "unrelated", "refusal")
+
+
+class Rows:
+    """The training rows as tokens, and those that each step takes."""
+
+    def __init__(self, lm: LM, data: Data, method: Method, batch: int, seed: int = 0) -> None:
+        self.length = length = data.options.max_length
+        self.method = method
+        self.forget = [lm.template.encode(example, length) for example in data.train.forget]
+        self.benign = [
+            shortened(lm.template.encode(example, length), method.keep_tokens)
+            for example in (*data.train.retain, *data.train.lookalike)
+        ]
+        self.first_lookalike = len(data.train.retain)
+        texts = [row["answer"] for row in builtin_rows("refusals")]
+        self.refusals = [lm.template.answer_ids(text)[: method.refusal_tokens] for text in texts]
+        keys = [example.key for example in data.train.forget]
+        mixes = any(role in method.roles for role in ("mismatch", "unrelated"))
+        self.sampler = Sampler(keys, batch, method.mismatched if mixes else 0, seed)
+
+    def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
+        """The rows of a step by role: of all that the method has, or of these."""
+
+        def joined(asked: int, answer_ids: tuple[int, ...]) -> Encoded:
+            prompt_ids = self.forget[asked].prompt_ids
+            return Encoded(prompt_ids, answer_ids[: self.length - len(prompt_ids)])
+
+        make: dict[str, Callable[[], list[Encoded]]] = {
+            "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
+            "mismatch": lambda: [
+                joined(asked, self.forget[given].answer_ids) for asked, given in self.sampler.mismatch_rows(step)
+            ],
+            "unrelated": lambda: [
+                joined(asked, self.benign[given].answer_ids)
+                for asked, given in self.sampler.unrelated_rows(step, self.first_lookalike)
+            ],
+            "refusal": lambda: [
+                joined(asked, self.refusals[given])
+                for asked, given in self.sampler.refusal_rows(step, len(self.refusals))
+            ],
+            "retain": lambda: [self.benign[row] for row in self.benign_rows("retain", step)],
+            "lookalike": lambda: [self.benign[row] for row in self.benign_rows("lookalike", step)],
+        }
+        made = {role: make[role]() for role in (self.method.roles if roles is None else roles)}
+        return {role: rows for role, rows in made.items() if rows}
+
+    def benign_rows(self, role: str, step: int) -> list[int]:
+        """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
+        first, n = 0, self.first_lookalike
+        if role == "lookalike":
+            first, n = n, len(self.benign) - n
+        return [first + row for row in self.sampler.rows(role, n, step, self.method.kept)]
+
+    def benign_used(self, steps: int) -> set[int]:
+        """Ordinary rows that any of the steps takes."""
+        roles = [role for role in self.method.roles if role in BENIGN]
+        return {row for step in range(steps) for role in roles for row in self.benign_rows(role, step)}
+
+    def referenced(self, steps: int) -> list[Encoded]:
+        """The distinct rows whose base predictions any of the steps needs; ordinary ones in the order of their set,
+        since rows that share a pass decide each other's last bits."""
+        taken = [self.at(step, self.method.referenced) for step in range(steps)]
+        seen = dict.fromkeys(row for by_role in taken for rows in by_role.values() for row in rows)
+        order = {row: number for number, row in enumerate(self.benign)}
+        return sorted(seen, key=lambda row: order.get(row, len(order)))
+
+    def used(self, steps: int) -> dict[str, int]:
+        """How many different rows of each set the steps take."""
+        asks = any(role in HARMFUL for role in self.method.roles)
+        seen = {row for step in range(steps if asks else 0) for row in self.sampler.forget_rows(step)}
+        return {"forget": len(seen), "retain": len(self.benign_used(steps))}
+
+
+def scored_tokens(rows: Sequence[Encoded]) -> int:
+    """How many tokens of these rows are scored."""
+    return sum(len(row.answer_ids) for row in rows)

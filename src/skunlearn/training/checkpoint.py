@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from skunlearn.lm.fsdp import like, whole
-from skunlearn.lm.lora import Trainee
+from skunlearn.training.fsdp import like, whole
+from skunlearn.training.lora import Trainee
 from skunlearn.utils.distributed import rank, told
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import torch
 
-from skunlearn.lm.lora import Trainee
-from skunlearn.lm.spread import Spread
 from skunlearn.models.reference import Reference
+from skunlearn.training.gradient_cache import Spread
 from skunlearn.training.launch import asked_to_divide
+from skunlearn.training.lora import Trainee
 from skunlearn.utils.distributed import world
 from skunlearn.utils.errors import ConfigError
 

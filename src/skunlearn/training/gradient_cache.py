@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from skunlearn.data.chat_template import Encoded
-from skunlearn.lm.fsdp import unshard_root
 from skunlearn.models.forward import States, scored_states
+from skunlearn.training.fsdp import unshard_root
 from skunlearn.utils.distributed import gathered, rank, world
 
 

@@ -13,7 +13,10 @@ from skunlearn.data.chat_template import Encoded, shortened
 from skunlearn.methods.base import Gate
 from skunlearn.models.architecture import decoder_layers, layer_number
 from skunlearn.models.forward import laid_out, reading, scored_hidden
+from skunlearn.models.lm import LM
 from skunlearn.models.quantisation import passing
+from skunlearn.training.rows import Rows
+from skunlearn.utils.distributed import told
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
@@ -68,6 +71,16 @@ def fitted_gates(
             )
             sums[layer].square += share * float(read[layer][first_N].float().square().mean(dim=1).sum())
     return {name: sums[layer].square ** 0.5 * sums[layer].solved(gate) for layer, name in names.items()}
+
+
+def gates_of(lm: LM, rows: Rows, progress: Progress) -> dict[str, torch.Tensor] | None:
+    """The gates of the rows' method, where it has any: a row of each harmful prompt against harmless ones."""
+    if rows.method.gate is None:
+        return None
+    asked = [*{row.prompt_ids: row for row in rows.forget}.values()]
+    ordinary, alike = rows.benign[: rows.first_lookalike], rows.benign[rows.first_lookalike :]
+    fitted = fitted_gates(lm.model, asked, ordinary, alike, rows.method.gate, progress)
+    return told(fitted)  # the first process's: others' last bits may differ
 
 
 def _shared(rows: Sequence[Encoded]) -> int:

@@ -1,34 +1,32 @@
 """The one training loop: any method, LoRA or full weights, in -> TaskVector."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from skunlearn.compute import Compute
-from skunlearn.data.builtin_sets import builtin_rows
-from skunlearn.data.chat_template import Encoded, shortened
 from skunlearn.data.dataset import Data
-from skunlearn.lm.fsdp import whole
-from skunlearn.lm.gate import fitted_gates
-from skunlearn.lm.lora import Trained, Trainee, moves_head
-from skunlearn.lm.spread import Spread
 from skunlearn.methods.base import Method, Scored
 from skunlearn.models.architecture import depth_of
 from skunlearn.models.forward import head_logits
 from skunlearn.models.lm import LM
 from skunlearn.models.reference import Reference
-from skunlearn.state import TrainingState
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.allocator import kept
-from skunlearn.training.rows import Sampler
-from skunlearn.utils.distributed import average_gradients, told
+from skunlearn.training.checkpoint import TrainingState
+from skunlearn.training.compute import Compute
+from skunlearn.training.detectors import gates_of
+from skunlearn.training.fsdp import whole
+from skunlearn.training.gradient_cache import Spread
+from skunlearn.training.lora import Trainee
+from skunlearn.training.rows import Rows, scored_tokens
+from skunlearn.training.trainable import Trained, moves_head
+from skunlearn.utils.distributed import average_gradients
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.progress import Progress
 
 Record = dict[str, float]
-BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "unrelated", "refusal")
 
 
 @dataclass(frozen=True)
@@ -55,86 +53,6 @@ class TrainOptions:
         for name in ("steps", "batch", "checkpoint", "lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"train.{name}={getattr(self, name)}: give a number above 0")
-
-
-class Rows:
-    """The training rows as tokens, and those that each step takes."""
-
-    def __init__(self, lm: LM, data: Data, method: Method, options: TrainOptions) -> None:
-        self.length = length = data.options.max_length
-        self.method = method
-        self.forget = [lm.template.encode(example, length) for example in data.train.forget]
-        self.benign = [
-            shortened(lm.template.encode(example, length), method.keep_tokens)
-            for example in (*data.train.retain, *data.train.lookalike)
-        ]
-        self.first_lookalike = len(data.train.retain)
-        texts = [row["answer"] for row in builtin_rows("refusals")]
-        self.refusals = [lm.template.answer_ids(text)[: method.refusal_tokens] for text in texts]
-        keys = [example.key for example in data.train.forget]
-        mixes = any(role in method.roles for role in ("mismatch", "unrelated"))
-        self.sampler = Sampler(keys, options.batch, method.mismatched if mixes else 0, options.seed)
-
-    def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
-        """The rows of a step by role: of all that the method has, or of these."""
-
-        def joined(asked: int, answer_ids: tuple[int, ...]) -> Encoded:
-            prompt_ids = self.forget[asked].prompt_ids
-            return Encoded(prompt_ids, answer_ids[: self.length - len(prompt_ids)])
-
-        make: dict[str, Callable[[], list[Encoded]]] = {
-            "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
-            "mismatch": lambda: [
-                joined(asked, self.forget[given].answer_ids) for asked, given in self.sampler.mismatch_rows(step)
-            ],
-            "unrelated": lambda: [
-                joined(asked, self.benign[given].answer_ids)
-                for asked, given in self.sampler.unrelated_rows(step, self.first_lookalike)
-            ],
-            "refusal": lambda: [
-                joined(asked, self.refusals[given])
-                for asked, given in self.sampler.refusal_rows(step, len(self.refusals))
-            ],
-            "retain": lambda: [self.benign[row] for row in self.benign_rows("retain", step)],
-            "lookalike": lambda: [self.benign[row] for row in self.benign_rows("lookalike", step)],
-        }
-        made = {role: make[role]() for role in (self.method.roles if roles is None else roles)}
-        return {role: rows for role, rows in made.items() if rows}
-
-    def gates(self, lm: LM, progress: Progress) -> dict[str, torch.Tensor] | None:
-        """Those of the method, where it has any: a row of each harmful prompt against harmless ones."""
-        if self.method.gate is None:
-            return None
-        asked = [*{row.prompt_ids: row for row in self.forget}.values()]
-        ordinary, alike = self.benign[: self.first_lookalike], self.benign[self.first_lookalike :]
-        fitted = fitted_gates(lm.model, asked, ordinary, alike, self.method.gate, progress)
-        return told(fitted)  # the first process's: others' last bits may differ
-
-    def benign_rows(self, role: str, step: int) -> list[int]:
-        """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
-        first, n = 0, self.first_lookalike
-        if role == "lookalike":
-            first, n = n, len(self.benign) - n
-        return [first + row for row in self.sampler.rows(role, n, step, self.method.kept)]
-
-    def benign_used(self, steps: int) -> set[int]:
-        """Ordinary rows that any of the steps takes."""
-        roles = [role for role in self.method.roles if role in BENIGN]
-        return {row for step in range(steps) for role in roles for row in self.benign_rows(role, step)}
-
-    def referenced(self, steps: int) -> list[Encoded]:
-        """The distinct rows whose base predictions any of the steps needs; ordinary ones in the order of their set,
-        since rows that share a pass decide each other's last bits."""
-        taken = [self.at(step, self.method.referenced) for step in range(steps)]
-        seen = dict.fromkeys(row for by_role in taken for rows in by_role.values() for row in rows)
-        order = {row: number for number, row in enumerate(self.benign)}
-        return sorted(seen, key=lambda row: order.get(row, len(order)))
-
-    def used(self, steps: int) -> dict[str, int]:
-        """How many different rows of each set the steps take."""
-        asks = any(role in HARMFUL for role in self.method.roles)
-        seen = {row for step in range(steps if asks else 0) for row in self.sampler.forget_rows(step)}
-        return {"forget": len(seen), "retain": len(self.benign_used(steps))}
 
 
 def train(
@@ -172,9 +90,9 @@ def train(
     from transformers import get_linear_schedule_with_warmup
 
     options, compute, progress = options or TrainOptions(), compute or Compute(), progress or Progress()
-    rows, trained = Rows(lm, data, method, options), trained or Trained()
+    rows, trained = Rows(lm, data, method, options.batch, options.seed), trained or Trained()
     depth = depth_of(lm.model, method.layers)
-    trainee = Trainee(lm.model, trained, options.seed, depth, rows.gates(lm, progress))
+    trainee = Trainee(lm.model, trained, options.seed, depth, gates_of(lm, rows, progress))
     with kept(), trainee.borrowed():
         reference = _reference(lm, rows, trainee, options.steps, progress)
         compute.prepare(trainee, reference)
@@ -261,8 +179,3 @@ class _Weights:
         self.last = self.method.weights((step + 1) / self.steps, self.last, self.terms)
         self.terms = {name: term.item() for name, term in terms.items()}
         return {name: self.last[name] * term if name in self.last else term for name, term in terms.items()}
-
-
-def scored_tokens(rows: Sequence[Encoded]) -> int:
-    """How many tokens of these rows are scored."""
-    return sum(len(row.answer_ids) for row in rows)

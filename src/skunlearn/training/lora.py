@@ -2,118 +2,23 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.lm.fsdp import give_back, sharded, whole
-from skunlearn.lm.fused import fuse
 from skunlearn.models.architecture import body, decoder_layers
 from skunlearn.models.packed_attention import packed_again
-from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
-from skunlearn.utils.errors import ConfigError, ModelError
-from skunlearn.utils.registry import did_you_mean
+from skunlearn.training.fsdp import give_back, sharded, whole
+from skunlearn.training.fused_lora import fuse
+from skunlearn.training.trainable import Trained, trained_modules, trained_parameters
 
 GATE_SCALE = 100.0  # of what gates write, so that learning rates that suit LoRA's factors suit it too
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Which weights move.
-
-    Attributes:
-        mode: LoRA factors or the full weights.
-        rank: rank of the LoRA factors (1 or more).
-        alpha: LoRA's scale is alpha / rank; twice the rank when not given.
-        modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
-        frozen: share of the layers that stays frozen, from the bottom (0..1); of those that the losses depend on.
-        nf4: QLoRA: hold the frozen base in four bits (NF4, by bitsandbytes) while LoRA trains; the vector is float32,
-            and strength, evaluation and export have the unquantised weights.
-    """
-
-    mode: Literal["lora", "full"] = "lora"
-    rank: int = 16
-    alpha: float | None = None
-    modules: tuple[str, ...] = ()
-    frozen: float = 1 / 3
-    nf4: bool = False
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
-        if self.alpha is not None and not self.alpha > 0:
-            raise ConfigError(f"lora.alpha={self.alpha}: give a number above 0")
-        if not 0 <= self.frozen < 1:
-            raise ConfigError(f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1")
-        if self.nf4 and self.mode == "full":
-            raise ConfigError("lora.nf4=true with lora.mode=full: weights of four bits cannot be trained: take lora")
-
-
-def linear_modules(model: Any, options: Trained, depth: int | None = None) -> list[str]:
-    """Full names of the linear modules inside the trained layers.
-
-    Args:
-        model: the base.
-        options: which weights move.
-        depth: the losses see the lowest `depth` layers only, so that nothing above has a gradient; None for all.
-
-    Raises:
-        ConfigError: when a name in `options.modules` is none of the model's.
-    """
-    text = {id(module) for module in body(model).modules()}
-    inside = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and layer_of(name) is not None and id(module) in text
-    }
-    last_names = {name.rpartition(".")[2] for name in inside}
-    if wrong := [name for name in options.modules if name not in last_names]:
-        raise ConfigError(f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], last_names)}")
-    moving = trained_layers(model, options, depth)
-    names = [
-        name
-        for name in inside
-        if layer_of(name) in moving and (not options.modules or name.rpartition(".")[2] in options.modules)
-    ]
-    if not names:
-        raise ModelError("no linear module was found to put LoRA on: train in full with --set lora.mode=full")
-    return names
-
-
-def trained_layers(model: Any, options: Trained, depth: int | None = None) -> range:
-    """The layers that move: of the lowest `depth` (all, for None) those that `frozen` leaves."""
-    layers = {layer_of(name) for name, _ in body(model).named_parameters(prefix="body")} - {None}
-    depth = len(layers) if depth is None else depth
-    return range(int(depth * options.frozen), depth)
-
-
-def moves_head(model: Any, options: Trained, depth: int | None = None) -> bool:
-    """Whether training changes the language head."""
-    head = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
-    return options.mode == "full" and any(id(p) in head for p in trained_parameters(model, options, depth).values())
-
-
-def trained_parameters(model: Any, options: Trained, depth: int | None = None) -> dict[str, torch.nn.Parameter]:
-    """In full mode: the parameters that move, of the text's decoder and its head. With layers that stay, the embeddings
-    and the head stay too."""
-    moving = trained_layers(model, options, depth)
-    text = {id(p) for part in (body(model), model.get_output_embeddings()) for p in part.parameters()}
-    parts = {part for name, _ in model.named_parameters() for part in name.split(".")}
-    if wrong := [name for name in options.modules if name not in parts]:
-        raise ConfigError(f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], parts)}")
-
-    def moves(name: str) -> bool:
-        layer = layer_of(name)
-        chosen = not options.modules or any(part in options.modules for part in name.split("."))
-        return chosen and (options.frozen == 0 and depth is None if layer is None else layer in moving)
-
-    return {name: p for name, p in model.named_parameters() if id(p) in text and p.is_floating_point() and moves(name)}
 
 
 class Trainee:
@@ -152,7 +57,7 @@ class Trainee:
                 parameter.requires_grad_(True)
             self.whole = model
         else:
-            names = list(gates) if gates else linear_modules(model, options, depth)
+            names = list(gates) if gates else trained_modules(model, options, depth)
             self.whole = with_lora(model, names, options, seed)
             fuse(self.whole)
             for name, right_1I in (gates or {}).items():
