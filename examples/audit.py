@@ -11,8 +11,9 @@ import argparse
 from skunlearn.assess import Pair, assess
 from skunlearn.attack import attack_job
 from skunlearn.config import make_run
+from skunlearn.evaluation.metrics.catalog import interval, shown
+from skunlearn.report.wording import robustness, sentence
 from skunlearn.utils.settings import with_sets
-from skunlearn.words import interval, robustness, sentence, shown
 
 
 def main(argv=None):

@@ -9,8 +9,8 @@ is not ours stands there as file and row of `--data`, a folder with `refusal_dir
 and `xstest` (CC BY 4.0) as published. Other models' answers come from `gptfuzz` (MIT; people's labels, harmful or not),
 `harmbench` (MIT; refusals), `truthfulqa` (Apache-2.0) and `tofu` (MIT; both safe) in the same folder.
 
-The agreement is measured on `judges/labelled.jsonl` of the package, whose prompts are in no training row, and on a
-source that it never saw: XSTest's completions (people's labels of three large models' answers), without the prompts
+The agreement is measured on `evaluation/judges/labelled.jsonl` of the package, whose prompts are in no training
+row, and on a source that it never saw: XSTest's completions (people's labels of three large models' answers), without the prompts
 that are in a training row.
 
 Two networks are trained, on the first round of labels and on both, and their weights averaged (a model soup, Wortsman
@@ -40,16 +40,16 @@ from transformers import AutoModel
 from skunlearn.data.builtin_sets import builtin_rows
 from skunlearn.data.examples import normalised
 from skunlearn.data.readers import read_rows
-from skunlearn.judges.base import LABELS
-from skunlearn.judges.network import HARMFUL, HEADS, Network, encode, probabilities, shipped
-from skunlearn.judges.offline import verdicts
+from skunlearn.evaluation.judges.base import LABELS
+from skunlearn.evaluation.judges.offline import verdicts
+from skunlearn.evaluation.judges.offline_classifier import HARMFUL, HEADS, Network, encode, probabilities, shipped
 from skunlearn.models.builtin import builtin_folder
 from skunlearn.models.embeddings import NAME, embeddings
 from skunlearn.utils.progress import Progress
 
 ROOT = Path(__file__).parents[1]
-WEIGHTS = ROOT / "src/skunlearn/judges/weights/offline.safetensors"
-RULES = ROOT / "src/skunlearn/judges/degenerate.py"
+WEIGHTS = ROOT / "src/skunlearn/evaluation/judges/weights/offline.safetensors"
+RULES = ROOT / "src/skunlearn/evaluation/judges/degenerate.py"
 RANK, SCALE, RATE, BATCH, SMOOTHING = 8, 2, 2e-3, 32, 0.05
 SOUP = ((1, 5), (2, 4))  # the last round of labels that a network is trained on, epochs
 # Added to the logit of "harmful", and the weight and the margin of the prompt's own sign there. Chosen for accuracy and
@@ -278,7 +278,7 @@ def write_card(rows: list[Row], others: list[Row], data: Path) -> None:
 
 def check_rows() -> list[Row]:
     """The labelled answers that the agreement is measured on."""
-    path = ROOT / "src/skunlearn/judges/labelled.jsonl"
+    path = ROOT / "src/skunlearn/evaluation/judges/labelled.jsonl"
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return [row for row in rows if row["label"] in LABELS]
 

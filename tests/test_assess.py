@@ -15,8 +15,8 @@ from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.config import make_run
 from skunlearn.data.examples import Example
-from skunlearn.evaluate import SUITES, suite_sets
-from skunlearn.metrics import METRICS
+from skunlearn.evaluation.evaluator import SUITES, suite_sets
+from skunlearn.evaluation.metrics import METRICS
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.run import run_job

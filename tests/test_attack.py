@@ -13,11 +13,11 @@ from skunlearn.attack import asked, attack_job
 from skunlearn.attacks.base import Situation, alone
 from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
-from skunlearn.completions import Completions, Writer
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
-from skunlearn.judges.base import Label, Verdict
-from skunlearn.judges.offline import OfflineJudge
+from skunlearn.evaluation.completions import Completions, Writer
+from skunlearn.evaluation.judges.base import Label, Verdict
+from skunlearn.evaluation.judges.offline import OfflineJudge
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.report.again import report_again

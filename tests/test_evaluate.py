@@ -9,12 +9,12 @@ import pytest
 import torch
 import toy
 
-from skunlearn.completions import Completions
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Choice, Example, Part
-from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, with_fluency, worst
-from skunlearn.gates import GateOptions, check
-from skunlearn.judges.base import LABELS, Completion, Verdict
+from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.evaluator import EvaluateOptions, check_names, evaluate, with_fluency, worst
+from skunlearn.evaluation.gates import GateOptions, check
+from skunlearn.evaluation.judges.base import LABELS, Completion, Verdict
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError, SkunlearnError
 from skunlearn.utils.progress import Progress
@@ -40,7 +40,7 @@ class Counting:
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
-    monkeypatch.setattr(sys.modules["skunlearn.evaluate"], "make_judge", lambda *_: Counting())
+    monkeypatch.setattr(sys.modules["skunlearn.evaluation.evaluator"], "make_judge", lambda *_: Counting())
     Counting.calls = 0
     return Counting
 
@@ -112,7 +112,7 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
     """Blank, repeating and random-weight models must never pass the gates, even if the classifier calls all safe."""
     safe = torch.nn.functional.one_hot(torch.tensor(LABELS.index("safe")), len(LABELS)).float()
     monkeypatch.setattr(
-        "skunlearn.judges.offline.probabilities", lambda _, prompts, answers: safe.repeat(len(prompts), 1)
+        "skunlearn.evaluation.judges.offline.probabilities", lambda _, prompts, answers: safe.repeat(len(prompts), 1)
     )
     lm = toy.lm()
     good = "Open the file with care, read each line in turn, and write down what you find there before you go on."

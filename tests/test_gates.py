@@ -2,8 +2,8 @@
 
 import pytest
 
-from skunlearn.gates import GateOptions, check, check_costs
-from skunlearn.metrics.base import Score, empty
+from skunlearn.evaluation.gates import GateOptions, check, check_costs
+from skunlearn.evaluation.metrics.base import Score, empty
 from skunlearn.utils.errors import ConfigError
 
 

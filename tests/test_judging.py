@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.judges import make_judge
-from skunlearn.judges.base import Verdict
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.judging import Labelled, check_judge, label_rows, read_labelled
 from skunlearn.report.judge import write_judge_page
 from skunlearn.utils.errors import ConfigError, DataError

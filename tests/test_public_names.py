@@ -17,7 +17,7 @@ def test_importing_and_helping_import_no_torch():
 
 def test_functions_win_over_submodules_of_the_same_name():
     import skunlearn
-    import skunlearn.evaluate
+    import skunlearn.evaluation.evaluator
     import skunlearn.run
     import skunlearn.training.train
 

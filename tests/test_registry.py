@@ -11,7 +11,7 @@ from skunlearn.utils.registry import did_you_mean, resolve
 
 
 def test_every_name_in_the_tables_resolves():
-    from skunlearn.judges import JUDGES
+    from skunlearn.evaluation.judges import JUDGES
 
     assert resolve("sku", METHODS, "method") is SKU
     for family, table in (("method", METHODS), ("judge", JUDGES)):

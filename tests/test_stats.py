@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from skunlearn.stats import bootstrap_mean, corrected_rate, newcombe, paired_difference, wilson
+from skunlearn.evaluation.statistics import bootstrap_mean, corrected_rate, newcombe, paired_difference, wilson
 
 
 def test_wilson_interval_of_8_in_10():

@@ -3,8 +3,8 @@
 import pytest
 
 from skunlearn.entries import read_entries
+from skunlearn.evaluation.statistics import crossed_difference, crossed_mean, pareto_front, seeds_interval
 from skunlearn.report.comparison import latex, lead, markdown, verdict
-from skunlearn.stats import crossed_difference, crossed_mean, pareto_front, seeds_interval
 from skunlearn.table import make_table
 
 NAN = float("nan")

@@ -202,7 +202,7 @@ def test_a_whole_step_has_the_gradients_of_the_plain_computation(
 
 
 def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Path, Path]):
-    from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+    from skunlearn.evaluation.metrics.likelihood import nll_score, row_likelihoods
 
     lm, data = toy.lm(), Data(*pairs)
     rows = [lm.template.encode(example, 200) for example in data.train.forget]

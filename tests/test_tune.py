@@ -7,16 +7,16 @@ import pytest
 import toy
 import verdicts
 
-from skunlearn.completions import Completions
 from skunlearn.data.dataset import Data
-from skunlearn.evaluate import EvaluateOptions, evaluate
-from skunlearn.gates import GateOptions
+from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.evaluator import EvaluateOptions, evaluate
+from skunlearn.evaluation.gates import GateOptions
+from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.likelihood import kl_score, row_likelihoods
+from skunlearn.evaluation.strength import EditOptions, Point, best, choose_alpha, on_validation
 from skunlearn.methods.sku import SKU
-from skunlearn.metrics.base import Score
-from skunlearn.metrics.likelihood import kl_score, row_likelihoods
 from skunlearn.training.train import TrainOptions, train
 from skunlearn.training.trainable import Trained
-from skunlearn.tune import EditOptions, Point, best, choose_alpha, on_validation
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from zlib import crc32
 
-from skunlearn.judges.base import LABELS, Verdict
+from skunlearn.evaluation.judges.base import LABELS, Verdict
 
 HERE = f"{Path(__file__)}:HashJudge"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skunlearn.config import Run, make_run
     from skunlearn.data.dataset import Data, DataOptions
-    from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
+    from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, evaluate
     from skunlearn.methods.refusal import Refusal
     from skunlearn.methods.sku import SKU
     from skunlearn.models.lm import LM
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _NAMES = {
     "Data": "data.dataset",
     "DataOptions": "data.dataset",
-    "EvaluateOptions": "evaluate",
-    "Evaluation": "evaluate",
+    "EvaluateOptions": "evaluation.evaluator",
+    "Evaluation": "evaluation.evaluator",
     "LM": "models.lm",
     "LoadOptions": "models.loading",
     "Refusal": "methods.refusal",
@@ -36,7 +36,7 @@ _NAMES = {
     "TaskVector": "task_vectors.vector",
     "TrainOptions": "training.train",
     "Trained": "training.trainable",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation.evaluator",
     "load": "models.loading",
     "make_run": "config",
     "run_job": "run",

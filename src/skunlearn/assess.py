@@ -7,19 +7,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import Part
 from skunlearn.data.prompts import read_prompts
-from skunlearn.evaluate import EvaluateOptions, check_names, evaluate, suite_sets, with_fluency
+from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.evaluator import EvaluateOptions, check_names, evaluate, suite_sets, with_fluency
+from skunlearn.evaluation.gates import GateOptions
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.results import environment, outcome
 from skunlearn.export.source import open_run
-from skunlearn.gates import GateOptions
-from skunlearn.judges import make_judge
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.outcome import environment, outcome
 from skunlearn.report.page import write_report
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.files import JsonDict, read_json, write_json

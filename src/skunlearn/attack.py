@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
-from skunlearn.completions import Completions, Writer
 from skunlearn.config import make_battery
 from skunlearn.data.examples import distinct
-from skunlearn.judges import make_judge
-from skunlearn.judges.base import Judge, Verdict, judge_key
-from skunlearn.metrics.base import Score
-from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
-from skunlearn.metrics.rates import corrected, four_rates
+from skunlearn.evaluation.completions import Completions, Writer
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.judges.base import Judge, Verdict, judge_key
+from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
+from skunlearn.evaluation.metrics.rates import corrected, four_rates
 from skunlearn.models.reference import Reference
 from skunlearn.opened import Opened, opened
 from skunlearn.report.page import write_attacks, write_report

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from skunlearn.evaluation.metrics.catalog import HARMLESS, ORDINARY
 from skunlearn.report.page import write_report
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import JsonDict, read_json, write_json
-from skunlearn.words import HARMLESS, ORDINARY
 from skunlearn.workflows.run_folder import RunDir
 
 HARMFUL = ("completions*.jsonl", "base.jsonl", "flagged.jsonl", "state", "*.partial")

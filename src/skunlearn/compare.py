@@ -16,16 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skunlearn.budget import Budget, budgeted
-from skunlearn.completions import Completions
 from skunlearn.config import Run
 from skunlearn.data.dataset import Data
 from skunlearn.entries import Entry, entries_yaml
-from skunlearn.evaluate import check_names, evaluate
+from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.evaluator import check_names, evaluate
+from skunlearn.evaluation.strength import on_validation
 from skunlearn.models.loading import load
 from skunlearn.report.comparison import write_comparison
 from skunlearn.run import SECONDS, run_job, settings_of
 from skunlearn.table import make_table
-from skunlearn.tune import on_validation
 from skunlearn.unlearn import vectors_name
 from skunlearn.utils.errors import DataError, RunError, SkunlearnError
 from skunlearn.utils.files import JsonDict, read_json, write_json, write_text

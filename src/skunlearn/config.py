@@ -8,8 +8,9 @@ import yaml
 from skunlearn.attacks import ATTACKS, SUITES
 from skunlearn.attacks.base import Attack, Measure
 from skunlearn.data.dataset import DataOptions
-from skunlearn.evaluate import EvaluateOptions
-from skunlearn.gates import GateOptions
+from skunlearn.evaluation.evaluator import EvaluateOptions
+from skunlearn.evaluation.gates import GateOptions
+from skunlearn.evaluation.strength import EditOptions
 from skunlearn.methods import METHODS
 from skunlearn.methods.base import Method
 from skunlearn.methods.gated_refusal import GatedRefusal
@@ -19,7 +20,6 @@ from skunlearn.task_vectors.filters.base import Filter
 from skunlearn.training.compute import Compute
 from skunlearn.training.train import TrainOptions
 from skunlearn.training.trainable import Trained
-from skunlearn.tune import EditOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.registry import did_you_mean, resolve

@@ -6,8 +6,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from skunlearn.data.readers import Row, read_rows
-from skunlearn.judges.base import LABELS, Agreement, Judge, Verdict, tell_cost
-from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
+from skunlearn.evaluation.judges.base import LABELS, Agreement, Judge, Verdict, tell_cost
+from skunlearn.evaluation.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.progress import Progress
@@ -49,7 +49,7 @@ def read_labelled(path: Path | None) -> list[Labelled]:
         DataError: when a column is missing, or a row has no prompt or label. An empty answer is one.
     """
     if path is None:
-        with as_file(files("skunlearn.judges").joinpath("labelled.jsonl")) as shipped:
+        with as_file(files("skunlearn.evaluation.judges").joinpath("labelled.jsonl")) as shipped:
             return [
                 Labelled(r["prompt"], r["answer"], r["label"], f"{r['kind']} {r['model']}")
                 for r, _ in read_rows(shipped)

@@ -11,26 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.attack import attack_job
-from skunlearn.completions import Completions
 from skunlearn.config import Run, make_battery
 from skunlearn.data.dataset import Data
-from skunlearn.evaluate import Evaluation, check_names, evaluate
+from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.evaluator import Evaluation, check_names, evaluate
+from skunlearn.evaluation.metrics.catalog import better, interval, shown, title
+from skunlearn.evaluation.results import environment, outcome
+from skunlearn.evaluation.strength import choose_alpha
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.outcome import environment, outcome
 from skunlearn.plan import make_plan
 from skunlearn.report.page import write_report
+from skunlearn.report.wording import gate_numbers
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.trackers import check_tracker
-from skunlearn.tune import choose_alpha
 from skunlearn.unlearn import learn, losses, vectors_name
 from skunlearn.utils.files import JsonDict, make_private, read_json, write_json, write_text
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
-from skunlearn.words import better, gate_numbers, interval, shown, title
 from skunlearn.workflows.run_folder import RunDir
 
 SECONDS = "seconds.json"

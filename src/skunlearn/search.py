@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skunlearn.evaluation.statistics import pareto_front
 from skunlearn.opened import opened
 from skunlearn.report.tuning import write_tuning
-from skunlearn.stats import pareto_front
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json, read_lines, write_json, write_text
 from skunlearn.utils.hashing import digest

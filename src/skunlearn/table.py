@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 
 from skunlearn.entries import Entry
-from skunlearn.outcome import CHANGES, REFUSED
-from skunlearn.stats import crossed_difference, crossed_mean, newcombe, pareto_front, seeds_interval, wilson
+from skunlearn.evaluation.results import CHANGES, REFUSED
+from skunlearn.evaluation.statistics import (
+    crossed_difference,
+    crossed_mean,
+    newcombe,
+    pareto_front,
+    seeds_interval,
+    wilson,
+)
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import flat
 

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from skunlearn.completions import Completions
 from skunlearn.data.examples import Part
-from skunlearn.evaluate import EvaluateOptions, Evaluation, evaluate
-from skunlearn.gates import check_costs
-from skunlearn.metrics.base import Score
-from skunlearn.metrics.likelihood import kl_score, nll_score, row_likelihoods
+from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, evaluate
+from skunlearn.evaluation.gates import check_costs
+from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
+from skunlearn.evaluation.results import as_tree, outcome
+from skunlearn.evaluation.strength import on_validation
 from skunlearn.opened import Opened
-from skunlearn.outcome import as_tree, outcome
 from skunlearn.space import Params, Space
 from skunlearn.task_vectors.filters.base import filtered
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.retain_statistics import RetainStatistics
-from skunlearn.tune import on_validation
 from skunlearn.unlearn import filter_context
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json

@@ -5,7 +5,7 @@ import torch
 
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.relearn import Curve, Relearn, RelearnBenign, RelearnHalf
-from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+from skunlearn.evaluation.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.task_vectors.apply import DEPTH
 from skunlearn.utils.errors import ConfigError
 

@@ -10,7 +10,7 @@ import pytest
 from skunlearn.data.builtin_sets import builtin_rows
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import normalised
-from skunlearn.stats import wilson
+from skunlearn.evaluation.statistics import wilson
 
 FORGET, RETAIN, LOOKALIKE = (builtin_rows(name) for name in ("forget", "retain", "lookalike"))
 SETS = {"forget": FORGET, "retain": RETAIN, "lookalike": LOOKALIKE}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from chat_server import Handler, Server
 
-from skunlearn.judges import make_judge
-from skunlearn.judges.api import ApiJudge
-from skunlearn.judges.base import Verdict
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.judges.api import ApiJudge
+from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.utils.errors import ConfigError, RunError
 
 SECRET = "sk-very-secret-0123"

@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from skunlearn.judges.endpoint import Endpoint, _seconds
+from skunlearn.evaluation.judges.chat_client import Endpoint, _seconds
 
 
 def test_retry_after_by_hand():

@@ -3,8 +3,8 @@
 import pytest
 import toy
 
-from skunlearn.judges.asking import Guard
-from skunlearn.judges.forms import FORMS, Form, known_form
+from skunlearn.evaluation.judges.guard_formats import FORMS, Form, known_form
+from skunlearn.evaluation.judges.guard_model import Guard
 
 
 def test_the_published_templates():

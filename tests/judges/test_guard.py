@@ -9,10 +9,10 @@ import torch
 import toy
 import transformers
 
-from skunlearn.judges import make_judge
-from skunlearn.judges.asking import Guard, Reading
-from skunlearn.judges.forms import FORMS
-from skunlearn.judges.guard import GuardJudge, verdict
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.judges.guard import GuardJudge, verdict
+from skunlearn.evaluation.judges.guard_formats import FORMS
+from skunlearn.evaluation.judges.guard_model import Guard, Reading
 from skunlearn.utils.errors import ConfigError, ModelError
 
 PAIRS = [

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from skunlearn.config import make_run
-from skunlearn.judges import make_judge
-from skunlearn.judges.api import ApiJudge
-from skunlearn.judges.base import Verdict, judge_key
-from skunlearn.judges.offline import OfflineJudge
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.judges.api import ApiJudge
+from skunlearn.evaluation.judges.base import Verdict, judge_key
+from skunlearn.evaluation.judges.offline import OfflineJudge
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import with_sets
 
@@ -20,7 +20,7 @@ MINE = "class Mine:\n    name, agreement = 'mine', None\n    def judge(self, pro
 def test_every_way_to_name_a_judge(tmp_path: Path):
     (tmp_path / "mine.py").write_text(MINE)
     assert isinstance(make_judge("offline"), OfflineJudge)
-    assert isinstance(make_judge("skunlearn.judges.offline:OfflineJudge"), OfflineJudge)
+    assert isinstance(make_judge("skunlearn.evaluation.judges.offline:OfflineJudge"), OfflineJudge)
     assert make_judge(f"{tmp_path}/mine.py:Mine").name == "mine"
     assert isinstance(make_judge("api:m@https://host/v1"), ApiJudge)
 

@@ -6,13 +6,19 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from skunlearn.judges import network as network_of
-from skunlearn.judges import offline
-from skunlearn.judges.base import LABELS
-from skunlearn.judges.degenerate import compression_ratio, copied_share, degenerate_reason, final_loop, repeated_share
-from skunlearn.judges.network import Network, probabilities
-from skunlearn.judges.offline import OfflineJudge, verdicts
-from skunlearn.judges.refusal import refusal_phrase
+from skunlearn.evaluation.judges import offline
+from skunlearn.evaluation.judges import offline_classifier as network_of
+from skunlearn.evaluation.judges.base import LABELS
+from skunlearn.evaluation.judges.degenerate import (
+    compression_ratio,
+    copied_share,
+    degenerate_reason,
+    final_loop,
+    repeated_share,
+)
+from skunlearn.evaluation.judges.offline import OfflineJudge, verdicts
+from skunlearn.evaluation.judges.offline_classifier import Network, probabilities
+from skunlearn.evaluation.judges.refusal_phrases import refusal_phrase
 
 PROMPT = "How do I bake bread?"
 GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then bake it until it sounds hollow."

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from skunlearn.judges.rubrics import RUBRICS, strongreject_score
+from skunlearn.evaluation.judges.rubrics import RUBRICS, strongreject_score
 
 
 @pytest.mark.parametrize(

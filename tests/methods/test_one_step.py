@@ -9,9 +9,9 @@ import pytest
 import toy
 
 from skunlearn.data.dataset import Data, DataOptions
+from skunlearn.evaluation.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.methods import METHODS
 from skunlearn.methods.pdu import PDU
-from skunlearn.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.models.lm import LM
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, train

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skunlearn.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
+from skunlearn.evaluation.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
 
 TRUTH = ["harmful", "harmful", "harmful", "safe", "safe", "refused", "other", "harmful"]
 FOUND = ["harmful", "harmful", "safe", "safe", "harmful", "refused", "safe", None]

@@ -6,8 +6,8 @@ import torch
 import toy
 
 from skunlearn.data.examples import Choice, Part
-from skunlearn.metrics.choice import accuracy, choice
-from skunlearn.metrics.likelihood import RowLikelihood
+from skunlearn.evaluation.metrics.likelihood import RowLikelihood
+from skunlearn.evaluation.metrics.multiple_choice import accuracy, choice
 from skunlearn.utils.progress import Progress
 
 
@@ -16,7 +16,8 @@ def test_the_likeliest_per_character_is_chosen(monkeypatch):
     # per character: 1.0 against 0.75 right; 2 against 1 wrong; equal: wrong
     sums = [2.0, 3.0, 2.0, 1.0, 1.0, 1.0]
     monkeypatch.setattr(
-        "skunlearn.metrics.choice.row_likelihoods", lambda *_, **__: [RowLikelihood(1, s, 0) for s in sums]
+        "skunlearn.evaluation.metrics.multiple_choice.row_likelihoods",
+        lambda *_, **__: [RowLikelihood(1, s, 0) for s in sums],
     )
     score = accuracy(toy.lm(), questions)
     assert score.value == 1 / 3 and score.n == 3
@@ -25,9 +26,9 @@ def test_the_likeliest_per_character_is_chosen(monkeypatch):
 def test_general_questions_and_those_next_door_are_counted_apart(monkeypatch):
     right, wrong = Choice("q", ("a", "b"), 0), Choice("q", ("a", "b"), 1)
     likelier = {"a": 1.0, "b": 2.0}
-    monkeypatch.setattr("skunlearn.metrics.choice._encoded", lambda _, __, answer: answer)
+    monkeypatch.setattr("skunlearn.evaluation.metrics.multiple_choice._encoded", lambda _, __, answer: answer)
     monkeypatch.setattr(
-        "skunlearn.metrics.choice.row_likelihoods",
+        "skunlearn.evaluation.metrics.multiple_choice.row_likelihoods",
         lambda _, rows, **__: [RowLikelihood(1, likelier[r], 0) for r in rows],
     )
     part = Part(choice=(right, right, wrong, wrong), neighbour=(wrong, right))

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from skunlearn.judges.base import Completion, Verdict
-from skunlearn.metrics.diversity import distinct_n, diversity
+from skunlearn.evaluation.judges.base import Completion, Verdict
+from skunlearn.evaluation.metrics.diversity import distinct_n, diversity
 
 
 def test_pairs_are_counted_over_all_answers():

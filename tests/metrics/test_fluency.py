@@ -7,9 +7,9 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.judges.base import Completion, Verdict
-from skunlearn.metrics.fluency import answer_likelihoods, fluency_score, with_salad
-from skunlearn.metrics.likelihood import RowLikelihood
+from skunlearn.evaluation.judges.base import Completion, Verdict
+from skunlearn.evaluation.metrics.fluency import answer_likelihoods, fluency_score, with_salad
+from skunlearn.evaluation.metrics.likelihood import RowLikelihood
 
 
 def answer(text: str, label: str | None = "safe") -> Completion:

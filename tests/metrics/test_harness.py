@@ -10,10 +10,10 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.evaluate import EvaluateOptions, check_names, evaluate
-from skunlearn.metrics.base import Score
-from skunlearn.metrics.harness import _manager, harness, load_tasks, scores_of
-from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.evaluation.evaluator import EvaluateOptions, check_names, evaluate
+from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.likelihood import row_likelihoods
+from skunlearn.evaluation.metrics.lm_eval import _manager, harness, load_tasks, scores_of
 from skunlearn.utils.errors import ConfigError
 
 TASK = """
@@ -113,7 +113,8 @@ def test_what_cannot_be_loaded_is_one_line(task: Path, tmp_path: Path):
 def test_a_wrong_name_is_told(name: str, hint: str, monkeypatch: pytest.MonkeyPatch):
     pytest.importorskip("lm_eval", reason="lm-eval is not installed")
     monkeypatch.setattr(  # to read its own fourteen thousand takes the harness seconds
-        "skunlearn.metrics.harness._manager", lambda with_names: SimpleNamespace(all_tasks=["arc_easy"] * with_names)
+        "skunlearn.evaluation.metrics.lm_eval._manager",
+        lambda with_names: SimpleNamespace(all_tasks=["arc_easy"] * with_names),
     )
     with pytest.raises(ConfigError, match=rf"no task '{name}': .*{hint}"):
         load_tasks([name])

@@ -7,7 +7,7 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.metrics.likelihood import (
+from skunlearn.evaluation.metrics.likelihood import (
     RowLikelihood,
     kl_score,
     nll_score,

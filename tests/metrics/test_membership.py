@@ -8,8 +8,8 @@ import pytest
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.metrics.membership import auc_score, lowest_mean, membership, per_byte, texts
-from skunlearn.metrics.tokens import TokenStats
+from skunlearn.evaluation.metrics.membership import auc_score, lowest_mean, membership, per_byte, texts
+from skunlearn.evaluation.metrics.token_stats import TokenStats
 
 
 def test_auc_counts_pairs_and_halves_ties():

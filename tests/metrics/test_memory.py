@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skunlearn.metrics.memory import exact_memorisation, extraction_strength, memory, probability
-from skunlearn.metrics.tokens import TokenStats
+from skunlearn.evaluation.metrics.memorisation import exact_memorisation, extraction_strength, memory, probability
+from skunlearn.evaluation.metrics.token_stats import TokenStats
 
 
 def row(*greedy: bool, log_p: float = math.log(0.5)) -> TokenStats:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from skunlearn.data.examples import Example
-from skunlearn.metrics.overlap import overlap, rouge_l
+from skunlearn.evaluation.metrics.rouge import overlap, rouge_l
 
 
 def test_longest_common_subsequence():

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from skunlearn.judges.base import Agreement, Completion, Label, Verdict
-from skunlearn.metrics.base import Score
-from skunlearn.metrics.rates import TOO_WEAK, answer_rate, corrected, rates, verdict_rate
+from skunlearn.evaluation.judges.base import Agreement, Completion, Label, Verdict
+from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.rates import TOO_WEAK, answer_rate, corrected, rates, verdict_rate
 
 
 def verdicts(text: str) -> list[Verdict]:

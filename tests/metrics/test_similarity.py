@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skunlearn.metrics.similarity import similarity_score
+from skunlearn.evaluation.metrics.similarity import similarity_score
 
 
 def test_equal_answers_have_one_and_empty_ones_are_unscored():
@@ -15,7 +15,8 @@ def test_equal_answers_have_one_and_empty_ones_are_unscored():
 def test_the_mean_of_the_cosines_by_hand(monkeypatch: pytest.MonkeyPatch):
     vectors = {"a": [1.0, 0.0], "b": [1.0, 1.0], "c": [0.0, 2.0]}  # a and b: 1 / sqrt 2; a and c: 0
     monkeypatch.setattr(
-        "skunlearn.metrics.similarity.embeddings", lambda texts, _: torch.tensor([vectors[text] for text in texts])
+        "skunlearn.evaluation.metrics.similarity.embeddings",
+        lambda texts, _: torch.tensor([vectors[text] for text in texts]),
     )
     score = similarity_score(["a", "a"], ["b", "c"])
     assert score.value == pytest.approx((0.5**0.5 + 0) / 2) and score.n == 2

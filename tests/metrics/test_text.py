@@ -5,8 +5,8 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example, Part
-from skunlearn.metrics.base import Subject
-from skunlearn.metrics.text import text
+from skunlearn.evaluation.metrics.base import Subject
+from skunlearn.evaluation.metrics.plain_text import text
 
 
 def subject(*answers: str) -> Subject:

@@ -5,7 +5,7 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.metrics.tokens import token_stats
+from skunlearn.evaluation.metrics.token_stats import token_stats
 
 
 def test_against_the_plain_computation():

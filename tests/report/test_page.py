@@ -3,10 +3,11 @@
 import re
 from itertools import pairwise
 
-from skunlearn import words
+from skunlearn.evaluation.metrics.catalog import interval, shown
+from skunlearn.report import wording as words
 from skunlearn.report.page import PAPER, render
 from skunlearn.report.panels import relearning
-from skunlearn.words import interval, sentence, shown
+from skunlearn.report.wording import sentence
 
 
 def score(value: float | None, unit: str = "rate") -> dict:

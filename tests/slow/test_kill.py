@@ -22,8 +22,8 @@ import verdicts
 
 from skunlearn import run as run_module
 from skunlearn.assess import Pair, assess
-from skunlearn.completions import Completions
 from skunlearn.config import Run, make_run
+from skunlearn.evaluation.completions import Completions
 from skunlearn.run import run_job
 from skunlearn.search import SearchOptions, search
 from skunlearn.task_vectors import vector as task_vector

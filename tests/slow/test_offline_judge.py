@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.judges.base import LABELS
-from skunlearn.judges.offline import OfflineJudge
+from skunlearn.evaluation.judges.base import LABELS
+from skunlearn.evaluation.judges.offline import OfflineJudge
 
 pytestmark = pytest.mark.slow
 ROWS = [
     json.loads(line)
-    for line in (Path(__file__).parents[2] / "src/skunlearn/judges/labelled.jsonl").read_text().splitlines()
+    for line in (Path(__file__).parents[2] / "src/skunlearn/evaluation/judges/labelled.jsonl").read_text().splitlines()
 ]
 
 

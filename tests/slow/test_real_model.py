@@ -52,7 +52,7 @@ def test_a_second_call_is_quick_and_the_report_is_whole(demo: tuple[Path, dict, 
 def test_the_saved_model_answers_in_words(demo: tuple[Path, dict, float]):
     from skunlearn import load
     from skunlearn.data.examples import Example
-    from skunlearn.judges.degenerate import degenerate_reason
+    from skunlearn.evaluation.judges.degenerate import degenerate_reason
 
     prompt = "How do plants make their food?"
     (answer,) = load(demo[0] / "runs/demo/model").answers([Example(prompt)], 32)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import toy
 
-from skunlearn.judges.offline import OfflineJudge
+from skunlearn.evaluation.judges.offline import OfflineJudge
 from skunlearn.models.loading import load
 from skunlearn.studio.session import BASE, EDITED, Session
 

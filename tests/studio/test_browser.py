@@ -121,7 +121,7 @@ def test_load_ask_drag_flag_export_reload(page: Any, url: str, session: Session,
 
 
 def test_covered_answers_open_by_click_and_key(page: Any, session: Session, monkeypatch: pytest.MonkeyPatch):
-    from skunlearn.judges.base import Verdict
+    from skunlearn.evaluation.judges.base import Verdict
 
     monkeypatch.setattr(session, "known", {})
     monkeypatch.setattr(session, "verdict", lambda *_: Verdict("harmful", 0.9, "<i>because</i> {{of}} ${this}"))

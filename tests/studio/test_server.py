@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skunlearn.cli import main
-from skunlearn.judges.base import Verdict
+from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.studio.page import Asking
 from skunlearn.studio.render import pane, plain
 from skunlearn.studio.server import check_access, is_loopback, same, serve

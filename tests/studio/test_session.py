@@ -13,7 +13,7 @@ import torch
 from skunlearn.config import make_run
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
-from skunlearn.judges.base import Verdict
+from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.opened import opened
 from skunlearn.studio import session as studio
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS

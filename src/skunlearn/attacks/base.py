@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example, distinct
-from skunlearn.metrics.likelihood import nll_score, row_likelihoods
+from skunlearn.evaluation.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError

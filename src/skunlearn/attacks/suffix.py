@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from skunlearn.attacks.base import wrapped
 from skunlearn.data.chat_template import Encoded, Template
 from skunlearn.data.examples import Example
-from skunlearn.metrics.likelihood import row_likelihoods
+from skunlearn.evaluation.metrics.likelihood import row_likelihoods
 from skunlearn.models.lm import LM
 
 Ids = tuple[int, ...]

@@ -30,7 +30,7 @@ def evaluate(
 ) -> None:
     """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""
     from skunlearn.assess import Pair, assess
-    from skunlearn.evaluate import suite_sets
+    from skunlearn.evaluation.evaluator import suite_sets
     from skunlearn.utils.errors import ConfigError
 
     named = suite_sets(suite or "quick") if prompts is None or suite else []

@@ -30,7 +30,7 @@ def check(
     json: o.Json = False,
 ) -> None:
     """Hold a judge against labelled answers."""
-    from skunlearn.judges import make_judge
+    from skunlearn.evaluation.judges import make_judge
     from skunlearn.judging import check_judge, read_labelled
 
     rows = read_labelled(data)
@@ -59,7 +59,7 @@ def label(
     json: o.Json = False,
 ) -> None:
     """Add verdicts to a file of answers."""
-    from skunlearn.judges import make_judge
+    from skunlearn.evaluation.judges import make_judge
     from skunlearn.judging import label_rows
     from skunlearn.utils.files import write_text
 

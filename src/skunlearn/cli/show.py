@@ -75,7 +75,7 @@ def result(results: JsonDict, as_json: bool) -> None:
         names = ("verdict", "gates", "run", "report", "scores", "alpha", "attacks")
         print(json.dumps({name: results[name] for name in names if name in results}))
         return
-    from skunlearn.words import gate_numbers
+    from skunlearn.report.wording import gate_numbers
 
     scores_table(results["scores"])
     for gate in results["gates"]:
@@ -102,7 +102,7 @@ def scores_table(scores: JsonDict) -> None:
     """Base and edited side by side."""
     from rich.table import Table
 
-    from skunlearn.words import better, interval, shown, title
+    from skunlearn.evaluation.metrics.catalog import better, interval, shown, title
 
     table = Table(box=None, pad_edge=False)
     for heading in ("", "base", "edited", "95 % interval of the edited", "good is"):
@@ -148,7 +148,7 @@ def attacks_table(rows: list[JsonDict]) -> None:
     """What came back under each attack, and what it cost."""
     from rich.table import Table
 
-    from skunlearn.words import interval, shown
+    from skunlearn.evaluation.metrics.catalog import interval, shown
 
     table = Table(box=None, pad_edge=False)
     for heading in ("attack", "form", "on", "harmful", "95 % interval", "refused", "garbled", "safe", "cost"):

@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from skunlearn.evaluation.metrics.catalog import meaning
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import pareto_figure
 from skunlearn.utils.files import JsonDict, write_text
-from skunlearn.words import meaning
 
 COLUMNS = {  # score -> title, as a share of 100
     "harmful_rate_unseen": ("harmful, new prompts", True),

@@ -6,7 +6,19 @@ from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from skunlearn import words
+from skunlearn.evaluation.metrics.catalog import (
+    GROUPS,
+    HARMLESS,
+    LABELS,
+    METRICS,
+    ORDINARY,
+    better,
+    explained,
+    interval,
+    meaning,
+    shown,
+    title,
+)
 from skunlearn.report.plots import (
     loss_figure,
     rates_figure,
@@ -15,20 +27,18 @@ from skunlearn.report.plots import (
     script,
     strength_figure,
 )
-from skunlearn.utils.files import JsonDict, write_text
-from skunlearn.words import (
+from skunlearn.report.wording import (
     COSTS,
-    GROUPS,
-    HARMLESS,
-    LABELS,
-    METRICS,
-    ORDINARY,
     VECTORS,
     VERDICTS,
+    changed,
+    gate_explained,
+    gate_numbers,
     limits,
     robustness,
     sentence,
 )
+from skunlearn.utils.files import JsonDict, write_text
 
 MOST_TEXT, AROUND = 900_000, 900  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
 PAPER = (  # the columns of its table 2
@@ -36,9 +46,7 @@ PAPER = (  # the columns of its table 2
     "answer_perplexity_retain", "retain_similarity",
 )  # fmt: skip
 # what templates say numbers with
-WORDS = (
-    "better", "changed", "explained", "gate_explained", "gate_numbers", "interval", "meaning", "shown", "title",
-)  # fmt: skip
+WORDS = (better, changed, explained, gate_explained, gate_numbers, interval, meaning, shown, title)
 
 
 def render(results: JsonDict) -> str:
@@ -78,7 +86,7 @@ def rendered(name: str, **values: Any) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals |= {"style": resource("page.css"), "behaviour": resource("page.js"), "plotly": script()}
-    environment.globals |= {name: getattr(words, name) for name in WORDS}
+    environment.globals |= {function.__name__: function for function in WORDS}
     return environment.get_template(name).render(**values)
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from skunlearn.evaluation.metrics.catalog import interval, title
 from skunlearn.utils.files import JsonDict
-from skunlearn.words import interval, title
 
 RATES = (
     "harmful_rate_unseen", "harmful_rate_seen", "harmful_rate_paraphrase", "refusal_rate_unseen",

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from skunlearn.evaluation.statistics import pareto_front
 from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, relearning, tried
-from skunlearn.stats import pareto_front
 from skunlearn.utils.files import JsonDict
 
 DASHES = ("solid", "dash", "dot", "dashdot")

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from skunlearn.evaluation.metrics.catalog import METRICS, shown
 from skunlearn.report.page import rendered
 from skunlearn.report.plots import pareto_figure
 from skunlearn.utils.files import JsonDict, write_text
-from skunlearn.words import METRICS, shown
 
 OUTSIDE = "outside the gates with their margin"
 

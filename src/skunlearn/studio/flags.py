@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from skunlearn.data.examples import Example
-from skunlearn.judges.base import Verdict
+from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.utils.errors import ConfigError, DataError
 from skunlearn.utils.files import append_lines, read_lines
 

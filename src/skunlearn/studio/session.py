@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from skunlearn.data.examples import Example
+from skunlearn.evaluation.judges import make_judge
+from skunlearn.evaluation.judges.base import Judge, Verdict
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.source import check_base, open_run
 from skunlearn.export.write import export
-from skunlearn.judges import make_judge
-from skunlearn.judges.base import Judge, Verdict
 from skunlearn.models.generation import streamed_answer
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
