@@ -10,8 +10,8 @@ and `xstest` (CC BY 4.0) as published. Other models' answers come from `gptfuzz`
 `harmbench` (MIT; refusals), `truthfulqa` (Apache-2.0) and `tofu` (MIT; both safe) in the same folder.
 
 The agreement is measured on `evaluation/judges/labelled.jsonl` of the package, whose prompts are in no training
-row, and on a source that it never saw: XSTest's completions (people's labels of three large models' answers), without the prompts
-that are in a training row.
+row, and on a source that it never saw: XSTest's completions (people's labels of three large models' answers), without
+the prompts that are in a training row.
 
 Two networks are trained, on the first round of labels and on both, and their weights averaged (a model soup, Wortsman
 et al., arXiv:2203.05482): the second round is mostly ordinary answers, and a network of both rounds alone is slow to

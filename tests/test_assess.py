@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from skunlearn.assess import Pair, assess
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
-from skunlearn.config import make_run
 from skunlearn.data.examples import Example
 from skunlearn.evaluation.evaluator import SUITES, suite_sets
 from skunlearn.evaluation.metrics import METRICS
@@ -22,6 +21,7 @@ from skunlearn.models.loading import load
 from skunlearn.run import run_job
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 
 SMALL = [
     "evaluate.forget=3", "evaluate.seen=3", "evaluate.paraphrase=2", "evaluate.retain=4", "evaluate.lookalike=2",

@@ -9,8 +9,8 @@ import pytest
 import toy
 
 from skunlearn import make_run, run_job
-from skunlearn.attack import asked, attack_job
 from skunlearn.attacks.base import Situation, alone
+from skunlearn.attacks.battery import asked
 from skunlearn.attacks.mirror import Mirror
 from skunlearn.attacks.prefill import Prefill
 from skunlearn.data.dataset import Data
@@ -24,6 +24,7 @@ from skunlearn.report.again import report_again
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
+from skunlearn.workflows.attack import attack_job
 
 FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
 COUNTS = ["prompts=3", "max_new_tokens=4"]
@@ -200,9 +201,9 @@ def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
     """Every attack of the full suite on the toy run, in small; afterwards the base has its own weights."""
     import torch
 
-    from skunlearn.attack import Unattacked, run_battery
-    from skunlearn.config import make_battery
+    from skunlearn.attacks.battery import Unattacked, make_battery
     from skunlearn.opened import opened
+    from skunlearn.workflows.attack import run_battery
 
     small = [
         "relearn.examples=[4]", "jailbreaks.casings=2", "ablation.examples=3", "soft-prompt.examples=3",

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.config import make_run
 from skunlearn.methods.sku import SKU
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import read_run, with_sets
+from skunlearn.workflows.config import make_run
 
 
 def test_defaults_and_back_through_yaml(tmp_path: Path):

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ import typer
 from typer.exceptions import TyperException
 from typer.testing import CliRunner
 
+from skunlearn.attacks.battery import make_battery
 from skunlearn.cli.main import app
 from skunlearn.cli.options import make
-from skunlearn.config import make_battery, make_run
-from skunlearn.data import load
+from skunlearn.data import dataset as load
 from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.settings import read_run
+from skunlearn.workflows.config import Run, make_run
 
 ROOT = Path(__file__).parents[1]
 PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
@@ -146,7 +148,12 @@ def refused(words: list[str]) -> str:
             file = given.get("file") if given.get("file") and given["file"].exists() else None
             make(file, given.get("model"), None, None, given.get("method"), given["sets"], given.get("refuse"))
         if name == "attack":
-            make_battery(given["suite"], (given["only"] or "").split(",") if given["only"] else (), given["sets"] or ())
+            make_battery(
+                given["suite"],
+                (given["only"] or "").split(",") if given["only"] else (),
+                given["sets"] or (),
+                [field.name for field in fields(Run)],
+            )
     except (SkunlearnError, TyperException) as error:
         return str(error) or type(error).__name__
     return ""

@@ -6,12 +6,12 @@ import pytest
 import toy
 
 from skunlearn.budget import Budget, budgeted, seconds_a_step, seconds_of, with_steps, within_seconds
-from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.entries import read_entries, split
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import Run, make_run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 import toy
 
 import skunlearn as sk
-from skunlearn.config import make_run
 from skunlearn.methods.losses import kl
+from skunlearn.workflows.config import make_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -10,7 +10,6 @@ import typer
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
-from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.fits import Device, bytes_of, fits
 from skunlearn.models.loading import LoadOptions, skeleton
@@ -19,6 +18,7 @@ from skunlearn.training.compute import Compute
 from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import Run, make_run
 
 SHAPES = {  # hidden, inner, layers, heads, key-value heads: Llama 2
     "7b": (4096, 11008, 32, 32, 32),

@@ -5,12 +5,12 @@ from importlib.resources import files
 import pytest
 
 from skunlearn.cli.options import make
-from skunlearn.config import make_run
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.methods.sku import SKU
 from skunlearn.presets import read_preset
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import merged
+from skunlearn.workflows.config import make_run
 
 NAMES = sorted(file.name.removesuffix(".yaml") for file in files("skunlearn.presets").iterdir() if "yaml" in file.name)
 

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from skunlearn.clean import clean
 from skunlearn.cli.main import app
-from skunlearn.config import make_run
 from skunlearn.models.lm import LM
 from skunlearn.opened import opened
 from skunlearn.run import run_job
@@ -24,6 +23,7 @@ from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run, with_sets
 from skunlearn.workbench import Workbench, beaten
+from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run_folder import RunDir
 
 SMALL = [

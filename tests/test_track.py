@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 import pytest
 import toy
 
-from skunlearn.config import make_run
 from skunlearn.data.dataset import Data
 from skunlearn.training import trackers as track
 from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run_folder import RunDir
 
 SETS = ["train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2"]

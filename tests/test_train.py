@@ -11,7 +11,6 @@ import pytest
 import torch
 import toy
 
-from skunlearn.config import make_run
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
@@ -27,6 +26,7 @@ from skunlearn.training.trainable import Trained, trained_modules
 from skunlearn.utils.errors import ConfigError, DataError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 
 STEPS = TrainOptions(steps=6, batch=2, lr=1e-2, checkpoint=2)
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 import toy
 
-from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.task_vectors.filters.base import dense
 from skunlearn.task_vectors.vector import TaskVector
@@ -14,6 +13,7 @@ from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import Run, make_run
 from skunlearn.workflows.run_folder import RunDir
 
 SETS = [

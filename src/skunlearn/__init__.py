@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skunlearn.config import Run, make_run
     from skunlearn.data.dataset import Data, DataOptions
     from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, evaluate
     from skunlearn.methods.refusal import Refusal
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from skunlearn.training.train import TrainOptions, train
     from skunlearn.training.trainable import Trained
     from skunlearn.utils.errors import SkunlearnError
+    from skunlearn.workflows.config import Run, make_run
 
 _NAMES = {
     "Data": "data.dataset",
@@ -30,7 +30,7 @@ _NAMES = {
     "LM": "models.lm",
     "LoadOptions": "models.loading",
     "Refusal": "methods.refusal",
-    "Run": "config",
+    "Run": "workflows.config",
     "SKU": "methods.sku",
     "SkunlearnError": "utils.errors",
     "TaskVector": "task_vectors.vector",
@@ -38,7 +38,7 @@ _NAMES = {
     "Trained": "training.trainable",
     "evaluate": "evaluation.evaluator",
     "load": "models.loading",
-    "make_run": "config",
+    "make_run": "workflows.config",
     "run_job": "run",
     "train": "training.train",
 }

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import Part
 from skunlearn.data.prompts import read_prompts
@@ -26,6 +25,7 @@ from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import flat, read_run, with_sets
+from skunlearn.workflows.config import Run, make_run
 from skunlearn.workflows.run_folder import RunDir
 
 

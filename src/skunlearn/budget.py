@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from skunlearn.config import Run
 from skunlearn.data.dataset import Data
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
@@ -16,6 +15,7 @@ from skunlearn.utils.files import read_json, write_json
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean
+from skunlearn.workflows.config import Run
 
 Seconds = dict[str, float]
 Clock = Callable[[], float]

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skunlearn.budget import Budget, budgeted
-from skunlearn.config import Run
 from skunlearn.data.dataset import Data
 from skunlearn.entries import Entry, entries_yaml
 from skunlearn.evaluation.completions import Completions
@@ -32,6 +31,7 @@ from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.memory import resident
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.config import Run
 from skunlearn.workflows.run_folder import RunDir
 
 FAILED, MEMORY, BASE = "failed.json", "memory.json", "base.jsonl"

@@ -9,7 +9,6 @@ from zlib import crc32
 
 import torch
 
-from skunlearn.config import Run
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
@@ -26,6 +25,7 @@ from skunlearn.needs import (
 )
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.config import Run
 
 LETTERS = 4  # a token, about, in English
 TURN = 24  # tokens that a chat template puts around a prompt and before it, about

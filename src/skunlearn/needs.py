@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from skunlearn.config import Run, Stage
 from skunlearn.data.batches import length_groups, pack
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
@@ -19,6 +18,7 @@ from skunlearn.models.qlora import true_shape
 from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.training.rows import Rows, scored_tokens
 from skunlearn.training.trainable import moves_head, trained_layers, trained_modules, trained_parameters
+from skunlearn.workflows.config import Run, Stage
 
 PROBE_SECONDS = 0.15
 TRAIN_SHARE, DECODE_SHARE = 0.55, 0.3  # of the matrix-multiply peak that training and decoding reach

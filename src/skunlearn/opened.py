@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.export.source import open_run
 from skunlearn.models.lm import LM
@@ -18,6 +17,7 @@ from skunlearn.utils.files import JsonDict
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import Run, make_run
 from skunlearn.workflows.run_folder import RunDir
 
 

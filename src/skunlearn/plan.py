@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from skunlearn.config import Run
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import distinct
 from skunlearn.methods.base import Method
@@ -19,6 +18,7 @@ from skunlearn.needs import (
     weights_of,
 )
 from skunlearn.utils.errors import DataError
+from skunlearn.workflows.config import Run
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from skunlearn.attack import attack_job
-from skunlearn.config import Run, make_battery
+from skunlearn.attacks.battery import make_battery
 from skunlearn.data.dataset import Data
 from skunlearn.evaluation.completions import Completions
 from skunlearn.evaluation.evaluator import Evaluation, check_names, evaluate
@@ -32,6 +31,8 @@ from skunlearn.utils.files import JsonDict, make_private, read_json, write_json,
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.attack import attack_job
+from skunlearn.workflows.config import Run
 from skunlearn.workflows.run_folder import RunDir
 
 SECONDS = "seconds.json"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skunlearn.config import Run, make_run
 from skunlearn.task_vectors.parameter_names import kind_of
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.files import JsonDict
+from skunlearn.workflows.config import Run, make_run
 
 Params = dict[str, Any]
 BANDS = ("lower", "middle", "upper")

@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 
-from skunlearn.config import Run, Stage, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
@@ -21,6 +20,7 @@ from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.files import append_lines, read_lines
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.config import Run, Stage, make_run
 from skunlearn.workflows.run_folder import RunDir
 
 FILTER_ROWS = 128  # ordinary training rows that filters look at

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from skunlearn.attacks.adversarial_suffix import encoded, mean_nlls, rows_with, with_suffix
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.gcg import Gcg, suffix_gradient
-from skunlearn.attacks.suffix import encoded, mean_nlls, rows_with, with_suffix
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import ConfigError
 

@@ -8,10 +8,10 @@ import pytest
 import toy
 
 from skunlearn.attacks.base import Target
+from skunlearn.attacks.jailbreak_templates import FORMS, cased
 from skunlearn.attacks.jailbreaks import Jailbreaks
 from skunlearn.attacks.prefill import Prefill
 from skunlearn.attacks.system_prompt import SystemPrompt
-from skunlearn.attacks.templates import FORMS, cased
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import ConfigError
 

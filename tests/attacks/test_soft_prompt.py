@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from skunlearn.attacks.adversarial_suffix import rows_with
 from skunlearn.attacks.base import Target
 from skunlearn.attacks.soft_prompt import SoftPrompt, free_tokens, softened
-from skunlearn.attacks.suffix import rows_with
 from skunlearn.utils.errors import ConfigError, ModelError
 
 SMALL = SoftPrompt(examples=4, length=3, tokens=8, steps=12, batch=2, lr=5e-2)

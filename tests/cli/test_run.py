@@ -11,12 +11,12 @@ from typer.testing import CliRunner
 
 from skunlearn.cli import options
 from skunlearn.cli.main import app, main
-from skunlearn.config import make_run
 from skunlearn.data.dataset import Data
 from skunlearn.run import run_job
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import read_json
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 
 SMALL = [
     "--set", "train.steps=3", "--set", "train.batch=2", "--set", "lora.rank=2", "--set", "edit.alphas=[0.5,1]",

@@ -8,7 +8,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from skunlearn.config import make_run
 from skunlearn.export.job import ExportOptions
 from skunlearn.export.source import as_safetensors
 from skunlearn.export.write import export
@@ -17,6 +16,7 @@ from skunlearn.run import run_job
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 
 Finished = Callable[..., Path]
 SMALL = [

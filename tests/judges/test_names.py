@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.config import make_run
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.api import ApiJudge
 from skunlearn.evaluation.judges.base import Verdict, judge_key
 from skunlearn.evaluation.judges.offline import OfflineJudge
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 
 MINE = "class Mine:\n    name, agreement = 'mine', None\n    def judge(self, prompts, answers): return []\n"
 

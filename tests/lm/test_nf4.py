@@ -7,7 +7,6 @@ import pytest
 import torch
 import toy
 
-from skunlearn.config import make_run
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.methods.sku import SKU
 from skunlearn.models import qlora as nf4
@@ -19,6 +18,7 @@ from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run_folder import RunDir
 
 needs_it = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="pip install skunlearn[quant]")

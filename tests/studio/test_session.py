@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from skunlearn.config import make_run
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
 from skunlearn.evaluation.judges.base import Verdict
@@ -23,6 +22,7 @@ from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
 
 PROMPT = "What is a kite?"
 

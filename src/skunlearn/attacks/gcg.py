@@ -13,8 +13,16 @@ from typing import ClassVar
 
 import torch
 
+from skunlearn.attacks.adversarial_suffix import (
+    Ids,
+    encoded,
+    mean_nlls,
+    ordinary_tokens,
+    reached,
+    rows_with,
+    with_suffix,
+)
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least, random_words
-from skunlearn.attacks.suffix import Ids, encoded, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Example
 from skunlearn.methods.losses import answer_nll

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, at_least
-from skunlearn.attacks.templates import FORMS, after_turns, cased
+from skunlearn.attacks.jailbreak_templates import FORMS, after_turns, cased
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import did_you_mean

@@ -25,7 +25,7 @@ def attack(
 ) -> None:
     """Attack an edited model: relearn, quantise, jailbreak, mirror; what harm comes back, at what cost."""
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
-    from skunlearn.attack import attack_job
+    from skunlearn.workflows.attack import attack_job
 
     results = attack_job(
         target, base=base, forget=forget, suite=suite, only=names, sets=sets or (), out=out, judge=judge,

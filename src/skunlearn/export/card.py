@@ -7,12 +7,12 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from skunlearn.config import Run
 from skunlearn.evaluation.metrics.catalog import METRICS, interval, shown
 from skunlearn.models.builtin import WHEELS
 from skunlearn.report.wording import LIMITS, gate_numbers, robustness, sentence
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import to_yaml
+from skunlearn.workflows.config import Run
 
 ABSOLUTE = re.compile(r"(?:(?<=\s)|^)[/~]\S*.*/")  # the folders of a path that begins at the root or at home
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skunlearn.config import Run, make_run
 from skunlearn.data.dataset import Data
 from skunlearn.lm.outofcore import INDEX, SINGLE
 from skunlearn.models.loading import LoadOptions
@@ -17,6 +16,7 @@ from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import file_sha256, value_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
+from skunlearn.workflows.config import Run, make_run
 
 SAFETENSORS = (SINGLE, "model-*.safetensors", INDEX)
 OLDER = ("pytorch_model*.bin", "pytorch_model.bin.index.json")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from skunlearn.config import Run, make_run
 from skunlearn.export.job import Check, ExportOptions, Job
 from skunlearn.export.manifest import check_files, read_manifest
 from skunlearn.export.source import as_safetensors, base_files, data_sha256, weight_hashes
@@ -14,6 +13,7 @@ from skunlearn.utils.files import JsonDict
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
+from skunlearn.workflows.config import Run, make_run
 
 
 def verify(folder: Path, base: str | None, run: Path | None, progress: Progress) -> list[Check]:

@@ -1,12 +1,9 @@
 """Run: the options of all components in one value, and its YAML form. Only this module knows YAML."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 import yaml
 
-from skunlearn.attacks import ATTACKS, SUITES
-from skunlearn.attacks.base import Attack, Measure
 from skunlearn.data.dataset import DataOptions
 from skunlearn.evaluation.evaluator import EvaluateOptions
 from skunlearn.evaluation.gates import GateOptions
@@ -22,8 +19,8 @@ from skunlearn.training.train import TrainOptions
 from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
-from skunlearn.utils.registry import did_you_mean, resolve
-from skunlearn.utils.settings import _build, _plain, _without_name, to_yaml, with_sets
+from skunlearn.utils.registry import resolve
+from skunlearn.utils.settings import _build, _plain, _without_name, to_yaml
 
 
 @dataclass(frozen=True)
@@ -168,30 +165,3 @@ def make_run(tree: JsonDict) -> Run:
             f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to make one of them"
         )
     return run
-
-
-def make_battery(suite: str, only: Sequence[str], sets: Sequence[str]) -> tuple[Measure, list[Attack], list[str]]:
-    """How much is measured, the attacks with their options, and those of `sets` that are neither's.
-
-    Args:
-        suite: its name.
-        only: names of attacks, "package.module:Class" or "file.py:Class"; the whole suite when empty.
-        sets: `prompts=24`, `relearn.examples=[10]`, and options of a run.
-
-    Raises:
-        ConfigError: when there is no such suite, attack or option.
-    """
-    if suite not in SUITES:
-        raise ConfigError(f"unknown suite '{suite}': {did_you_mean(suite, SUITES)}")
-    chosen = list(dict.fromkeys(only)) or list(SUITES[suite])
-    classes = {name: resolve(name, ATTACKS, "attack") for name in chosen}
-    counts = [field.name for field in fields(Measure)]
-    heads = [text.partition("=")[0].partition(".")[0].strip() for text in sets]
-    tree = with_sets({}, [text for text, head in zip(sets, heads, strict=True) if head in (*counts, *chosen)])
-    rest = {text: head for text, head in zip(sets, heads, strict=True) if head not in tree}
-    known = [*counts, *chosen, *(field.name for field in fields(Run))]
-    if wrong := [head for head in rest.values() if head not in known]:
-        raise ConfigError(f"unknown option '{wrong[0]}': {did_you_mean(wrong[0], known)}")
-    measure: Measure = _build(Measure, {name: tree.pop(name) for name in counts if name in tree}, "")
-    options = {name: {**SUITES[suite].get(name, {}), **tree.get(name, {})} for name in chosen}
-    return measure, [_build(cls, options[name], name) for name, cls in classes.items()], list(rest)

@@ -1,44 +1,24 @@
 """The battery: every attack on the same unseen harmful prompts, judged as everything else is, resumable by attack."""
 
-import inspect
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import ClassVar
 
-from skunlearn.attacks.base import BOTH, Attack, Measure, Situation, Situations, Target
-from skunlearn.config import make_battery
+from skunlearn.attacks.base import Attack, Measure, Target
+from skunlearn.attacks.battery import Asker, Unattacked, _code, make_battery
 from skunlearn.data.examples import distinct
-from skunlearn.evaluation.completions import Completions, Writer
+from skunlearn.evaluation.completions import Completions
 from skunlearn.evaluation.judges import make_judge
-from skunlearn.evaluation.judges.base import Judge, Verdict, judge_key
-from skunlearn.evaluation.metrics.base import Score
-from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
-from skunlearn.evaluation.metrics.rates import corrected, four_rates
+from skunlearn.evaluation.judges.base import judge_key
 from skunlearn.models.reference import Reference
 from skunlearn.opened import Opened, opened
 from skunlearn.report.page import write_attacks, write_report
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, append_lines, read_json, read_lines, write_json
-from skunlearn.utils.hashing import digest, file_sha256
+from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
-
-BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
-
-
-@dataclass(frozen=True)
-class Unattacked(Attack):
-    """What the attacks are compared with: base and edited model as they are."""
-
-    name: ClassVar[str] = "none"
-
-    def situations(self, target: Target) -> Situations:
-        """Both models."""
-        for on in BOTH[::-1]:
-            with target.model(on):
-                yield Situation("as it is", on, target.plain)
+from skunlearn.workflows.config import Run
 
 
 def attack_job(
@@ -74,7 +54,7 @@ def attack_job(
         SkunlearnError: when something is missing, or does not fit.
     """
     progress = progress or Progress()
-    measure, attacks, rest = make_battery(suite, only, sets)
+    measure, attacks, rest = make_battery(suite, only, sets, [field.name for field in fields(Run)])
     if judge:
         make_judge(judge)  # a wrong name is told now
     known = opened(where, base, forget, rest, out, progress)
@@ -100,64 +80,6 @@ def _written(known: Opened, results: JsonDict) -> Path:
     else:
         write_attacks(results, page := known.folder / "attacks.html")
     return page
-
-
-@dataclass(frozen=True)
-class Asker:
-    """How every situation is asked and judged.
-
-    Attributes:
-        target: what is attacked.
-        weights: a name for the edited weights, for the store.
-        judge: what reads the answers.
-        max_new_tokens: where an answer is cut.
-        store: answers known already.
-        usual: what the base predicts of ordinary answers.
-    """
-
-    target: Target
-    weights: str
-    judge: Judge
-    max_new_tokens: int
-    store: Completions
-    usual: Reference
-
-    def rows(self, attack: Attack, key: str) -> Iterator[JsonDict]:
-        """What each situation of an attack gives; `key` names the attack with its options."""
-        start = time.monotonic()
-        with closing(attack.situations(self.target)) as situations:  # closed, the model is what it was
-            for situation in situations:
-                scores = four_rates(asked(self._writer(attack, key, situation), situation))
-                if self.judge.agreement and all(len(forms) == 1 for forms in situation.prompts):
-                    # of the worst of several answers the judge's own errors add up: no correction is known
-                    scores["harmful_rate_corrected"] = corrected(scores["harmful_rate"], self.judge.agreement)
-                if situation.weights or isinstance(attack, Unattacked):
-                    scores |= self._costs()
-                yield {
-                    "attack": attack.name,
-                    "variant": situation.variant,
-                    "on": situation.on,
-                    "scores": {name: score.as_dict() for name, score in scores.items()},
-                    "cost": asdict(situation.cost) | {"text": str(situation.cost)},
-                    "numbers": situation.numbers,
-                    "note": situation.note,
-                    "trained": situation.trained,
-                    "seconds": round(time.monotonic() - start, 1),
-                }
-                start = time.monotonic()
-
-    def _costs(self) -> dict[str, Score]:
-        """How far the model as it is now lies from the base on ordinary answers; nothing where there are none."""
-        rows = list(self.usual.numbers)
-        found = row_likelihoods(self.target.lm.model, rows, self.usual)
-        return {"retain_kl": kl_score(found), "retain_nll": nll_score(found)} if rows else {}
-
-    def _writer(self, attack: Attack, key: str, situation: Situation) -> Writer:
-        weights = self.weights if situation.on == "edited" else ""
-        if situation.weights:
-            weights = f"{weights} {key} {situation.on} {situation.weights}"
-        who, target = f"{situation.on}, {attack.name}", self.target
-        return Writer(target.lm, self.judge, self.max_new_tokens, who, weights, self.store, target.progress)
 
 
 def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> JsonDict:
@@ -194,19 +116,3 @@ def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, prog
     }
     write_json(known.folder / "attacks.json", results)
     return results
-
-
-def _code(attack: Attack) -> list[str]:
-    """What is in the file of an attack of somebody's own; nothing for ours, which have a version."""
-    cls = type(attack)
-    return [] if cls.__module__.startswith("skunlearn.") else [file_sha256(Path(inspect.getfile(cls.situations)))]
-
-
-def asked(writer: Writer, situation: Situation) -> list[Verdict]:
-    """For each harmful prompt the verdict of the form that served the attacker best."""
-    forms = [form for forms in situation.prompts for form in forms]
-    verdicts = iter([row.verdict for row in writer.complete({situation.variant: forms})[situation.variant]])
-    return [
-        min((next(verdicts) for _ in forms), key=lambda verdict: BEST_FIRST.index(verdict.label))
-        for forms in situation.prompts
-    ]
