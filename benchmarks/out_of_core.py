@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig
 
-from skunlearn.lm.outofcore import INDEX, Checkpoint, StoredEdit
-from skunlearn.lm.shards import Entry, Shard, write_shard
+from skunlearn.export.out_of_core import INDEX, Checkpoint, StoredEdit
+from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.task_vectors.vector import LowRank, TaskVector, block_rows, moved
 from skunlearn.utils.memory import high_water
 from skunlearn.utils.progress import Progress

@@ -15,18 +15,17 @@ from skunlearn.evaluation.evaluator import EvaluateOptions, check_names, evaluat
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.results import environment, outcome
-from skunlearn.export.source import open_run
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.report.page import write_report
+from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import flat, read_run, with_sets
 from skunlearn.workflows.config import Run, make_run
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunDir, open_run
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.evaluation.metrics.catalog import HARMLESS, ORDINARY
-from skunlearn.report.page import write_report
+from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.workflows.run_folder import RunDir

@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from skunlearn.data.dataset import Data
-from skunlearn.export.source import open_run
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
@@ -18,7 +17,7 @@ from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunDir, open_run
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.plan import make_plan
-from skunlearn.report.page import write_report
+from skunlearn.report.run_page import write_report
 from skunlearn.report.wording import gate_numbers
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.trackers import check_tracker

@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from skunlearn.export.adapter import truncated
-from skunlearn.export.job import ExportOptions
+from skunlearn.export.base import ExportOptions
 from skunlearn.export.write import export
 from skunlearn.utils.progress import Progress
 

@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
 
-from skunlearn.export.card import front_matter, licence, public_name
-from skunlearn.export.job import ExportOptions
-from skunlearn.export.write import export
+from skunlearn.export.base import ExportOptions
+from skunlearn.export.write import export, licence
+from skunlearn.models.builtin import WHEELS
+from skunlearn.report.model_card import front_matter, public_name
 from skunlearn.utils.files import read_json, write_json
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
@@ -98,7 +100,7 @@ def test_folders_of_this_machine_stay_here(finished: Finished, tmp_path: Path):
 
 def test_a_built_in_base_can_be_found_by_who_downloads_an_export():
     facts = {"options": {"format": "adapter"}, "base": {"name": "smollm2-135m", "licence": "apache-2.0"}}
-    assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in front_matter(facts)
+    assert "base_model: HuggingFaceTB/SmolLM2-135M-Instruct" in front_matter(facts, asdict(WHEELS["smollm2-135m"]))
     facts["base"]["name"] = "my-folder"
     assert "base_model" not in front_matter(facts)
 

@@ -15,10 +15,10 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from skunlearn.export import gguf as gguf_export
-from skunlearn.export.gguf_tokens import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
-from skunlearn.export.job import ExportOptions, Job
+from skunlearn.export.base import ExportOptions, Job
+from skunlearn.export.gguf_tokenizer import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
+from skunlearn.export.out_of_core import Checkpoint, StoredEdit
 from skunlearn.export.write import export
-from skunlearn.lm.outofcore import Checkpoint, StoredEdit
 from skunlearn.models.gguf import convert_gguf, restore
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress

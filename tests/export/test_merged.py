@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from skunlearn.export.job import ExportOptions
-from skunlearn.export.source import as_safetensors
+from skunlearn.export.base import ExportOptions
+from skunlearn.export.base_files import as_safetensors
 from skunlearn.export.write import export
 from skunlearn.models.loading import LoadOptions
 from skunlearn.run import run_job
@@ -53,8 +53,8 @@ def test_strength_zero_is_the_base_and_a_type_is_written_into_the_config(finishe
 def test_a_base_in_the_older_format_is_read_too(finished: Finished, tmp_path: Path):
     from safetensors.torch import load_file
 
-    from skunlearn.export.source import as_safetensors
-    from skunlearn.lm.outofcore import SINGLE
+    from skunlearn.export.base_files import as_safetensors
+    from skunlearn.export.out_of_core import SINGLE
     from skunlearn.models.loading import LoadOptions
 
     base = finished("GPT2").parent / "toy-GPT2"
@@ -113,7 +113,7 @@ def test_a_base_that_has_changed_since_the_run_is_refused(finished: Finished, tm
 
 
 def test_a_hub_base_is_fetched_and_the_older_format_only_when_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from skunlearn.export.source import OLDER, base_files
+    from skunlearn.export.base_files import OLDER, base_files
     from skunlearn.models.loading import LoadOptions
 
     asked = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skunlearn.export.job import ExportOptions
+from skunlearn.export.base import ExportOptions
 from skunlearn.export.manifest import NAME
 from skunlearn.export.push import gate_problem, push
 from skunlearn.export.write import export

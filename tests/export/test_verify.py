@@ -9,7 +9,7 @@ import torch
 from gguf import GGUFReader
 from safetensors.torch import load_file, save_file
 
-from skunlearn.export.job import ExportOptions
+from skunlearn.export.base import ExportOptions
 from skunlearn.export.manifest import NAME, write_manifest
 from skunlearn.export.verify import verify
 from skunlearn.export.write import export

@@ -10,8 +10,8 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from skunlearn.lm.outofcore import INDEX, SINGLE, Checkpoint, StoredEdit, skeleton
-from skunlearn.lm.shards import Entry, Shard, write_shard
+from skunlearn.export.out_of_core import INDEX, SINGLE, Checkpoint, StoredEdit, skeleton
+from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress

@@ -10,8 +10,8 @@ from test_page import attacked, results
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
-from skunlearn.report.figure import write_figure
-from skunlearn.report.panels import ends, rates
+from skunlearn.report.figure_data import ends, rates
+from skunlearn.report.paper_figure import write_figure
 from skunlearn.utils.errors import ConfigError
 
 BEGINNINGS = {".pdf": b"%PDF", ".png": b"\x89PNG", ".svg": b"<?xml"}

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from skunlearn.evaluation.metrics.catalog import interval, shown
 from skunlearn.report import wording as words
-from skunlearn.report.page import PAPER, render
-from skunlearn.report.panels import relearning
+from skunlearn.report.figure_data import relearning
+from skunlearn.report.run_page import PAPER, render
 from skunlearn.report.wording import sentence
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from test_page import results
 
-from skunlearn.report.page import render
+from skunlearn.report.run_page import render
 
 pytestmark = pytest.mark.slow
 CONTRAST = """() => {

@@ -23,7 +23,7 @@ def export(
     json: o.Json = False,
 ) -> None:
     """Write the edited model as a checkpoint, a PEFT adapter or a GGUF file, with its card and hashes."""
-    from skunlearn.export.job import ExportOptions
+    from skunlearn.export.base import ExportOptions
 
     chosen: Any = {"format": format, "alpha": alpha, "dtype": dtype, "rank": rank}
     options = ExportOptions(**chosen)

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.export.job import Check, Job
-from skunlearn.lm.shards import Shard
+from skunlearn.export.base import Check, Job
+from skunlearn.export.safetensors_io import Shard
 from skunlearn.task_vectors.vector import LowRank
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from skunlearn.export.gguf_tokens import add_tokenizer
-from skunlearn.export.job import Check, Job
-from skunlearn.lm.shards import Shard
+from skunlearn.export.base import Check, Job
+from skunlearn.export.gguf_tokenizer import add_tokenizer
+from skunlearn.export.safetensors_io import Shard
 from skunlearn.models.gguf import NAME, factors
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress

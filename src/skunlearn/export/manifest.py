@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from skunlearn.export.job import Check
+from skunlearn.export.base import Check
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import file_sha256

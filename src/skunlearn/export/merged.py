@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from skunlearn.export.job import Check, Job
-from skunlearn.export.source import beside
-from skunlearn.lm.outofcore import weight_files
-from skunlearn.lm.shards import Shard
+from skunlearn.export.base import Check, Job
+from skunlearn.export.base_files import beside
+from skunlearn.export.out_of_core import weight_files
+from skunlearn.export.safetensors_io import Shard
 from skunlearn.utils.progress import Progress
 
 ROUNDING = 1e-5  # of the largest change in a block: other machines add up a product in another order

@@ -4,9 +4,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from skunlearn.export.base_files import BESIDE
 from skunlearn.export.manifest import CARD, NAME, check_files, read_manifest, unlisted
-from skunlearn.export.source import BESIDE
-from skunlearn.lm.outofcore import INDEX
+from skunlearn.export.out_of_core import INDEX
 from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.progress import Progress
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from skunlearn.export.job import Check, ExportOptions, Job
+from skunlearn.export.base import Check, ExportOptions, Job
+from skunlearn.export.base_files import as_safetensors, base_files, weight_hashes
 from skunlearn.export.manifest import check_files, read_manifest
-from skunlearn.export.source import as_safetensors, base_files, data_sha256, weight_hashes
+from skunlearn.export.out_of_core import Checkpoint, StoredEdit
 from skunlearn.export.write import FORMATS
-from skunlearn.lm.outofcore import Checkpoint, StoredEdit
 from skunlearn.models.loading import LoadOptions
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.files import JsonDict
@@ -14,6 +14,7 @@ from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
 from skunlearn.workflows.config import Run, make_run
+from skunlearn.workflows.run_folder import data_sha256
 
 
 def verify(folder: Path, base: str | None, run: Path | None, progress: Progress) -> list[Check]:

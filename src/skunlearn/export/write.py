@@ -7,15 +7,19 @@ from types import ModuleType
 from typing import Any
 
 from skunlearn.export import adapter, gguf, merged
-from skunlearn.export.card import licence, public_name, public_settings, render
-from skunlearn.export.job import ExportOptions, Job
+from skunlearn.export.base import ExportOptions, Job
+from skunlearn.export.base_files import as_safetensors, base_files, weight_hashes
 from skunlearn.export.manifest import CARD, NAME, read_manifest, unlisted, write_manifest
-from skunlearn.export.source import Source, as_safetensors, base_files, check_base, data_sha256, open_run, weight_hashes
-from skunlearn.lm.outofcore import Checkpoint, StoredEdit
+from skunlearn.export.out_of_core import Checkpoint, StoredEdit
+from skunlearn.models.builtin import WHEELS
+from skunlearn.report.model_card import public, public_name, render
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import JsonDict, read_json, whole_folder
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import to_yaml
+from skunlearn.workflows.config import Run
+from skunlearn.workflows.run_folder import Source, check_base, data_sha256, open_run
 
 FORMATS: dict[str, ModuleType] = {"merged": merged, "adapter": adapter, "gguf": gguf}
 DEFAULT_TYPES: dict[str, Any] = {"adapter": "float32", "gguf": "float16"}  # merged keeps the base's
@@ -58,7 +62,8 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
         facts = FORMATS[options.format].write(job, partial, progress)
         facts = lineage(source, job, weight_hashes(base, progress)) | facts
         attacks = (read_json(run / "attacks.json") or {}).get("attacks", [])
-        card = render(facts, source.results, attacks, public_settings(source.run))
+        wheel = asdict(WHEELS[name]) if name in WHEELS else None
+        card = render(facts, source.results, attacks, public_settings(source.run), wheel)
         (partial / CARD).write_text(card, encoding="utf-8")
         return write_manifest(partial, facts, progress)
 
@@ -86,3 +91,21 @@ def lineage(source: Source, job: Job, hashes: dict[str, str]) -> JsonDict:
         "data": source.settings["data"],
         "data_sha256": sha256 if (sha256 := data_sha256(run)).startswith(source.settings["data"]) else None,
     }
+
+
+def public_settings(run: Run) -> str:
+    """The run file without the folders of this machine."""
+    return to_yaml(public(run.as_dict()))
+
+
+def licence(base: Path, name: str) -> str | None:
+    """The base's licence by its own model card, or by the table of built-in models; None when neither says."""
+    if name in WHEELS:
+        return WHEELS[name].licence
+    from huggingface_hub import ModelCard
+
+    try:
+        found = ModelCard.load(base / "README.md", ignore_metadata_errors=True).data.license
+    except Exception:  # no card, none with front matter, or front matter that is no YAML
+        return None
+    return str(found) if found else None

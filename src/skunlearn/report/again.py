@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from skunlearn.report.figure import write_figure
-from skunlearn.report.page import write_attacks, write_report
+from skunlearn.report.paper_figure import write_figure
+from skunlearn.report.run_page import write_attacks, write_report
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import read_json
 

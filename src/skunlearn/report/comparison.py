@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from skunlearn.evaluation.metrics.catalog import meaning
-from skunlearn.report.page import rendered
-from skunlearn.report.plots import pareto_figure
+from skunlearn.report.plotly_figures import pareto_figure
+from skunlearn.report.run_page import rendered
 from skunlearn.utils.files import JsonDict, write_text
 
 COLUMNS = {  # score -> title, as a share of 100

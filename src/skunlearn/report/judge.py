@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from skunlearn.report.page import rendered
-from skunlearn.report.plots import threshold_figure
+from skunlearn.report.plotly_figures import threshold_figure
+from skunlearn.report.run_page import rendered
 from skunlearn.utils.files import JsonDict, write_text
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from skunlearn.evaluation.metrics.catalog import METRICS, shown
-from skunlearn.report.page import rendered
-from skunlearn.report.plots import pareto_figure
+from skunlearn.report.plotly_figures import pareto_figure
+from skunlearn.report.run_page import rendered
 from skunlearn.utils.files import JsonDict, write_text
 
 OUTSIDE = "outside the gates with their margin"

@@ -3,7 +3,6 @@
 from typing import Any
 
 from skunlearn.data.dataset import Data
-from skunlearn.export.source import Source
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import filtered
@@ -15,6 +14,7 @@ from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean, resolve
+from skunlearn.workflows.run_folder import Source
 
 AS_RUN = "as in the run"
 NONE = "no filter"

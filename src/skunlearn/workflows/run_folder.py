@@ -10,13 +10,21 @@ and renamed; a line file is appended to, and a torn last line is cut off when it
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from skunlearn.utils.errors import RunError
-from skunlearn.utils.files import read_json, write_json, write_text
+from skunlearn.data.dataset import Data
+from skunlearn.models.locate import fingerprint, locate
+from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
+from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
+from skunlearn.utils.hashing import value_sha256
+from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import read_run
+from skunlearn.workflows.config import Run, make_run
 
 
 class RunDir:
@@ -75,3 +83,77 @@ def _first_difference(old: Any, new: Any, where: str = "") -> str:
             if old.get(key) != new.get(key):
                 return _first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
     return f"{where}: {old!r} there, {new!r} now"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished run.
+
+    Attributes:
+        folder: the run folder.
+        run: its settings.
+        results: what it measured.
+        settings: contents of settings.json: fingerprints of model and data.
+        parts: (file of a task vector, what strength 1 adds of it).
+    """
+
+    folder: Path
+    run: Run
+    results: JsonDict
+    settings: JsonDict
+    parts: list[tuple[Path, float]]
+
+    def edit(self) -> TaskVector:
+        """What the run adds to its base, at the strength that it chose."""
+        (path, scale), *others = self.parts
+        edit = scale * TaskVector.load(path)
+        for path, scale in others:
+            edit = edit + scale * TaskVector.load(path)
+        return float(self.results["alpha"]) * edit
+
+
+def open_run(folder: Path) -> Source:
+    """Read a run folder.
+
+    Raises:
+        RunError: when the run is not finished, or its task vectors are gone.
+    """
+    results, settings = read_json(folder / "results.json"), read_json(folder / "settings.json")
+    if results is None or settings is None:
+        raise RunError(f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, or run it again")
+    run = make_run(read_run(folder / "run.yaml"))
+    parts = [(folder / f"{name}.safetensors", scale) for name, scale in _parts(run)]
+    if lost := [path for path, _ in parts if not path.is_file()]:
+        raise RunError(f"{lost[0]}: not there (was the folder cleaned?): run again with another --out")
+    return Source(folder, run, results, settings, parts)
+
+
+def _parts(run: Run) -> list[tuple[str, float]]:
+    """The vectors that `unlearn.learn` adds up: filters leave one in place of the method's own."""
+    method = run.make_method()
+    stages = run.stages(method)
+    if run.make_filters():
+        others = [(stage.name, stage.scale) for stage in stages if stage.method is not method]
+        return [("tau_filtered", stages[0].scale), *others]
+    return [(stage.name, stage.scale) for stage in stages]
+
+
+def check_base(source: Source, progress: Progress) -> None:
+    """The base on disk must still be the one that the run learnt on.
+
+    Raises:
+        ModelError: when it has changed.
+    """
+    if fingerprint(locate(source.run.model, progress)) != source.settings["model"]:
+        raise ModelError(f"the base '{source.run.model}' has changed since the run: its task vector does not fit it")
+
+
+def data_sha256(run: Run) -> str:
+    """SHA-256 of every prompt and answer of a run's three parts, in order; why there is none, where its data is gone.
+
+    The first 16 digits are the run's own name for its data.
+    """
+    try:
+        return value_sha256(Data(run.forget, run.retain, run.data).fingerprint)
+    except SkunlearnError as error:
+        return f"unknown: {error!s:.160}"

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from skunlearn.lm.outofcore import Checkpoint, StoredEdit
+from skunlearn.export.out_of_core import Checkpoint, StoredEdit
 from skunlearn.utils.errors import ConfigError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

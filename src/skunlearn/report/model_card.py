@@ -8,17 +8,16 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from skunlearn.evaluation.metrics.catalog import METRICS, interval, shown
-from skunlearn.models.builtin import WHEELS
 from skunlearn.report.wording import LIMITS, gate_numbers, robustness, sentence
 from skunlearn.utils.files import JsonDict
-from skunlearn.utils.settings import to_yaml
-from skunlearn.workflows.config import Run
 
 ABSOLUTE = re.compile(r"(?:(?<=\s)|^)[/~]\S*.*/")  # the folders of a path that begins at the root or at home
 LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
 
 
-def render(facts: JsonDict, results: JsonDict, attacks: list[JsonDict], settings: str) -> str:
+def render(
+    facts: JsonDict, results: JsonDict, attacks: list[JsonDict], settings: str, wheel: JsonDict | None = None
+) -> str:
     """The card as Markdown with the hub's front matter.
 
     Args:
@@ -26,15 +25,16 @@ def render(facts: JsonDict, results: JsonDict, attacks: list[JsonDict], settings
         results: of the run.
         attacks: rows of attacks.json; none when it was not attacked.
         settings: the run file, without this machine's folders.
+        wheel: the PyPI package that the base comes in (`models.builtin.Wheel`); None for other models.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
     environment.globals |= {"shown": shown, "interval": interval, "gate_numbers": gate_numbers}
-    template = environment.from_string(files("skunlearn.export").joinpath("card.md").read_text(encoding="utf-8"))
+    template = environment.from_string(files("skunlearn.report").joinpath("model_card.md").read_text(encoding="utf-8"))
     return template.render(
-        front=front_matter(facts),
+        front=front_matter(facts, wheel),
         facts=facts,
-        wheel=WHEELS.get(facts["base"]["name"]),
+        wheel=wheel,
         results=results | {"judge": public(results["judge"]), "funnel": public(results["funnel"])},
         settings=settings,
         sentence=sentence(results),
@@ -45,13 +45,15 @@ def render(facts: JsonDict, results: JsonDict, attacks: list[JsonDict], settings
     )
 
 
-def front_matter(facts: JsonDict) -> str:
+def front_matter(facts: JsonDict, wheel: JsonDict | None = None) -> str:
     """What the hub reads: licence, base, library, tags."""
     from huggingface_hub import ModelCardData
 
     library, relation = LIBRARIES[facts["options"]["format"]]
     name = facts["base"]["name"]
-    hub_id = WHEELS[name].hub if name in WHEELS else name if "/" in name else None
+    hub_id = name if "/" in name else None
+    if wheel:
+        hub_id = wheel["hub"]
     data = ModelCardData(
         license=facts["base"]["licence"],
         base_model=hub_id,
@@ -77,21 +79,3 @@ def public(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: public(item) for key, item in value.items()}
     return [public(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def public_settings(run: Run) -> str:
-    """The run file without the folders of this machine."""
-    return to_yaml(public(run.as_dict()))
-
-
-def licence(base: Path, name: str) -> str | None:
-    """The base's licence by its own model card, or by the table of built-in models; None when neither says."""
-    if name in WHEELS:
-        return WHEELS[name].licence
-    from huggingface_hub import ModelCard
-
-    try:
-        found = ModelCard.load(base / "README.md", ignore_metadata_errors=True).data.license
-    except Exception:  # no card, none with front matter, or front matter that is no YAML
-        return None
-    return str(found) if found else None

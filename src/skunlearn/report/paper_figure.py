@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, tried
+from skunlearn.report.figure_data import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, tried
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from skunlearn.evaluation.statistics import pareto_front
-from skunlearn.report.panels import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, relearning, tried
+from skunlearn.report.figure_data import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, relearning, tried
 from skunlearn.utils.files import JsonDict
 
 DASHES = ("solid", "dash", "dot", "dashdot")

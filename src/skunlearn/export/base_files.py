@@ -3,20 +3,14 @@
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from skunlearn.data.dataset import Data
-from skunlearn.lm.outofcore import INDEX, SINGLE
+from skunlearn.export.out_of_core import INDEX, SINGLE
 from skunlearn.models.loading import LoadOptions
-from skunlearn.models.locate import fingerprint, locate
-from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
-from skunlearn.utils.files import JsonDict, read_json
-from skunlearn.utils.hashing import file_sha256, value_sha256
+from skunlearn.models.locate import locate
+from skunlearn.utils.errors import ModelError
+from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
-from skunlearn.utils.settings import read_run
-from skunlearn.workflows.config import Run, make_run
 
 SAFETENSORS = (SINGLE, "model-*.safetensors", INDEX)
 OLDER = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
@@ -24,69 +18,6 @@ BESIDE = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*",
     "merges.txt", "spiece.model", "chat_template*", "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Source:
-    """A finished run.
-
-    Attributes:
-        folder: the run folder.
-        run: its settings.
-        results: what it measured.
-        settings: contents of settings.json: fingerprints of model and data.
-        parts: (file of a task vector, what strength 1 adds of it).
-    """
-
-    folder: Path
-    run: Run
-    results: JsonDict
-    settings: JsonDict
-    parts: list[tuple[Path, float]]
-
-    def edit(self) -> TaskVector:
-        """What the run adds to its base, at the strength that it chose."""
-        (path, scale), *others = self.parts
-        edit = scale * TaskVector.load(path)
-        for path, scale in others:
-            edit = edit + scale * TaskVector.load(path)
-        return float(self.results["alpha"]) * edit
-
-
-def open_run(folder: Path) -> Source:
-    """Read a run folder.
-
-    Raises:
-        RunError: when the run is not finished, or its task vectors are gone.
-    """
-    results, settings = read_json(folder / "results.json"), read_json(folder / "settings.json")
-    if results is None or settings is None:
-        raise RunError(f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, or run it again")
-    run = make_run(read_run(folder / "run.yaml"))
-    parts = [(folder / f"{name}.safetensors", scale) for name, scale in _parts(run)]
-    if lost := [path for path, _ in parts if not path.is_file()]:
-        raise RunError(f"{lost[0]}: not there (was the folder cleaned?): run again with another --out")
-    return Source(folder, run, results, settings, parts)
-
-
-def _parts(run: Run) -> list[tuple[str, float]]:
-    """The vectors that `unlearn.learn` adds up: filters leave one in place of the method's own."""
-    method = run.make_method()
-    stages = run.stages(method)
-    if run.make_filters():
-        others = [(stage.name, stage.scale) for stage in stages if stage.method is not method]
-        return [("tau_filtered", stages[0].scale), *others]
-    return [(stage.name, stage.scale) for stage in stages]
-
-
-def check_base(source: Source, progress: Progress) -> None:
-    """The base on disk must still be the one that the run learnt on.
-
-    Raises:
-        ModelError: when it has changed.
-    """
-    if fingerprint(locate(source.run.model, progress)) != source.settings["model"]:
-        raise ModelError(f"the base '{source.run.model}' has changed since the run: its task vector does not fit it")
 
 
 def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
@@ -142,17 +73,6 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
         model.save_pretrained(scratch)
         del model
         yield Path(scratch)
-
-
-def data_sha256(run: Run) -> str:
-    """SHA-256 of every prompt and answer of a run's three parts, in order; why there is none, where its data is gone.
-
-    The first 16 digits are the run's own name for its data.
-    """
-    try:
-        return value_sha256(Data(run.forget, run.retain, run.data).fingerprint)
-    except SkunlearnError as error:
-        return f"unknown: {error!s:.160}"
 
 
 def weight_hashes(base: Path, progress: Progress) -> dict[str, str]:

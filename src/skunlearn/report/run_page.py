@@ -19,7 +19,7 @@ from skunlearn.evaluation.metrics.catalog import (
     shown,
     title,
 )
-from skunlearn.report.plots import (
+from skunlearn.report.plotly_figures import (
     loss_figure,
     rates_figure,
     relearning_figure,

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from skunlearn.lm.shards import Entry, Shard, write_shard
+from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector, block_rows, check_header
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
