@@ -8,12 +8,12 @@ EDITED and BASE are folders or hub ids. The same from the shell: docs/howto/audi
 
 import argparse
 
-from skunlearn.assess import Pair, assess
 from skunlearn.evaluation.metrics.catalog import interval, shown
 from skunlearn.report.wording import robustness, sentence
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.attack import attack_job
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.evaluate import Pair, assess
 
 
 def main(argv=None):

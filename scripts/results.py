@@ -9,11 +9,11 @@ second call with the same settings goes on with what is left, or only reads.
 import argparse
 from pathlib import Path
 
-from skunlearn.budget import Budget
-from skunlearn.cli.show import progress
-from skunlearn.compare import compare
-from skunlearn.entries import read_entries
+from skunlearn.cli.progress import progress
 from skunlearn.report.comparison import markdown
+from skunlearn.workflows.comparison.budget import Budget
+from skunlearn.workflows.comparison.compare import compare
+from skunlearn.workflows.comparison.entries import read_entries
 
 ALL = ["evaluate.forget=180", "evaluate.seen=60", "evaluate.retain=161", "evaluate.lookalike=122"]
 

@@ -10,18 +10,18 @@ import torch
 import toy
 from typer.testing import CliRunner
 
-from skunlearn.assess import Pair, assess
-from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.data.examples import Example
 from skunlearn.evaluation.evaluator import SUITES, suite_sets
 from skunlearn.evaluation.metrics import METRICS
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
-from skunlearn.run import run_job
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.clean import clean
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.evaluate import Pair, assess
+from skunlearn.workflows.run import run_job
 
 SMALL = [
     "evaluate.forget=3", "evaluate.seen=3", "evaluate.paraphrase=2", "evaluate.retain=4", "evaluate.lookalike=2",

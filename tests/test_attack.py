@@ -20,11 +20,11 @@ from skunlearn.evaluation.judges.base import Label, Verdict
 from skunlearn.evaluation.judges.offline import OfflineJudge
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
-from skunlearn.report.again import report_again
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
 from skunlearn.workflows.attack import attack_job
+from skunlearn.workflows.report import report_again
 
 FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
 COUNTS = ["prompts=3", "max_new_tokens=4"]
@@ -167,7 +167,7 @@ def test_relearning_of_a_run_is_never_written(run: Path, tmp_path: Path):
 
 
 def test_run_can_attack_too(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("skunlearn.run.attack_job", lambda where, **k: {"attacks": [where, k["suite"]]})
+    monkeypatch.setattr("skunlearn.workflows.run.attack_job", lambda where, **k: {"attacks": [where, k["suite"]]})
     assert run_job(make_run(TREE), run, attacks="full")["attacks"] == [str(run), "full"]
 
 
@@ -202,8 +202,8 @@ def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
     import torch
 
     from skunlearn.attacks.battery import Unattacked, make_battery
-    from skunlearn.opened import opened
     from skunlearn.workflows.attack import run_battery
+    from skunlearn.workflows.edited_model import opened
 
     small = [
         "relearn.examples=[4]", "jailbreaks.casings=2", "ablation.examples=3", "soft-prompt.examples=3",

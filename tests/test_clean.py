@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import toy
 
-from skunlearn.clean import MARK, clean, without_texts
-from skunlearn.run import run_job
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import append_lines, read_json, write_json
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.clean import MARK, clean, without_texts
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.run import run_job
 
 SMALL = [
     "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alpha=0.7", "refuse.weight=0", "data.max_length=200",

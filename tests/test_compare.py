@@ -11,15 +11,15 @@ import toy
 import verdicts
 from typer.testing import CliRunner
 
-from skunlearn import budget as budgets
-from skunlearn.budget import Budget
 from skunlearn.cli.main import app
-from skunlearn.compare import compare
 from skunlearn.data.dataset import Data
-from skunlearn.entries import Entry, entries_yaml, read_entries
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import DataError, RunError
+from skunlearn.workflows.comparison import budget as budgets
+from skunlearn.workflows.comparison.budget import Budget
+from skunlearn.workflows.comparison.compare import compare
+from skunlearn.workflows.comparison.entries import Entry, entries_yaml, read_entries
 
 SMALL = [
     "train.steps=1", "refuse.train.steps=1", "lora.rank=2", "train.lr=3e-2", "refuse.train.lr=3e-2",
@@ -128,9 +128,9 @@ def test_runs_that_differ_in_strength_share_their_vectors(compared: tuple[Path, 
 
 def test_again_trains_and_generates_nothing(compared: tuple[Path, dict], monkeypatch: pytest.MonkeyPatch):
     folder, table = compared
-    monkeypatch.setattr("skunlearn.unlearn.train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("skunlearn.workflows.unlearn.train", lambda *_, **__: pytest.fail("trained again"))
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
-    monkeypatch.setattr("skunlearn.compare.load", lambda *_: pytest.fail("loaded again"))
+    monkeypatch.setattr("skunlearn.workflows.comparison.compare.load", lambda *_: pytest.fail("loaded again"))
     assert compare(entries(folder), BUDGET, folder / "out") == table
 
 
@@ -145,7 +145,7 @@ def test_a_stopped_comparison_goes_on(compared: tuple[Path, dict], tmp_path: Pat
             raise KeyboardInterrupt
         return real(lm, method, *arguments, **named)
 
-    monkeypatch.setattr("skunlearn.unlearn.train", train)
+    monkeypatch.setattr("skunlearn.workflows.unlearn.train", train)
     some = entries(folder, "sku,negation")
     with pytest.raises(KeyboardInterrupt):
         compare(some, BUDGET, tmp_path / "out")

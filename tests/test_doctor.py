@@ -10,8 +10,8 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner
 
-from skunlearn import doctor
 from skunlearn.cli.main import app
+from skunlearn.workflows import doctor
 
 
 def found(name: str) -> doctor.Check:

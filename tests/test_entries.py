@@ -5,12 +5,19 @@ from pathlib import Path
 import pytest
 import toy
 
-from skunlearn.budget import Budget, budgeted, seconds_a_step, seconds_of, with_steps, within_seconds
 from skunlearn.data.dataset import Data
-from skunlearn.entries import read_entries, split
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.comparison.budget import (
+    Budget,
+    budgeted,
+    seconds_a_step,
+    seconds_of,
+    with_steps,
+    within_seconds,
+)
+from skunlearn.workflows.comparison.entries import read_entries, split
 from skunlearn.workflows.config import Run, make_run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -110,8 +117,8 @@ class Clock:
         def train(lm: object, method: object, data: object, options: object, trained: object, **_: object) -> None:
             self.now += 10 + options.steps * slow[type(method).__name__]
 
-        monkeypatch.setattr("skunlearn.budget.train", train)
-        monkeypatch.setattr("skunlearn.budget.load", lambda *_, **__: None)
+        monkeypatch.setattr("skunlearn.workflows.comparison.budget.train", train)
+        monkeypatch.setattr("skunlearn.workflows.comparison.budget.load", lambda *_, **__: None)
 
     def __call__(self) -> float:
         return self.now
@@ -139,8 +146,8 @@ def test_what_cannot_be_timed(error: Exception, tmp_path: Path, monkeypatch: pyt
         if type(method).__name__ == "NPO":
             raise error
 
-    monkeypatch.setattr("skunlearn.budget.train", fails)
-    monkeypatch.setattr("skunlearn.budget.load", lambda *_, **__: None)
+    monkeypatch.setattr("skunlearn.workflows.comparison.budget.train", fails)
+    monkeypatch.setattr("skunlearn.workflows.comparison.budget.load", lambda *_, **__: None)
     runs = {"ga": run_of("method=ga"), "npo": run_of("method=npo")}
     budget = Budget("equal-time", 6, 1)
     chosen, timing = budgeted(runs, budget, None, tmp_path / "b.json", Progress(), lambda: 0.0)

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
 from skunlearn.data.dataset import Data
-from skunlearn.fits import Device, bytes_of, fits
 from skunlearn.models.loading import LoadOptions, skeleton
-from skunlearn.needs import Layout, Step, evaluate_seconds, needs, trainable_of, weights_of
 from skunlearn.training.compute import Compute
 from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
+from skunlearn.workflows.planning.device_fit import Device, bytes_of, fits
+from skunlearn.workflows.planning.requirements import Layout, Step, evaluate_seconds, needs, trainable_of, weights_of
 
 SHAPES = {  # hidden, inner, layers, heads, key-value heads: Llama 2
     "7b": (4096, 11008, 32, 32, 32),

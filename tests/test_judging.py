@@ -7,9 +7,9 @@ import pytest
 
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Verdict
-from skunlearn.judging import Labelled, check_judge, label_rows, read_labelled
 from skunlearn.report.judge import write_judge_page
 from skunlearn.utils.errors import ConfigError, DataError
+from skunlearn.workflows.judge import Labelled, check_judge, label_rows, read_labelled
 
 CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
 

@@ -7,12 +7,14 @@ import pytest
 from skunlearn.cli.options import make
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.methods.sku import SKU
-from skunlearn.presets import read_preset
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import merged
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.presets import read_preset
 
-NAMES = sorted(file.name.removesuffix(".yaml") for file in files("skunlearn.presets").iterdir() if "yaml" in file.name)
+NAMES = sorted(
+    file.name.removesuffix(".yaml") for file in files("skunlearn.workflows.presets").iterdir() if "yaml" in file.name
+)
 
 
 def test_at_most_four_and_each_is_a_run():

@@ -18,8 +18,8 @@ def test_importing_and_helping_import_no_torch():
 def test_functions_win_over_submodules_of_the_same_name():
     import skunlearn
     import skunlearn.evaluation.evaluator
-    import skunlearn.run
     import skunlearn.training.train
+    import skunlearn.workflows.run
 
     assert callable(skunlearn.train) and callable(skunlearn.evaluate)
     assert set(dir(skunlearn)) == set(skunlearn.__all__)

@@ -10,21 +10,21 @@ import toy
 import verdicts
 from typer.testing import CliRunner
 
-from skunlearn.clean import clean
 from skunlearn.cli.main import app
 from skunlearn.models.lm import LM
-from skunlearn.opened import opened
-from skunlearn.run import run_job
-from skunlearn.search import SearchOptions, knee, objectives, search
-from skunlearn.space import BANDS, FILTERS, LEVELS, Space
 from skunlearn.task_vectors.filters.base import dense
-from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run, with_sets
-from skunlearn.workbench import Workbench, beaten
+from skunlearn.workflows.clean import clean
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.edited_model import opened
+from skunlearn.workflows.run import run_job
 from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.tuning.search_space import BANDS, FILTERS, LEVELS, Space
+from skunlearn.workflows.tuning.trials import Workbench, beaten
+from skunlearn.workflows.tuning.tune import SearchOptions, knee, objectives, search
+from skunlearn.workflows.unlearn import learn
 
 SMALL = [
     "train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2",
@@ -58,7 +58,7 @@ class Untold(BaseException):
 
 
 def test_a_search_that_was_stopped_goes_on_from_its_journal(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("skunlearn.search.RANDOM_FIRST", 2)  # so that the search learns from what it saw
+    monkeypatch.setattr("skunlearn.workflows.tuning.tune.RANDOM_FIRST", 2)  # so that the search learns from what it saw
     whole = search(run, SearchOptions(trials=5))
     other = Path(shutil.copytree(run, tmp_path / "other", ignore=shutil.ignore_patterns("tune*")))
     real, calls = Workbench.tried, []
@@ -97,7 +97,7 @@ def test_more_trials_later_and_the_test_prompts_only_for_another_choice(run: Pat
 
 
 def test_nothing_is_trained_and_the_first_setting_is_the_runs_own(run: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("skunlearn.unlearn.train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("skunlearn.workflows.unlearn.train", lambda *_, **__: pytest.fail("trained again"))
     found = search(run, SearchOptions(trials=1))
     tried = found["trials"][0]
     assert tried["params"]["alpha"] == 0.5 and tried["params"]["filter"] == "none" and tried["generated"]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from skunlearn.entries import read_entries
 from skunlearn.evaluation.statistics import crossed_difference, crossed_mean, pareto_front, seeds_interval
 from skunlearn.report.comparison import latex, lead, markdown, verdict
-from skunlearn.table import make_table
+from skunlearn.workflows.comparison.aggregate import make_table
+from skunlearn.workflows.comparison.entries import read_entries
 
 NAN = float("nan")
 

@@ -9,12 +9,12 @@ import toy
 
 from skunlearn.data.dataset import Data
 from skunlearn.training import trackers as track
-from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.unlearn import learn
 
 SETS = ["train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2"]
 

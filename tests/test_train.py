@@ -17,7 +17,6 @@ from skunlearn.methods.finetune import FineTune
 from skunlearn.methods.ga_mismatch import GAMismatch
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
-from skunlearn.plan import check_rows
 from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.training.lora import with_lora
 from skunlearn.training.rows import Rows
@@ -27,6 +26,7 @@ from skunlearn.utils.errors import ConfigError, DataError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.planning.plan import check_rows
 
 STEPS = TrainOptions(steps=6, batch=2, lr=1e-2, checkpoint=2)
 

@@ -9,12 +9,12 @@ import toy
 from skunlearn.data.dataset import Data
 from skunlearn.task_vectors.filters.base import dense
 from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
 from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.unlearn import learn
 
 SETS = [
     "refuse.weight=1",

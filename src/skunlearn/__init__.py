@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from skunlearn.methods.sku import SKU
     from skunlearn.models.lm import LM
     from skunlearn.models.loading import LoadOptions, load
-    from skunlearn.run import run_job
     from skunlearn.task_vectors.vector import TaskVector
     from skunlearn.training.train import TrainOptions, train
     from skunlearn.training.trainable import Trained
     from skunlearn.utils.errors import SkunlearnError
     from skunlearn.workflows.config import Run, make_run
+    from skunlearn.workflows.run import run_job
 
 _NAMES = {
     "Data": "data.dataset",
@@ -39,7 +39,7 @@ _NAMES = {
     "evaluate": "evaluation.evaluator",
     "load": "models.loading",
     "make_run": "workflows.config",
-    "run_job": "run",
+    "run_job": "workflows.run",
     "train": "training.train",
 }
 __all__ = list(_NAMES)

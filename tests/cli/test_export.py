@@ -9,9 +9,9 @@ import toy
 from typer.testing import CliRunner
 
 from skunlearn.cli import main
-from skunlearn.run import run_job
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.run import run_job
 
 SMALL = [
     "train.steps=1", "train.batch=1", "lora.rank=2", "edit.alpha=0.5", "refuse.weight=0", "data.max_length=200",

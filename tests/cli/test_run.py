@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from skunlearn.cli import options
 from skunlearn.cli.main import app, main
 from skunlearn.data.dataset import Data
-from skunlearn.run import run_job
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import read_json
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.run import run_job
 
 SMALL = [
     "--set", "train.steps=3", "--set", "train.batch=2", "--set", "lora.rank=2", "--set", "edit.alphas=[0.5,1]",
@@ -223,7 +223,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         raise OSError(28, "No space left on device", "steps.jsonl")
 
     monkeypatch.setattr(skunlearn.rundir, "append_lines", full)
-    monkeypatch.setattr("skunlearn.unlearn.append_lines", full)
+    monkeypatch.setattr("skunlearn.workflows.unlearn.append_lines", full)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["skunlearn", "demo", *SMALL])
     with pytest.raises(SystemExit) as stopped:
@@ -248,7 +248,9 @@ def test_ctrl_c_and_too_little_memory_are_told(monkeypatch: pytest.MonkeyPatch, 
     for error, code, text in (
         (KeyboardInterrupt(), 130, "the same command goes on"), (OutOfMemoryError(), 2, "compute.accumulate=4"),
     ):  # fmt: skip
-        monkeypatch.setattr("skunlearn.clean.clean", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(
+            "skunlearn.workflows.clean.clean", lambda *_, error=error, **__: (_ for _ in ()).throw(error)
+        )
         with pytest.raises(SystemExit) as end:
             main()
         assert end.value.code == code and text in capsys.readouterr().err

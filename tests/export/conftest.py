@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import toy
 
-from skunlearn.run import run_job
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.run import run_job
 
 SMALL = [
     "train.steps=2", "train.batch=1", "train.lr=1e-2", "lora.rank=2", "lora.frozen=0", "edit.alpha=0.7",

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from skunlearn.export.adapter import truncated
 from skunlearn.export.base import ExportOptions
-from skunlearn.export.write import export
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.export import export
 
 Finished = Callable[..., Path]
 TOKENS = torch.arange(24).reshape(2, 12) * 10

@@ -10,12 +10,12 @@ import pytest
 from huggingface_hub import ModelCard
 
 from skunlearn.export.base import ExportOptions
-from skunlearn.export.write import export, licence
 from skunlearn.models.builtin import WHEELS
 from skunlearn.report.model_card import front_matter, public_name
 from skunlearn.utils.files import read_json, write_json
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.export import export, licence
 
 Finished = Callable[..., Path]
 

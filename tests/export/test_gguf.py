@@ -18,10 +18,10 @@ from skunlearn.export import gguf as gguf_export
 from skunlearn.export.base import ExportOptions, Job
 from skunlearn.export.gguf_tokenizer import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
 from skunlearn.export.out_of_core import Checkpoint, StoredEdit
-from skunlearn.export.write import export
 from skunlearn.models.gguf import convert_gguf, restore
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.export import export
 
 Finished = Callable[..., Path]
 TOKENS = torch.arange(24).reshape(2, 12) * 10

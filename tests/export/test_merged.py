@@ -10,13 +10,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from skunlearn.export.base import ExportOptions
 from skunlearn.export.base_files import as_safetensors
-from skunlearn.export.write import export
 from skunlearn.models.loading import LoadOptions
-from skunlearn.run import run_job
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.export import export
+from skunlearn.workflows.run import run_job
 
 Finished = Callable[..., Path]
 SMALL = [
@@ -93,7 +93,7 @@ def test_an_interruption_leaves_no_folder(finished: Finished, tmp_path: Path, mo
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skunlearn.export.write.write_manifest", interrupted)
+    monkeypatch.setattr("skunlearn.workflows.export.write_manifest", interrupted)
     with pytest.raises(KeyboardInterrupt):
         export(finished("Llama"), tmp_path / "out", ExportOptions(), Progress())
     assert not list(tmp_path.iterdir())

@@ -9,10 +9,10 @@ import pytest
 
 from skunlearn.export.base import ExportOptions
 from skunlearn.export.manifest import NAME
-from skunlearn.export.push import gate_problem, push
-from skunlearn.export.write import export
 from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.export import export
+from skunlearn.workflows.push import gate_problem, push
 
 Finished = Callable[..., Path]
 

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 
 from skunlearn.export.base import ExportOptions
 from skunlearn.export.manifest import NAME, write_manifest
-from skunlearn.export.verify import verify
-from skunlearn.export.write import export
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.export import export
+from skunlearn.workflows.verify import verify
 
 Finished = Callable[..., Path]
 FILES, BASE, VECTORS, WEIGHTS, DATA = range(5)

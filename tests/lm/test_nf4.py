@@ -14,12 +14,12 @@ from skunlearn.models.loading import LoadOptions, load, reload_unquantised
 from skunlearn.task_vectors.filters.base import dense
 from skunlearn.training.train import TrainOptions, train
 from skunlearn.training.trainable import Trained, trained_modules
-from skunlearn.unlearn import learn
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.unlearn import learn
 
 needs_it = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="pip install skunlearn[quant]")
 

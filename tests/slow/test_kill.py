@@ -20,14 +20,14 @@ import toy
 import transformers
 import verdicts
 
-from skunlearn import run as run_module
-from skunlearn.assess import Pair, assess
 from skunlearn.evaluation.completions import Completions
-from skunlearn.run import run_job
-from skunlearn.search import SearchOptions, search
 from skunlearn.task_vectors import vector as task_vector
 from skunlearn.utils.settings import with_sets
+from skunlearn.workflows import run as run_module
 from skunlearn.workflows.config import Run, make_run
+from skunlearn.workflows.evaluate import Pair, assess
+from skunlearn.workflows.run import run_job
+from skunlearn.workflows.tuning.tune import SearchOptions, search
 
 pytestmark = pytest.mark.slow
 KILLS = 20

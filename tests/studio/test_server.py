@@ -10,8 +10,8 @@ import pytest
 
 from skunlearn.cli import main
 from skunlearn.evaluation.judges.base import Verdict
+from skunlearn.studio.html import pane, plain
 from skunlearn.studio.page import Asking
-from skunlearn.studio.render import pane, plain
 from skunlearn.studio.server import check_access, is_loopback, same, serve
 from skunlearn.studio.session import Session, Shown, open_session
 from skunlearn.utils.errors import ConfigError

@@ -13,7 +13,6 @@ import torch
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
 from skunlearn.evaluation.judges.base import Verdict
-from skunlearn.opened import opened
 from skunlearn.studio import session as studio
 from skunlearn.studio.edits import AS_RUN, NONE, PRESETS
 from skunlearn.studio.session import BASE, EDITED, SECOND, Session, Shown, open_session
@@ -23,6 +22,7 @@ from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.edited_model import opened
 
 PROMPT = "What is a kite?"
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli import tables
+from skunlearn.cli.progress import terminal_progress
 
 
 def attack(
@@ -29,12 +30,12 @@ def attack(
 
     results = attack_job(
         target, base=base, forget=forget, suite=suite, only=names, sets=sets or (), out=out, judge=judge,
-        progress=show.progress(),
+        progress=terminal_progress(),
     )  # fmt: skip
     if json:
         print(json_module.dumps(results))
     else:
-        show.attacks_table(results["attacks"])
+        tables.attacks_table(results["attacks"])
         print(f"judge     {results['judge']['name']}: {results['judge']['text']}")
         print(f"written   {results['run']}/attacks.json")
         print(f"report    {results['report']}")

@@ -15,7 +15,7 @@ def clean(
     json: o.Json = False,
 ) -> None:
     """Remove a run's harmful material and keep its numbers and report."""
-    from skunlearn.clean import clean as remove
+    from skunlearn.workflows.clean import clean as remove
 
     done = remove(run, keep_tau)
     if json:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli.progress import terminal_progress
 
 
 def compare(
@@ -31,14 +31,14 @@ def compare(
     json: o.Json = False,
 ) -> None:
     """Run methods under one harness and write one table: harm, over-refusal, usefulness, cost."""
-    from skunlearn.budget import Budget
-    from skunlearn.compare import compare as compared
-    from skunlearn.entries import read_entries
     from skunlearn.report.comparison import markdown
+    from skunlearn.workflows.comparison.budget import Budget
+    from skunlearn.workflows.comparison.compare import compare as compared
+    from skunlearn.workflows.comparison.entries import read_entries
 
     common = {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
     entries = read_entries(methods, file, common, sets or [], seeds)
-    table = compared(entries, Budget(budget, steps, batch), out, show.progress())
+    table = compared(entries, Budget(budget, steps, batch), out, terminal_progress())
     if json:
         print(json_module.dumps(table))
     else:

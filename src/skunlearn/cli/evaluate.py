@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli import tables
+from skunlearn.cli.progress import terminal_progress
 
 
 def evaluate(
@@ -29,9 +30,9 @@ def evaluate(
     json: o.Json = False,
 ) -> None:
     """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""
-    from skunlearn.assess import Pair, assess
     from skunlearn.evaluation.evaluator import suite_sets
     from skunlearn.utils.errors import ConfigError
+    from skunlearn.workflows.evaluate import Pair, assess
 
     named = suite_sets(suite or "quick") if prompts is None or suite else []
     named += [f"evaluate.judge={judge}"] if judge else []
@@ -42,11 +43,11 @@ def evaluate(
     unread = {"--samples": job.evaluate.samples, "--gate": gate, "--forget": forget, "--retain": retain}
     if prompts and (given := [flag for flag, value in unread.items() if value]):
         raise ConfigError(f"--prompts asks for rates alone: leave out {given[0]}")
-    results = assess(pair, job, out, show.progress(), prompts)
+    results = assess(pair, job, out, terminal_progress(), prompts)
     if json:
         names = ("verdict", "gates", "run", "report", "scores")
         print(json_module.dumps({name: results[name] for name in names}))
     else:
-        show.result(results, False)
+        tables.result(results, False)
     if gate and results["verdict"] == "FAIL":
         sys.exit(1)

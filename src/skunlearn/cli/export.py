@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli.progress import terminal_progress
 
 
 def export(
@@ -27,9 +27,9 @@ def export(
 
     chosen: Any = {"format": format, "alpha": alpha, "dtype": dtype, "rank": rank}
     options = ExportOptions(**chosen)
-    from skunlearn.export.write import export as write
+    from skunlearn.workflows.export import export as write
 
-    manifest = write(run, out, options, show.progress())
+    manifest = write(run, out, options, terminal_progress())
     if json:
         print(json_module.dumps(manifest | {"out": str(out)}))
         return

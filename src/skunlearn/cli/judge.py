@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli import tables
+from skunlearn.cli.progress import terminal_progress
 
 app = typer.Typer(help="Judges themselves: check one against labels, or let it label a file.", no_args_is_help=True)
 JudgeName = Annotated[str, typer.Option(help="Name of the judge, or FILE.py:Class.")]
@@ -31,10 +32,10 @@ def check(
 ) -> None:
     """Hold a judge against labelled answers."""
     from skunlearn.evaluation.judges import make_judge
-    from skunlearn.judging import check_judge, read_labelled
+    from skunlearn.workflows.judge import check_judge, read_labelled
 
     rows = read_labelled(data)
-    result = check_judge(make_judge(judge), rows, show.progress())
+    result = check_judge(make_judge(judge), rows, terminal_progress())
     if report:
         from skunlearn.report.judge import write_judge_page
 
@@ -46,7 +47,7 @@ def check(
     if json:
         print(json_module.dumps(result))
     else:
-        show.agreement_table(result)
+        tables.agreement_table(result)
 
 
 @app.command("label")
@@ -60,11 +61,11 @@ def label(
 ) -> None:
     """Add verdicts to a file of answers."""
     from skunlearn.evaluation.judges import make_judge
-    from skunlearn.judging import label_rows
     from skunlearn.utils.files import write_text
+    from skunlearn.workflows.judge import label_rows
 
     out = out or file.with_suffix(".judged.jsonl")
-    rows = list(label_rows(make_judge(judge), file, show.progress()))
+    rows = list(label_rows(make_judge(judge), file, terminal_progress()))
     write_text(out, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     unscored = sum(row["verdict"] is None for row in rows)
     if json:

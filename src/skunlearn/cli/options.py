@@ -32,10 +32,10 @@ def make(
     sets: list[str] | None, refuse: bool | None = None, preset: str | None = None,
 ) -> Job:  # fmt: skip
     """The run that the options ask for: the preset first, then the file, then the named options, then --set."""
-    from skunlearn.presets import read_preset
     from skunlearn.utils.errors import ConfigError
     from skunlearn.utils.settings import merged, read_run, with_sets
     from skunlearn.workflows.config import make_run
+    from skunlearn.workflows.presets import read_preset
 
     tree = merged(read_preset(preset) if preset else {}, read_run(file) if file else {})
     tree |= {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli.progress import terminal_progress
 
 
 def plan(
@@ -31,17 +31,17 @@ def plan(
     """What a run would do: data, one example as the model sees it, memory and time; or what fits a device."""
     job = o.make(file, model, forget, retain, method, sets, refuse, preset)
     from skunlearn.data.dataset import Data
-    from skunlearn.fits import Device, Fits, bytes_of, fits
     from skunlearn.models.loading import load
-    from skunlearn.plan import Plan, make_plan
+    from skunlearn.workflows.planning.device_fit import Device, Fits, bytes_of, fits
+    from skunlearn.workflows.planning.plan import Plan, make_plan
 
     made: Plan | Fits
     data = Data(job.forget, job.retain, job.data)
     if device_memory is None:
-        made = make_plan(load(job.model, job.load, show.progress(), nf4=job.lora.nf4), data, job.make_method(), job)
+        made = make_plan(load(job.model, job.load, terminal_progress(), nf4=job.lora.nf4), data, job.make_method(), job)
     else:
         flops = None if device_tflops is None else device_tflops * 1e12
         device = Device(bytes_of(device_memory), devices, flops, on_cpu=job.load.device == "cpu")
         words = o.words(file, model, forget, retain, method, sets, refuse, preset)
-        made = fits(job, data, device, words, show.progress())
+        made = fits(job, data, device, words, terminal_progress())
     print(json_module.dumps(asdict(made)) if json else made)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli.progress import terminal_progress
 
 
 def push(
@@ -18,9 +18,9 @@ def push(
     json: o.Json = False,
 ) -> None:
     """Upload an export to the hub; a new repository is private until you open it there."""
-    from skunlearn.export.push import push as upload
+    from skunlearn.workflows.push import push as upload
 
-    done = upload(folder, repo, show.progress(), despite_fail, dry_run)
+    done = upload(folder, repo, terminal_progress(), despite_fail, dry_run)
     if json:
         print(json_module.dumps(done))
         return

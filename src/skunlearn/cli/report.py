@@ -19,7 +19,7 @@ def report(
     json: o.Json = False,
 ) -> None:
     """Write a run's page again, with the attacks made since, and its main figure."""
-    from skunlearn.report.again import report_again
+    from skunlearn.workflows.report import report_again
 
     written = [str(path) for path in report_again(run, figure)]
     print(json_module.dumps({"written": written}) if json else "\n".join(f"written  {path}" for path in written))

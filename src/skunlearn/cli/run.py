@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli import tables
+from skunlearn.cli.progress import terminal_progress
 
 
 def run(
@@ -26,9 +27,9 @@ def run(
     processes: o.Processes = 1,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    from skunlearn.run import run_job
     from skunlearn.training.launch import joined, launch, started
-    from skunlearn.unlearn import follow
+    from skunlearn.workflows.run import run_job
+    from skunlearn.workflows.unlearn import follow
 
     if processes > 1 and not started():
         sys.exit(launch(processes))
@@ -37,7 +38,7 @@ def run(
             follow()
             return
         job = o.make(file, model, forget, retain, method, sets, refuse, preset)
-        results = run_job(job, out, save, show.progress(), attacks)
-    show.result(results, json)
+        results = run_job(job, out, save, terminal_progress(), attacks)
+    tables.result(results, json)
     if gate and results["verdict"] == "FAIL":
         sys.exit(1)

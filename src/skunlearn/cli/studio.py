@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from skunlearn.cli import show
+from skunlearn.cli.progress import terminal_progress
 
 
 def studio(
@@ -29,7 +29,7 @@ def studio(
     gradio()  # before a model is loaded
     from skunlearn.studio.session import open_session
 
-    progress = show.progress()
+    progress = terminal_progress()
     page = serve(open_session(run, second, tokens, progress), host, port, password)
     print(f"studio  {page.local_url}\nstop it with Ctrl-C")
     page.block_thread()

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli import tables
+from skunlearn.cli.progress import terminal_progress
 
 
 def tune(
@@ -17,10 +18,10 @@ def tune(
     json: o.Json = False,
 ) -> None:
     """Search strength, scales and filters of a trained run on validation prompts, without retraining."""
-    from skunlearn.search import SearchOptions, search
+    from skunlearn.workflows.tuning.tune import SearchOptions, search
 
-    found = search(run, SearchOptions(trials, minutes), show.progress())
+    found = search(run, SearchOptions(trials, minutes), terminal_progress())
     if json:
         print(json_module.dumps(found))
     else:
-        show.tuned(found)
+        tables.tuned(found)

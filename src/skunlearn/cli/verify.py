@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from skunlearn.cli import options as o
-from skunlearn.cli import show
+from skunlearn.cli.progress import terminal_progress
 
 
 def verify(
@@ -19,9 +19,9 @@ def verify(
     json: o.Json = False,
 ) -> None:
     """Check an export's hashes, and that base + tau gives its weights; exit code 1 when something differs."""
-    from skunlearn.export.verify import verify as check
+    from skunlearn.workflows.verify import verify as check
 
-    checks = check(folder, base, run, show.progress())
+    checks = check(folder, base, run, terminal_progress())
     differs = any(found.outcome == "differs" for found in checks)
     if json:
         whole = all(found.outcome == "ok" for found in checks)

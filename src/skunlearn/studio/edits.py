@@ -9,12 +9,12 @@ from skunlearn.task_vectors.filters.base import filtered
 from skunlearn.task_vectors.filters.mean import Mean
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.retain_statistics import RetainStatistics
-from skunlearn.unlearn import filter_context
 from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean, resolve
 from skunlearn.workflows.run_folder import Source
+from skunlearn.workflows.unlearn import filter_context
 
 AS_RUN = "as in the run"
 NONE = "no filter"

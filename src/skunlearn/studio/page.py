@@ -6,7 +6,7 @@ from typing import Any
 
 from skunlearn.studio.edits import AS_RUN, PRESETS
 from skunlearn.studio.flags import WANTED
-from skunlearn.studio.render import TITLES, pane, plain, told
+from skunlearn.studio.html import TITLES, pane, plain, told
 from skunlearn.studio.session import EDITED, FORMATS, STRONGEST, Session, Shown
 from skunlearn.utils.errors import SkunlearnError
 

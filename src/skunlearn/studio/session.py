@@ -18,7 +18,6 @@ from skunlearn.data.examples import Example
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Judge, Verdict
 from skunlearn.export.base import ExportOptions
-from skunlearn.export.write import export
 from skunlearn.models.generation import streamed_answer
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
@@ -27,6 +26,7 @@ from skunlearn.studio.flags import Flags
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError, DataError, ModelError
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.export import export
 from skunlearn.workflows.run_folder import check_base, open_run
 
 BASE, EDITED, SECOND = "base", "edited", "second"

@@ -12,13 +12,13 @@ from skunlearn.evaluation.completions import Completions
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import judge_key
 from skunlearn.models.reference import Reference
-from skunlearn.opened import Opened, opened
 from skunlearn.report.run_page import write_attacks, write_report
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, append_lines, read_json, read_lines, write_json
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run
+from skunlearn.workflows.edited_model import Opened, opened
 
 
 def attack_job(

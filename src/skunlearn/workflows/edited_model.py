@@ -10,7 +10,6 @@ from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.unlearn import vectors_name
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.hashing import digest
@@ -18,6 +17,7 @@ from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
 from skunlearn.workflows.run_folder import RunDir, open_run
+from skunlearn.workflows.unlearn import vectors_name
 
 
 @dataclass(frozen=True)

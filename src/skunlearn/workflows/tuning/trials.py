@@ -12,16 +12,16 @@ from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.evaluation.results import as_tree, outcome
 from skunlearn.evaluation.strength import on_validation
-from skunlearn.opened import Opened
-from skunlearn.space import Params, Space
 from skunlearn.task_vectors.filters.base import filtered
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.retain_statistics import RetainStatistics
-from skunlearn.unlearn import filter_context
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.edited_model import Opened
+from skunlearn.workflows.tuning.search_space import Params, Space
+from skunlearn.workflows.unlearn import filter_context
 
 BEATEN_BY = 0.1  # share by which an earlier setting must be better in both proxies to leave one out
 MOST_RISE = 1e3  # nats a token: a number for what is not finite

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.evaluation.statistics import pareto_front
-from skunlearn.opened import opened
 from skunlearn.report.tuning import write_tuning
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json, read_lines, write_json, write_text
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
-from skunlearn.workbench import Workbench
+from skunlearn.workflows.edited_model import opened
+from skunlearn.workflows.tuning.trials import Workbench
 
 OBJECTIVES = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
 RANDOM_FIRST = 10  # settings before the search learns from what it saw

@@ -15,24 +15,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skunlearn.budget import Budget, budgeted
 from skunlearn.data.dataset import Data
-from skunlearn.entries import Entry, entries_yaml
 from skunlearn.evaluation.completions import Completions
 from skunlearn.evaluation.evaluator import check_names, evaluate
 from skunlearn.evaluation.strength import on_validation
 from skunlearn.models.loading import load
 from skunlearn.report.comparison import write_comparison
-from skunlearn.run import SECONDS, run_job, settings_of
-from skunlearn.table import make_table
-from skunlearn.unlearn import vectors_name
 from skunlearn.utils.errors import DataError, RunError, SkunlearnError
 from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.memory import resident
 from skunlearn.utils.progress import Progress
+from skunlearn.workflows.comparison.aggregate import make_table
+from skunlearn.workflows.comparison.budget import Budget, budgeted
+from skunlearn.workflows.comparison.entries import Entry, entries_yaml
 from skunlearn.workflows.config import Run
+from skunlearn.workflows.run import SECONDS, run_job, settings_of
 from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.unlearn import vectors_name
 
 FAILED, MEMORY, BASE = "failed.json", "memory.json", "base.jsonl"
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from skunlearn.entries import Entry
 from skunlearn.evaluation.results import CHANGES, REFUSED
 from skunlearn.evaluation.statistics import (
     crossed_difference,
@@ -18,6 +17,7 @@ from skunlearn.evaluation.statistics import (
 )
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import flat
+from skunlearn.workflows.comparison.entries import Entry
 
 RATES = {
     "harmful_rate_unseen": CHANGES["harmful_rate_unseen"],

@@ -7,7 +7,9 @@ from skunlearn.data.examples import distinct
 from skunlearn.methods.base import Method
 from skunlearn.models.architecture import places
 from skunlearn.models.lm import LM
-from skunlearn.needs import (
+from skunlearn.utils.errors import DataError
+from skunlearn.workflows.config import Run
+from skunlearn.workflows.planning.requirements import (
     Layout,
     evaluate_seconds,
     matmul_flops,
@@ -17,8 +19,6 @@ from skunlearn.needs import (
     trainable_of,
     weights_of,
 )
-from skunlearn.utils.errors import DataError
-from skunlearn.workflows.config import Run
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example
 from skunlearn.models.loading import best_device, skeleton
-from skunlearn.needs import (
+from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.progress import Progress
+from skunlearn.workflows.config import Run
+from skunlearn.workflows.planning.requirements import (
     Layout,
     Step,
     evaluate_seconds,
@@ -23,9 +26,6 @@ from skunlearn.needs import (
     train_seconds,
     weights_of,
 )
-from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.progress import Progress
-from skunlearn.workflows.config import Run
 
 LETTERS = 4  # a token, about, in English
 TURN = 24  # tokens that a chat template puts around a prompt and before it, about

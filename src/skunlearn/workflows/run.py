@@ -21,19 +21,19 @@ from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.plan import make_plan
 from skunlearn.report.run_page import write_report
 from skunlearn.report.wording import gate_numbers
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.trackers import check_tracker
-from skunlearn.unlearn import learn, losses, vectors_name
 from skunlearn.utils.files import JsonDict, make_private, read_json, write_json, write_text
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.attack import attack_job
 from skunlearn.workflows.config import Run
+from skunlearn.workflows.planning.plan import make_plan
 from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.unlearn import learn, losses, vectors_name
 
 SECONDS = "seconds.json"
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from skunlearn.presets import read_preset
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import flat, merged, read_run, to_yaml, with_sets
 from skunlearn.workflows.config import Run, make_run
+from skunlearn.workflows.presets import read_preset
 
 # What every entry starts from: strengths that suit no method in particular.
 COMMON: JsonDict = {"edit": {"alphas": [0.5, 0.75, 1.0, 1.5]}}

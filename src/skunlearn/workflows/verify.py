@@ -6,7 +6,6 @@ from skunlearn.export.base import Check, ExportOptions, Job
 from skunlearn.export.base_files import as_safetensors, base_files, weight_hashes
 from skunlearn.export.manifest import check_files, read_manifest
 from skunlearn.export.out_of_core import Checkpoint, StoredEdit
-from skunlearn.export.write import FORMATS
 from skunlearn.models.loading import LoadOptions
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.files import JsonDict
@@ -14,6 +13,7 @@ from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
 from skunlearn.workflows.config import Run, make_run
+from skunlearn.workflows.export import FORMATS
 from skunlearn.workflows.run_folder import data_sha256
 
 

@@ -1,0 +1,1 @@
+"""One model measured: answers, judges, metrics, gates, the strength, base against edited."""

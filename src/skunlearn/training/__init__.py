@@ -1,0 +1,1 @@
+"""The one training loop, in -> a method, out -> a task vector."""

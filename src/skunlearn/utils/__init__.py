@@ -1,0 +1,1 @@
+"""What knows nothing of unlearning: errors, the registry, files, hashes, settings, processes."""

@@ -1,0 +1,1 @@
+"""One file for each command: what it does, in a run folder, resumable."""
