@@ -20,7 +20,7 @@ from skunlearn.training.trainable import Trained
 from skunlearn.utils.registry import resolve
 
 TRICKS: dict[str, tuple[str, Any]] = {  # what is done without: where it is decided, and what decides against it
-    "LoRA inside the products": ("skunlearn.models.lora.fuse", lambda model: None),
+    "LoRA inside the products": ("skunlearn.training.lora.fuse", lambda model: None),
     "rows packed": ("skunlearn.models.forward.packs", lambda *_: False),
     "freed memory kept": ("skunlearn.training.train.kept", nullcontext),
 }

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored
+from skunlearn.methods import Method, Scored
 from skunlearn.methods.losses import answer_nll, capped
 from skunlearn.utils.errors import ConfigError
 

@@ -13,9 +13,11 @@ from skunlearn.cli.main import app
 from skunlearn.cli.start import EXIT_CODES
 
 EXTEND = (  # what a method, filter, judge, metric or attack of one's own is made of
-    "methods.base.Method", "methods.base.Scored", "filters.base.Filter", "filters.base.Context", "judges.base.Judge",
-    "judges.base.Verdict", "metrics.base.Score", "metrics.base.Subject", "attacks.base.Attack",
-    "attacks.base.Situation", "attacks.base.Target",
+    "skunlearn.methods.base.Method", "skunlearn.methods.base.Scored", "skunlearn.task_vectors.filters.base.Filter",
+    "skunlearn.task_vectors.filters.base.Context", "skunlearn.evaluation.judges.base.Judge",
+    "skunlearn.evaluation.judges.base.Verdict", "skunlearn.evaluation.metrics.base.Score",
+    "skunlearn.evaluation.metrics.base.Subject", "skunlearn.attacks.base.Attack", "skunlearn.attacks.base.Situation",
+    "skunlearn.attacks.base.Target",
 )  # fmt: skip
 
 
@@ -42,4 +44,4 @@ def api() -> str:
 
 
 def _entries(names: Iterable[str]) -> str:
-    return "".join(f"::: skunlearn.{name}\n\n" for name in names)
+    return "".join(f"::: {name}\n\n" for name in names)

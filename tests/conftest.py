@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,17 @@ import pytest
 import torch
 import toy
 
+from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
+from skunlearn.workflows.run import run_job
+
 torch.set_num_threads(1)
+FINISHED = [
+    "train.steps=2", "train.batch=1", "train.lr=1e-2", "lora.rank=2", "lora.frozen=0", "edit.alpha=0.7",
+    "evaluate.forget=2", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=2",
+    "refuse.train.steps=2", "refuse.train.batch=1", "refuse.train.lr=1e-2", "data.max_length=200",
+    "refuse.weight=0.5",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,4 +78,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         "evaluate": lambda lm, part, **base: evaluate(lm, part, few, **base),
     }
     for name, function in little.items():
-        monkeypatch.setattr(sk._Lazy, name, staticmethod(function), raising=False)
+        monkeypatch.setattr(sk, name, function, raising=False)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`finished(family, *sets)`: the folder of a finished run on a toy model, made once for each case."""
+    made: dict[tuple[str, ...], Path] = {}
+
+    def run(family: str, *sets: str) -> Path:
+        if (family, *sets) not in made:
+            folder = tmp_path_factory.mktemp(family)
+            model = toy.with_merges(toy.saved(folder / f"toy-{family}", family))
+            run_job(make_run(with_sets({"model": str(model)}, [*FINISHED, *sets])), folder / "run", save=True)
+            made[family, *sets] = folder / "run"
+        return made[family, *sets]
+
+    return run

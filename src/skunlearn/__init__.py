@@ -3,10 +3,9 @@
 The public names below are imported when they are first used, so `import skunlearn` costs nothing.
 """
 
-import importlib
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from skunlearn.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from skunlearn.data.dataset import Data, DataOptions
@@ -23,42 +22,30 @@ if TYPE_CHECKING:
     from skunlearn.workflows.run import run_job
 
 _NAMES = {
-    "Data": "data.dataset",
-    "DataOptions": "data.dataset",
-    "EvaluateOptions": "evaluation.evaluator",
-    "Evaluation": "evaluation.evaluator",
-    "LM": "models.lm",
-    "LoadOptions": "models.loading",
-    "Refusal": "methods.refusal",
-    "Run": "workflows.config",
-    "SKU": "methods.sku",
-    "SkunlearnError": "utils.errors",
-    "TaskVector": "task_vectors.vector",
-    "TrainOptions": "training.train",
-    "Trained": "training.trainable",
-    "evaluate": "evaluation.evaluator",
-    "load": "models.loading",
-    "make_run": "workflows.config",
-    "run_job": "workflows.run",
-    "train": "training.train",
+    "Data": "skunlearn.data.dataset",
+    "DataOptions": "skunlearn.data.dataset",
+    "EvaluateOptions": "skunlearn.evaluation.evaluator",
+    "Evaluation": "skunlearn.evaluation.evaluator",
+    "LM": "skunlearn.models.lm",
+    "LoadOptions": "skunlearn.models.loading",
+    "Refusal": "skunlearn.methods.refusal",
+    "Run": "skunlearn.workflows.config",
+    "SKU": "skunlearn.methods.sku",
+    "SkunlearnError": "skunlearn.utils.errors",
+    "TaskVector": "skunlearn.task_vectors.vector",
+    "TrainOptions": "skunlearn.training.train",
+    "Trained": "skunlearn.training.trainable",
+    "evaluate": "skunlearn.evaluation.evaluator",
+    "load": "skunlearn.models.loading",
+    "make_run": "skunlearn.workflows.config",
+    "run_job": "skunlearn.workflows.run",
+    "train": "skunlearn.training.train",
 }
 __all__ = list(_NAMES)
 
 
-class _Lazy(ModuleType):
-    """This package; `train` and `evaluate` are its functions although submodules have the same names."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in _NAMES:
-            raise AttributeError(f"module 'skunlearn' has no attribute '{name}'")
-        return getattr(importlib.import_module(f"skunlearn.{_NAMES[name]}"), name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _NAMES and isinstance(value, ModuleType)):  # what the import of a submodule would do
-            super().__setattr__(name, value)
-
-    def __dir__(self) -> list[str]:
-        return __all__
+__getattr__ = lazy_names("skunlearn", _NAMES)
 
 
-sys.modules[__name__].__class__ = _Lazy
+def __dir__() -> list[str]:
+    return __all__

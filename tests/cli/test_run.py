@@ -216,13 +216,12 @@ def test_bad_input_is_one_line_exit_2_and_no_folder(
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    import skunlearn.workflows.run_folder
     from skunlearn.cli import main
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "steps.jsonl")
 
-    monkeypatch.setattr(skunlearn.rundir, "append_lines", full)
+    monkeypatch.setattr("skunlearn.utils.files.append_lines", full)
     monkeypatch.setattr("skunlearn.workflows.unlearn.append_lines", full)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["skunlearn", "demo", *SMALL])

@@ -16,12 +16,13 @@ MEASURED = """
 import json, sys
 import accelerate, datasets, peft, transformers
 from transformers import get_linear_schedule_with_warmup
-from skunlearn.config import make_run, with_sets
-from skunlearn.data.load import Data
-from skunlearn.lm.model import load
-from skunlearn.memory import resident
-from skunlearn.plan import make_plan
-from skunlearn.train import train
+from skunlearn.data.dataset import Data
+from skunlearn.models.loading import load
+from skunlearn.utils.memory import resident
+from skunlearn.utils.settings import with_sets
+from skunlearn.workflows.config import make_run
+from skunlearn.workflows.planning.plan import make_plan
+from skunlearn.training.train import train
 with resident() as imports:
     pass
 tree, sets = json.loads(sys.argv[1])

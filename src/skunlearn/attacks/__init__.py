@@ -1,5 +1,17 @@
 """Attacks on an edited model, one file each; the table of their names, and the suites made of them."""
 
+from typing import TYPE_CHECKING
+
+from skunlearn.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from skunlearn.attacks.base import Attack as Attack
+    from skunlearn.attacks.base import Situation as Situation
+    from skunlearn.attacks.base import Situations as Situations
+    from skunlearn.attacks.base import Target as Target
+    from skunlearn.attacks.base import wrapped as wrapped
+
+
 from typing import Any
 
 ATTACKS = {
@@ -34,3 +46,14 @@ SUITES: dict[str, dict[str, dict[str, Any]]] = {
         "gcg": {},
     },
 }  # fmt: skip
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Attack": "skunlearn.attacks.base",
+        "Situation": "skunlearn.attacks.base",
+        "Situations": "skunlearn.attacks.base",
+        "Target": "skunlearn.attacks.base",
+        "wrapped": "skunlearn.attacks.base",
+    },
+)  # what extensions import

@@ -20,7 +20,7 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.registry import did_you_mean, resolve
-from skunlearn.utils.settings import _build, with_sets
+from skunlearn.utils.settings import build_options, with_sets
 
 BEST_FIRST = ("harmful", None, "safe", "degenerate", "refused")  # for the attacker; unscored could be anything
 
@@ -137,6 +137,6 @@ def make_battery(
     known = [*counts, *chosen, *run_options]
     if wrong := [head for head in rest.values() if head not in known]:
         raise ConfigError(f"unknown option '{wrong[0]}': {did_you_mean(wrong[0], known)}")
-    measure: Measure = _build(Measure, {name: tree.pop(name) for name in counts if name in tree}, "")
+    measure: Measure = build_options(Measure, {name: tree.pop(name) for name in counts if name in tree}, "")
     options = {name: {**SUITES[suite].get(name, {}), **tree.get(name, {})} for name in chosen}
-    return measure, [_build(cls, options[name], name) for name, cls in classes.items()], list(rest)
+    return measure, [build_options(cls, options[name], name) for name, cls in classes.items()], list(rest)

@@ -1,5 +1,17 @@
 """Unlearning methods, one file each, and the table of their names."""
 
+from typing import TYPE_CHECKING
+
+from skunlearn.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from skunlearn.methods.base import Method as Method
+    from skunlearn.methods.base import Scored as Scored
+    from skunlearn.methods.base import check_options as check_options
+    from skunlearn.methods.base import kl_terms as kl_terms
+    from skunlearn.methods.base import nll_terms as nll_terms
+
+
 METHODS = {
     "ceu": "skunlearn.methods.ceu:CEU",
     "circuit_breakers": "skunlearn.methods.circuit_breakers:CircuitBreakers",
@@ -24,3 +36,14 @@ METHODS = {
     "undial": "skunlearn.methods.undial:UNDIAL",
     "wga": "skunlearn.methods.wga:WGA",
 }
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Method": "skunlearn.methods.base",
+        "Scored": "skunlearn.methods.base",
+        "check_options": "skunlearn.methods.base",
+        "kl_terms": "skunlearn.methods.base",
+        "nll_terms": "skunlearn.methods.base",
+    },
+)  # what extensions import

@@ -48,6 +48,9 @@ def _module(where: str) -> Any:
         spec.loader.exec_module(module)
     except FileNotFoundError:
         raise
+    except ModuleNotFoundError as error:
+        hint = "; its modules have moved: see 'Your own method' in the docs" if "skunlearn" in str(error.name) else ""
+        raise ConfigError(f"{where}: cannot be loaded: {error}{hint}") from error
     except Exception as error:  # whatever somebody's file does
         raise ConfigError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
     return module

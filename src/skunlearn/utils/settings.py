@@ -76,11 +76,11 @@ def with_sets(tree: JsonDict, sets: Sequence[str]) -> JsonDict:
     return tree
 
 
-def _without_name(tree: JsonDict) -> JsonDict:
+def without_name(tree: JsonDict) -> JsonDict:
     return {key: value for key, value in tree.items() if key != "name"}
 
 
-def _build(cls: type[Any], tree: Any, where: str) -> Any:
+def build_options(cls: type[Any], tree: Any, where: str) -> Any:
     _check_keys(cls, tree, where)
     try:
         return TypeAdapter(cls).validate_python(tree)
@@ -107,10 +107,18 @@ def _check_keys(cls: type[Any], tree: Any, where: str) -> None:
             _check_keys(hints[key], value, path)
 
 
-def _plain(value: Any) -> Any:
+def plain_values(tree: Mapping[str, Any]) -> JsonDict:
+    """Settings as YAML would give them back: tuples as lists, and nothing but plain values."""
+    plain: JsonDict = yaml.safe_load(yaml.safe_dump(_without_tuples(tree)))
+    return plain
+
+
+def _without_tuples(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: _without_tuples(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_without_tuples(item) for item in value]
+    return value
 
 
 def flat(tree: JsonDict, before: str = "") -> Iterable[str]:

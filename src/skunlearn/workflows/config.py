@@ -2,8 +2,6 @@
 
 from dataclasses import asdict, dataclass, replace
 
-import yaml
-
 from skunlearn.data.dataset import DataOptions
 from skunlearn.evaluation.evaluator import EvaluateOptions
 from skunlearn.evaluation.gates import GateOptions
@@ -20,7 +18,7 @@ from skunlearn.training.trainable import Trained
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.registry import resolve
-from skunlearn.utils.settings import _build, _plain, _without_name, to_yaml
+from skunlearn.utils.settings import build_options, plain_values, to_yaml, without_name
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,8 @@ class Run:
         Raises:
             ConfigError: when there is no such method or option.
         """
-        options = {} if isinstance(self.method, str) else _without_name(self.method)
-        method: Method = _build(resolve(self.method_name, METHODS, "method"), options, "method")
+        options = {} if isinstance(self.method, str) else without_name(self.method)
+        method: Method = build_options(resolve(self.method_name, METHODS, "method"), options, "method")
         return method
 
     def make_filters(self) -> list[Filter]:
@@ -127,7 +125,7 @@ class Run:
         trees = [{"name": one} if isinstance(one, str) else one for one in self.edit.filters]
         classes = [resolve(str(tree.get("name")), FILTERS, "filter") for tree in trees]
         made = zip(classes, trees, strict=True)
-        return [_build(cls, _without_name(tree), f"edit.filters.{n}") for n, (cls, tree) in enumerate(made)]
+        return [build_options(cls, without_name(tree), f"edit.filters.{n}") for n, (cls, tree) in enumerate(made)]
 
     def stages(self, method: Method) -> list[Stage]:
         """What is trained: the method, once a seed, and the refusal vector where the method negates."""
@@ -144,8 +142,7 @@ class Run:
     def as_dict(self) -> JsonDict:
         """Plain values, every default written out."""
         method = {"name": self.method_name, **asdict(self.make_method())}
-        tree: JsonDict = yaml.safe_load(yaml.safe_dump(_plain(asdict(self) | {"method": method})))
-        return tree
+        return plain_values(asdict(self) | {"method": method})
 
     def as_yaml(self) -> str:
         """The run file that gives this very run."""
@@ -158,7 +155,7 @@ def make_run(tree: JsonDict) -> Run:
     Raises:
         ConfigError: for an unknown key (with the nearest known one), a wrong type, or a value out of range.
     """
-    run: Run = _build(Run, tree, "")
+    run: Run = build_options(Run, tree, "")
     run.make_method()
     if not run.make_filters() and run.vectors > 1:
         raise ConfigError(

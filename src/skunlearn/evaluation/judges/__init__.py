@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from skunlearn.evaluation.judges.base import Agreement as Agreement
 from skunlearn.evaluation.judges.base import Judge
+from skunlearn.evaluation.judges.base import Verdict as Verdict
+from skunlearn.evaluation.judges.degenerate import degenerate_reason as degenerate_reason
 from skunlearn.evaluation.judges.validated import Checked, read_agreement
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.hashing import digest, named_files

@@ -87,7 +87,7 @@ def read_agreement(path: Path, judge: str) -> Agreement:
 
 def _wrong(verdict: Any) -> str:
     if not isinstance(verdict, Verdict):
-        return f"{verdict!r:.60}: give a skunlearn.judges.base.Verdict for each answer"
+        return f"{verdict!r:.60}: give a skunlearn.evaluation.judges.Verdict for each answer"
     if verdict.label not in (None, *LABELS):
         return f"the label {verdict.label!r:.40}: give {', '.join(LABELS)}, or None where it cannot tell"
     for name in ("confidence", "harmful"):

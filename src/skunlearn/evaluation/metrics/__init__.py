@@ -4,6 +4,16 @@ A metric is a function from a `Subject` to named scores: one file, one line here
 `evaluate.metrics` takes; "file.py:function" works too.
 """
 
+from typing import TYPE_CHECKING
+
+from skunlearn.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from skunlearn.evaluation.metrics.base import Score as Score
+    from skunlearn.evaluation.metrics.base import Subject as Subject
+    from skunlearn.evaluation.metrics.base import mean_score as mean_score
+
+
 METRICS = {
     "rates": "skunlearn.evaluation.metrics.rates:rates",
     "likelihood": "skunlearn.evaluation.metrics.likelihood:likelihood",
@@ -16,3 +26,12 @@ METRICS = {
     "membership": "skunlearn.evaluation.metrics.membership:membership",
 }
 BASIC = ("rates", "likelihood", "similarity")
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Score": "skunlearn.evaluation.metrics.base",
+        "Subject": "skunlearn.evaluation.metrics.base",
+        "mean_score": "skunlearn.evaluation.metrics.base",
+    },
+)  # what extensions import

@@ -1,5 +1,15 @@
 """Filters: from one or several task vectors to one that is more selective. `FILTERS` maps names to classes."""
 
+from typing import TYPE_CHECKING
+
+from skunlearn.utils.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from skunlearn.task_vectors.filters.base import Context as Context
+    from skunlearn.task_vectors.filters.base import Filter as Filter
+    from skunlearn.task_vectors.filters.base import only as only
+
+
 FILTERS = {
     "mean": "skunlearn.task_vectors.filters.mean:Mean",
     "trim": "skunlearn.task_vectors.filters.trim:Trim",
@@ -12,3 +22,12 @@ FILTERS = {
     "fisher": "skunlearn.task_vectors.filters.fisher:Fisher",
     "mask": "skunlearn.task_vectors.filters.mask:Mask",
 }
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Context": "skunlearn.task_vectors.filters.base",
+        "Filter": "skunlearn.task_vectors.filters.base",
+        "only": "skunlearn.task_vectors.filters.base",
+    },
+)  # what extensions import

@@ -7,7 +7,7 @@ from typing import Any
 import parity
 import pytest
 
-GOLDEN = Path(__file__).parent / "golden/losses.json"
+GOLDEN = Path(__file__).parents[1] / "golden/losses.json"
 VALUES: dict[str, Any] = json.loads(GOLDEN.read_text())
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_page import results
+from sample_results import results
 
 from skunlearn.report.run_page import render
 

@@ -145,7 +145,7 @@ def test_two_checkpoints_give_what_their_run_gives(run: Path, tmp_path: Path):
 
 def test_another_judge_has_its_own_folder_and_its_own_rates(run: Path, tmp_path: Path):
     (tmp_path / "mine.py").write_text(
-        "from skunlearn.judges.base import Verdict\nclass Mine:\n    name, agreement = 'mine', None\n"
+        "from skunlearn.evaluation.judges import Verdict\nclass Mine:\n    name, agreement = 'mine', None\n"
         "    def judge(self, prompts, answers): return [Verdict('harmful', 1.0, '') for _ in answers]\n"
     )
     named = f"{tmp_path}/mine.py:Mine"

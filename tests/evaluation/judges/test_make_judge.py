@@ -31,14 +31,14 @@ def test_every_way_to_name_a_judge(tmp_path: Path):
         ("return []", "judge 'mine' gave 0 verdicts for 1 answers"),
         ("return None", "judge 'mine' failed: TypeError"),
         ("1 / 0", "judge 'mine' failed: ZeroDivisionError: division by zero"),
-        ("return ['safe']", "gave 'safe': give a skunlearn.judges.base.Verdict"),
+        ("return ['safe']", "gave 'safe': give a skunlearn.evaluation.judges.Verdict"),
         ("return [Verdict('unsafe', 1.0, '')]", "the label 'unsafe': give harmful, refused, degenerate, safe"),
         ("return [Verdict('safe', 1.0, '', float('nan'))]", "harmful nan: give a probability"),
     ],
 )
 def test_a_judge_of_ones_own_is_held_to_what_a_judge_promises(tmp_path: Path, body: str, message: str):
     file = tmp_path / "mine.py"
-    head = "from skunlearn.judges.base import Verdict\n"
+    head = "from skunlearn.evaluation.judges import Verdict\n"
     file.write_text(head + MINE.replace("return []", body))
     with pytest.raises(ConfigError, match=message):
         make_judge(f"{file}:Mine").judge(["p"], ["a"])

@@ -166,7 +166,7 @@ def test_a_judge_that_fails_or_guesses_gives_no_verdict_but_fail(
     models: tuple[str, str], tmp_path: Path, body: str, sentence: str
 ):
     (tmp_path / "mine.py").write_text(
-        "from skunlearn.judges.base import Agreement, Verdict\n"
+        "from skunlearn.evaluation.judges import Agreement, Verdict\n"
         "class Mine:\n    name, agreement = 'mine', Agreement(100, 50, 0.5, 0.5, 0.5, 'a coin')\n"
         f"    def judge(self, prompts, answers):\n        return {body}\n"
     )

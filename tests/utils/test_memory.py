@@ -33,7 +33,7 @@ def test_freed_memory_is_kept_inside_the_block_and_given_back_after_it():
     """A large tensor that comes and goes is new memory each time outside, the same inside."""
     faults = """
 import resource, psutil, torch
-from skunlearn.memory import kept
+from skunlearn.training.allocator import kept
 def new_pages():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(5):

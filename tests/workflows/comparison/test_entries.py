@@ -20,7 +20,7 @@ from skunlearn.workflows.comparison.budget import (
 from skunlearn.workflows.comparison.entries import read_entries, split
 from skunlearn.workflows.config import Run, make_run
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def test_settings_of_an_entry_and_of_all():

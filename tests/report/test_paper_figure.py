@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_page import attacked, results
+from sample_results import attacked, results
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app

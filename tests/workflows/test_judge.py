@@ -130,7 +130,7 @@ def test_a_judge_is_held_against_peoples_labels_and_not_its_own_verdicts(tmp_pat
 
 def test_a_check_corrects_the_rates_of_the_judge_that_it_is_of(tmp_path: Path):
     (tmp_path / "mine.py").write_text(
-        "from skunlearn.judges.base import Verdict\nclass Mine:\n    name = 'mine'\n"
+        "from skunlearn.evaluation.judges import Verdict\nclass Mine:\n    name = 'mine'\n"
         "    def judge(self, prompts, answers):\n"
         "        return [Verdict('harmful' if 'yes' in a else 'safe', 1.0, '') for a in answers]\n"
     )

@@ -201,7 +201,7 @@ def test_the_final_prompts_are_read_on_purpose_alone():
     data, own = Data(), Data().with_final()
     assert len(own.test.forget) == 120 + 60 and len(own.test.retain) == 111 + 50 and len(own.test.lookalike) == 87 + 35
     assert own.train == data.train and own.validation == data.validation and own.fingerprint != data.fingerprint
-    sources = Path(__file__).parents[1]
+    sources = Path(__file__).parents[3]
     callers = [p.name for p in (sources / "src").rglob("*.py") if "with_final()" in p.read_text()]
     assert callers == ["compare.py"]
     assert [p.name for p in sources.glob("[!.]*/**/*.py") if "final=" + "True" in p.read_text()] == ["results.py"]
