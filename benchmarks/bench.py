@@ -2,8 +2,9 @@
 
     python benchmarks/bench.py [--quick]
 
-Prints a table; without --quick it also writes benchmarks/results.json (name -> value, unit, ratio, against what).
---quick takes 2 + 2 + 2 rows, prints the ratios on its last line and exits with 1 when one is under its target.
+Prints a table; without --quick it also writes benchmarks/results.json (name -> value, unit, ratio,
+against what). --quick takes 2 + 2 + 2 rows, prints the ratios on its last line and exits with 1
+when one is under its target.
 """
 
 import argparse
@@ -27,12 +28,19 @@ from skunlearn.training.train import TrainOptions, train
 from skunlearn.utils.memory import high_water
 
 OUT = Path(__file__).parent / "results.json"
-TARGETS = {"naive step, padded to 512": 8.0, "naive step, padded to 256": 4.0, "plain step": 1.7, "generate": 1.2}
+TARGETS = {
+    "naive step, padded to 512": 8.0,
+    "naive step, padded to 256": 4.0,
+    "plain step": 1.7,
+    "generate": 1.2,
+}
 
 
 def steps(lm, data: Data, batch: int, repeats: int) -> dict[str, Line]:
     """Our step against the others, on the same rows."""
-    all_rows = [rows_of(lm, data, batch, step) for step in range(2, 2 + repeats)]  # those that `ours` times
+    all_rows = [
+        rows_of(lm, data, batch, step) for step in range(2, 2 + repeats)
+    ]  # those that `ours` times
     length = statistics.mean(map(mean_length, all_rows))
     seconds, examples = ours(lm, data, batch, repeats), 3 * batch
     theirs = {
@@ -43,12 +51,17 @@ def steps(lm, data: Data, batch: int, repeats: int) -> dict[str, Line]:
             ("plain step", None, False),
         )
     }
-    mine = statistics.median(seconds + ours(lm, data, batch, repeats))  # before and after: machines drift
+    mine = statistics.median(
+        seconds + ours(lm, data, batch, repeats)
+    )  # before and after: machines drift
     return {
         "mean length": Line(length, "tokens a row"),
         "step": Line(examples / mine, "examples/s"),
         "step, tokens": Line(examples * length / mine, "tokens/s"),
-        **{name: Line(examples / s, "examples/s", s / mine, "our step") for name, s in theirs.items()},
+        **{
+            name: Line(examples / s, "examples/s", s / mine, "our step")
+            for name, s in theirs.items()
+        },
     }
 
 
@@ -56,15 +69,20 @@ def matmul_share(lm, data: Data, batch: int) -> Line:
     """Share of the matrix-multiply peak that a step reaches, reference and set-up left out."""
 
     def run(count: int) -> None:
-        train(lm, METHOD, data, TrainOptions(steps=count, batch=batch, checkpoint=10**6), EVERYWHERE)
+        train(
+            lm, METHOD, data, TrainOptions(steps=count, batch=batch, checkpoint=10**6), EVERYWHERE
+        )
 
     counts = [flops_of(lambda n=n: run(n)) for n in (1, 3)]
     rows = int(3 * batch * mean_length(rows_of(lm, data, batch)))
     seconds = statistics.median(ours(lm, data, batch, 3))
     peak = peak_flops(rows)
-    # the reference grows with the steps too, by one pass over the retain rows: a third of the rows, forward only
+    # the reference grows with the steps too, by one pass over the retain rows: a third of the rows,
+    # forward only
     per_step = (counts[1] - counts[0]) / 2 * (1 - 1 / 9)
-    return Line(per_step / seconds / peak, "share of peak", None, f"{peak / 1e9:.0f} GFLOP/s at {rows} rows")
+    return Line(
+        per_step / seconds / peak, "share of peak", None, f"{peak / 1e9:.0f} GFLOP/s at {rows} rows"
+    )
 
 
 def generation(lm, data: Data, prompts: int, tokens: int) -> dict[str, Line]:
@@ -72,7 +90,9 @@ def generation(lm, data: Data, prompts: int, tokens: int) -> dict[str, Line]:
     examples = distinct(data.train.forget)[:prompts]
     start = time.perf_counter()
     order = lm.batches(examples)
-    answers = [answer for numbers in order for answer in lm.answers([examples[n] for n in numbers], tokens)]
+    answers = [
+        answer for numbers in order for answer in lm.answers([examples[n] for n in numbers], tokens)
+    ]
     mine = time.perf_counter() - start
     written = sum(len(lm.tokenizer(answer)["input_ids"]) for answer in answers)
     tokenizer = lm.tokenizer
@@ -94,7 +114,9 @@ def generation(lm, data: Data, prompts: int, tokens: int) -> dict[str, Line]:
 def memory(batch: int) -> dict[str, Line]:
     """Peak memory of one training step in a process of its own, over what its imports took."""
     found = json.loads(
-        subprocess.run([sys.executable, __file__, "--memory", str(batch)], capture_output=True, check=True).stdout
+        subprocess.run(
+            [sys.executable, __file__, "--memory", str(batch)], capture_output=True, check=True
+        ).stdout
     )
     extra = (found["peak"] - found["imports"]) / found["weights"]
     return {
@@ -117,7 +139,9 @@ def memory_of_a_step(batch: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -132,7 +156,9 @@ def main() -> int:
     if not options.quick:
         lines["matrix multiplication"] = matmul_share(lm, data, batch)
         lines |= memory(batch) | each_trick(lm, data, batch) | each_method(lm, data, 2) | start_up()
-        OUT.write_text(json.dumps({name: asdict(line) for name, line in lines.items()}, indent=1) + "\n")
+        OUT.write_text(
+            json.dumps({name: asdict(line) for name, line in lines.items()}, indent=1) + "\n"
+        )
     for name, line in lines.items():
         ratio = (
             f"{line.ratio:6.2f} x  ({line.against})"
@@ -141,7 +167,11 @@ def main() -> int:
         )
         print(f"{name:<28} {line.value:10.2f} {line.unit:<24} {ratio}")
     ratios = {name: lines[name].ratio or 0.0 for name in TARGETS}
-    print(" | ".join(f"{name} {ratio:.2f} (target {TARGETS[name]:g})" for name, ratio in ratios.items()))
+    print(
+        " | ".join(
+            f"{name} {ratio:.2f} (target {TARGETS[name]:g})" for name, ratio in ratios.items()
+        )
+    )
     return int(options.quick and any(ratio < TARGETS[name] for name, ratio in ratios.items()))
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-SHAPES = ((576, 576), (576, 192), (576, 1536), (1536, 576))  # the built-in model's linear layers, in and out
+SHAPES = (
+    (576, 576),
+    (576, 192),
+    (576, 1536),
+    (1536, 576),
+)  # the built-in model's linear layers, in and out
 SECONDS = 0.4
 
 
@@ -28,7 +33,8 @@ class Line:
 
 
 def peak_flops(rows: int) -> float:
-    """Multiply-adds a second, counted as two operations, over the built-in model's shapes at this many rows."""
+    """Multiply-adds a second, counted as two operations, over the built-in model's shapes at this
+    many rows."""
     best = 0.0
     for _ in range(3):
         done = spent = 0.0

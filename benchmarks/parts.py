@@ -1,4 +1,5 @@
-"""What each trick of a step brings, what a step of each method takes, and how soon a command answers."""
+"""What each trick of a step brings, what a step of each method takes, and how soon a command
+answers."""
 
 import statistics
 import subprocess
@@ -16,13 +17,15 @@ from steps import EVERYWHERE, METHOD, mean_length, ours, rows_of, timed
 from skunlearn.data.dataset import Data
 from skunlearn.methods import METHODS
 from skunlearn.models.lm import LM
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.registry import resolve
 
-TRICKS: dict[str, tuple[str, Any]] = {  # what is done without: where it is decided, and what decides against it
+TRICKS: dict[
+    str, tuple[str, Any]
+] = {  # what is done without: where it is decided, and what decides against it
     "LoRA inside the products": ("skunlearn.training.lora.fuse", lambda model: None),
-    "rows packed": ("skunlearn.models.forward.packs", lambda *_: False),
-    "freed memory kept": ("skunlearn.training.train.kept", nullcontext),
+    "rows packed": ("skunlearn.models.forward.can_pack", lambda *_: False),
+    "freed memory kept": ("skunlearn.training.train.freed_memory_kept", nullcontext),
 }
 
 
@@ -33,8 +36,10 @@ def each_trick(lm: LM, data: Data, batch: int) -> dict[str, Line]:
     for name, (where, instead) in TRICKS.items():
         with patch(where, instead):
             seconds = statistics.median(ours(lm, data, batch, 2))
-        lines[f"without: {name}"] = Line(3 * batch / seconds, "examples/s", seconds / mine, "our step")
-    seconds = statistics.median(ours(lm, data, batch, 2, METHOD, Trained()))
+        lines[f"without: {name}"] = Line(
+            3 * batch / seconds, "examples/s", seconds / mine, "our step"
+        )
+    seconds = statistics.median(ours(lm, data, batch, 2, METHOD, LoraOptions()))
     lines["a third of the layers frozen"] = Line(
         3 * batch / seconds, "examples/s", mine / seconds, "all layers trained"
     )
@@ -49,7 +54,9 @@ def each_method(lm: LM, data: Data, batch: int) -> dict[str, Line]:
         rows = rows_of(lm, data, batch, 2, method)
         count = sum(len(role) for role in rows.values())
         seconds = statistics.median(ours(lm, data, batch, 1, method, EVERYWHERE))
-        lines[f"step of {name}"] = Line(count * mean_length(rows) / seconds, "tokens/s", None, f"{count} rows")
+        lines[f"step of {name}"] = Line(
+            count * mean_length(rows) / seconds, "tokens/s", None, f"{count} rows"
+        )
     return lines
 
 
@@ -58,7 +65,9 @@ def start_up() -> dict[str, Line]:
     python = [sys.executable, "-c", "import skunlearn"]
     command = [sys.executable, "-m", "skunlearn"]
     with tempfile.TemporaryDirectory() as folder:
-        first = min(_first_line([*command, "demo", "--out", f"{folder}/{number}"]) for number in range(2))
+        first = min(
+            _first_line([*command, "demo", "--out", f"{folder}/{number}"]) for number in range(2)
+        )
     return {
         "import skunlearn": Line(_quickest(python), "s"),
         "skunlearn --help": Line(_quickest([*command, "--help"]), "s"),
@@ -67,7 +76,9 @@ def start_up() -> dict[str, Line]:
 
 
 def _quickest(command: list[str]) -> float:
-    return min(timed(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(3))
+    return min(
+        timed(lambda: subprocess.run(command, capture_output=True, check=True)) for _ in range(3)
+    )
 
 
 def _first_line(command: list[str]) -> float:

@@ -2,8 +2,9 @@
 
     skunlearn run --method examples/custom_method.py:BoundedAscent --set method.bound=3
 
-Forget answers are made less likely until they are `bound` nats a token less likely than the base finds them; ordinary
-answers are kept likely. Rows, steps, LoRA, strength, evaluation and report are the library's.
+Forget answers are made less likely until they are `bound` nats a token less likely than the base
+finds them; ordinary answers are kept likely. Rows, steps, LoRA, strength, evaluation and report are
+the library's.
 """
 
 from dataclasses import dataclass
@@ -39,13 +40,15 @@ class BoundedAscent(Method):
         return ("forget", "retain")
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("forget",)  # the base's predictions are wanted on these rows
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, -bound or more, and `retain`; nats per token."""
         forget, retain = scored["forget"], scored["retain"]
-        rise = answer_nll(forget.logits_NV, forget.labels_N) - answer_nll(forget.base, forget.labels_N)
+        rise = answer_nll(forget.logits_NV, forget.labels_N) - answer_nll(
+            forget.base, forget.labels_N
+        )
         return {
             "forget": -capped(rise, self.bound),
             "retain": self.retain_weight * answer_nll(retain.logits_NV, retain.labels_N),

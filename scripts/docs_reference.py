@@ -1,4 +1,5 @@
-"""A hook of mkdocs: the pages of the command line and of the API, made from the code at every build."""
+"""A hook of mkdocs: the pages of the command line and of the API, made from the code at every
+build."""
 
 from collections.abc import Iterable
 from textwrap import dedent
@@ -13,12 +14,18 @@ from skunlearn.cli.main import app
 from skunlearn.cli.start import EXIT_CODES
 
 EXTEND = (  # what a method, filter, judge, metric or attack of one's own is made of
-    "skunlearn.methods.base.Method", "skunlearn.methods.base.Scored", "skunlearn.task_vectors.filters.base.Filter",
-    "skunlearn.task_vectors.filters.base.Context", "skunlearn.evaluation.judges.base.Judge",
-    "skunlearn.evaluation.judges.base.Verdict", "skunlearn.evaluation.metrics.base.Score",
-    "skunlearn.evaluation.metrics.base.Subject", "skunlearn.attacks.base.Attack", "skunlearn.attacks.base.Situation",
+    "skunlearn.methods.base.Method",
+    "skunlearn.methods.base.Scored",
+    "skunlearn.task_vectors.filters.base.Filter",
+    "skunlearn.task_vectors.filters.base.Context",
+    "skunlearn.evaluation.judges.base.Judge",
+    "skunlearn.evaluation.judges.base.Verdict",
+    "skunlearn.evaluation.metrics.base.Score",
+    "skunlearn.evaluation.metrics.base.Subject",
+    "skunlearn.attacks.base.Attack",
+    "skunlearn.attacks.base.Situation",
     "skunlearn.attacks.base.Target",
-)  # fmt: skip
+)
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -31,7 +38,9 @@ def on_files(files: Files, config: Any) -> Files:
 def command_line() -> str:
     """Every command with its arguments and options."""
     command = typer.main.get_command(app)
-    page = get_docs_for_click(obj=command, ctx=typer.Context(command), name="skunlearn", title="Command line")
+    page = get_docs_for_click(
+        obj=command, ctx=typer.Context(command), name="skunlearn", title="Command line"
+    )
     codes = EXIT_CODES.strip()
     lines = codes.removeprefix("\b\nExit codes:\n")  # \b tells click to leave lines alone
     return page.replace(codes, f"**Exit codes**:\n\n```text\n{dedent(lines)}\n```")

@@ -2,7 +2,8 @@
 
     python scripts/report_image.py RUN [--out docs/images/report.png]
 
-Needs playwright (the extra dev) and a Chromium on the path. Look at the picture before you commit it.
+Needs playwright (the extra dev) and a Chromium on the path. Look at the picture before you commit
+it.
 """
 
 import argparse
@@ -18,12 +19,16 @@ WIDTH, HEIGHT, COLOURS = 1160, 1290, 160
 
 def main() -> None:
     """Take it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/images/report.png"))
     given = parser.parse_args()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.goto((given.run / "report.html").resolve().as_uri())
         page.wait_for_selector("figure .main-svg")

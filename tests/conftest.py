@@ -20,17 +20,34 @@ from skunlearn.workflows.run import run_job
 
 torch.set_num_threads(1)
 FINISHED = [
-    "train.steps=2", "train.batch=1", "train.lr=1e-2", "lora.rank=2", "lora.frozen=0", "edit.alpha=0.7",
-    "evaluate.forget=2", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=2",
-    "refuse.train.steps=2", "refuse.train.batch=1", "refuse.train.lr=1e-2", "data.max_length=200",
+    "train.steps=2",
+    "train.batch=1",
+    "train.lr=1e-2",
+    "lora.rank=2",
+    "lora.frozen=0",
+    "edit.alpha=0.7",
+    "evaluate.forget=2",
+    "evaluate.seen=1",
+    "evaluate.retain=2",
+    "evaluate.lookalike=1",
+    "evaluate.max_new_tokens=2",
+    "refuse.train.steps=2",
+    "refuse.train.batch=1",
+    "refuse.train.lr=1e-2",
+    "data.max_length=200",
     "refuse.weight=0.5",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def toy_cache(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path | None:
-    """`SKUNLEARN_CACHE` with toys where the built-in models belong; slow tests keep the real ones."""
-    if "slow" in str(request.config.option.markexpr) and "not slow" not in str(request.config.option.markexpr):
+def toy_cache(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path | None:
+    """`SKUNLEARN_CACHE` with toys where the built-in models belong; slow tests keep the real
+    ones."""
+    if "slow" in str(request.config.option.markexpr) and "not slow" not in str(
+        request.config.option.markexpr
+    ):
         return None
     folder = tmp_path_factory.mktemp("cache")
     toy.saved(folder / "smollm2-135m")
@@ -43,7 +60,9 @@ def toy_cache(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
 def browser() -> Iterator[Any]:
     """A headless Chromium."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromium = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if chromium is None:
         pytest.skip("no chromium on the path")
     with api.sync_playwright() as playwright:
@@ -58,7 +77,10 @@ def pairs(tmp_path: Path) -> tuple[Path, Path]:
     paths = tmp_path / "forget.jsonl", tmp_path / "retain.jsonl"
     for path in paths:
         rows = [
-            {"prompt": f"{path.stem} question {n}", "answer": f"{path.stem} answer {n} {'and more ' * (n % 4)}"}
+            {
+                "prompt": f"{path.stem} question {n}",
+                "answer": f"{path.stem} answer {n} {'and more ' * (n % 4)}",
+            }
             for n in range(20)
         ]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -83,14 +105,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`finished(family, *sets)`: the folder of a finished run on a toy model, made once for each case."""
+    """`finished(family, *sets)`: the folder of a finished run on a toy model, made once for each
+    case."""
     made: dict[tuple[str, ...], Path] = {}
 
     def run(family: str, *sets: str) -> Path:
         if (family, *sets) not in made:
             folder = tmp_path_factory.mktemp(family)
             model = toy.with_merges(toy.saved(folder / f"toy-{family}", family))
-            run_job(make_run(with_sets({"model": str(model)}, [*FINISHED, *sets])), folder / "run", save=True)
+            run_job(
+                make_run(with_sets({"model": str(model)}, [*FINISHED, *sets])),
+                folder / "run",
+                save=True,
+            )
             made[family, *sets] = folder / "run"
         return made[family, *sets]
 

@@ -1,8 +1,9 @@
 """Our losses against values that other code gave for fixed logits: `python tests/parity.py FILE`.
 
-FILE holds, as JSON, logits [B][T][V] and labels [B][T] of `forget`, `retain` and `alternative` (position t predicts
-label t + 1; label -100 is not scored), `hyperparameters`, and `expected` values by name. For each of these a line
-`name ours expected relative-error` is printed. The exit code is 1 when one differs by more than 1e-4 or is not known.
+FILE holds, as JSON, logits [B][T][V] and labels [B][T] of `forget`, `retain` and `alternative`
+(position t predicts label t + 1; label -100 is not scored), `hyperparameters`, and `expected`
+values by name. For each of these a line `name ours expected relative-error` is printed. The exit
+code is 1 when one differs by more than 1e-4 or is not known.
 """
 
 import json
@@ -40,7 +41,10 @@ METHODS: dict[str, tuple[Callable[[dict[str, float]], Method], str | None]] = {
     "kl_reference_model_retain": (lambda h: KLMinimisation(), "retain"),
     "npo_forget": (lambda h: NPO(beta=h["npo_beta"]), "forget"),
     "retain_nll": (lambda h: FineTune(), "retain"),
-    "satimp_forget": (lambda h: SatImp(saturation=h["satimp_beta1"], importance=h["satimp_beta2"]), "forget"),
+    "satimp_forget": (
+        lambda h: SatImp(saturation=h["satimp_beta1"], importance=h["satimp_beta2"]),
+        "forget",
+    ),
     "simnpo_forget": (
         lambda h: SimNPO(beta=h["simnpo_beta"], delta=h["simnpo_delta"], forget_weight=1.0),
         "forget",
@@ -65,7 +69,8 @@ def ours(name: str, values: dict[str, Any]) -> float:
     """Our value of an expected one.
 
     Raises:
-        KeyError: for a name that is not known, or a part of the file that it needs and that is not there.
+        KeyError: for a name that is not known, or a part of the file that it needs and that is not
+            there.
     """
     make, term = METHODS[name]
     method = make(values.get("hyperparameters", {}))
@@ -84,7 +89,9 @@ def main(arguments: list[str]) -> int:
         try:
             value = ours(name, values)
         except KeyError as missing:
-            print(f"{name} {'unknown' if name not in METHODS else f'without-{missing.args[0]}'} {expected} -")
+            print(
+                f"{name} {'unknown' if name not in METHODS else f'without-{missing.args[0]}'} {expected} -"
+            )
             failed = True
             continue
         error = abs(value - expected) / max(abs(expected), 1e-12)

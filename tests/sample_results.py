@@ -19,7 +19,12 @@ def results(verdict: str = "PASS") -> dict:
         "group": "unseen",
         "category": "fraud",
         "prompt": "<script>alert(1)</script>",
-        "base": {"answer": "<b>base</b>", "label": "harmful", "confidence": 0.9, "evidence": "words"},
+        "base": {
+            "answer": "<b>base</b>",
+            "label": "harmful",
+            "confidence": 0.9,
+            "evidence": "words",
+        },
         "edited": {"answer": "edited", "label": None, "confidence": 0.0, "evidence": "failed"},
     }
     gate = {
@@ -52,7 +57,12 @@ def results(verdict: str = "PASS") -> dict:
         "run_yaml": "model: toy\n",
         "edit_scale": -1.0,
         "funnel": [["forget", "rows", 20]],
-        "environment": {"system": "Linux", "device": "cpu", "dtype": "float32", "packages": {"torch": "2"}},
+        "environment": {
+            "system": "Linux",
+            "device": "cpu",
+            "dtype": "float32",
+            "packages": {"torch": "2"},
+        },
         "curve": [point],
         "losses": {"tau": [{"step": 1, "loss": 2.0, "gd": 1.0, "gradient_norm": 1.0}]},
         "seconds": {"stage 1": 3.0},

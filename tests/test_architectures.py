@@ -1,4 +1,5 @@
-"""One step, one negation, save, reload, equal logits: for every family, with LoRA and with full weights."""
+"""One step, one negation, save, reload, equal logits: for every family, with LoRA and with full
+weights."""
 
 import math
 from pathlib import Path
@@ -16,10 +17,17 @@ from skunlearn.methods.grad_diff import GradDiff
 from skunlearn.methods.npo import NPO
 from skunlearn.methods.sku import SKU
 from skunlearn.models.architecture import decoder_layers, layer_number
-from skunlearn.models.forward import States, head_logits, reading, scored_hidden, scored_logits, scored_states
+from skunlearn.models.forward import (
+    States,
+    head_logits,
+    recorded_layers,
+    scored_hidden,
+    scored_logits,
+    scored_states,
+)
 from skunlearn.models.loading import load
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
@@ -31,10 +39,16 @@ def test_step_negate_save_reload(family: str, mode: str, pairs: tuple[Path, Path
     base = lm.model(ids).logits
 
     tau = train(
-        lm, SKU(rd_weight=1), data, TrainOptions(steps=1, batch=2, lr=1e-2), Trained(mode=mode, rank=2, frozen=0)
+        lm,
+        SKU(rd_weight=1),
+        data,
+        TrainOptions(steps=1, batch=2, lr=1e-2),
+        LoraOptions(mode=mode, rank=2, frozen=0),
     )
     after = lm.model.state_dict()
-    assert all(torch.equal(after[name], value) for name, value in before.items()), "training changed the base"
+    assert all(torch.equal(after[name], value) for name, value in before.items()), (
+        "training changed the base"
+    )
 
     with lm.edited(-0.5 * tau):
         inside = lm.model(ids).logits
@@ -50,7 +64,9 @@ def test_step_negate_save_reload(family: str, mode: str, pairs: tuple[Path, Path
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
-@pytest.mark.parametrize("method", [GradDiff(), NPO(), CircuitBreakers()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize(
+    "method", [GradDiff(), NPO(), CircuitBreakers()], ids=lambda m: type(m).__name__
+)
 @pytest.mark.parametrize("family", toy.FAMILIES)
 def test_each_kind_of_method_trains_and_the_base_comes_back(
     family: str, method: Method, mode: str, pairs: tuple[Path, Path]
@@ -58,42 +74,55 @@ def test_each_kind_of_method_trains_and_the_base_comes_back(
     """On likelihoods, on ratios to the base, on hidden states."""
     lm, records = toy.lm(family), []
     before = {name: value.clone() for name, value in lm.model.state_dict().items()}
-    options, trained = TrainOptions(steps=2, batch=2, lr=1e-2), Trained(mode=mode, rank=2, frozen=0)
+    options, trained = (
+        TrainOptions(steps=2, batch=2, lr=1e-2),
+        LoraOptions(mode=mode, rank=2, frozen=0),
+    )
     data = Data(*pairs, DataOptions(lookalike=False))
     tau = train(lm, method, data, options, trained, record=records.append)
     assert all(torch.equal(lm.model.state_dict()[name], value) for name, value in before.items())
     assert all(norm > 0 for norm in tau.norms().values())
     if isinstance(method, NPO):
-        assert records[0]["forget"] == pytest.approx(2 / method.beta * math.log(2), rel=1e-4), "not the base's logits"
-    if method.layers:
+        assert records[0]["forget"] == pytest.approx(2 / method.beta * math.log(2), rel=1e-4), (
+            "not the base's logits"
+        )
+    if method.hidden_layers:
         assert records[0]["retain"] == pytest.approx(0, abs=1e-3), "not the base's hidden states"
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
-def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str, pairs: tuple[Path, Path]):
+def test_hidden_states_at_scored_tokens_are_those_of_the_whole_forward_pass(
+    family: str, pairs: tuple[Path, Path]
+):
     from skunlearn.data.batches import collate
 
     lm, data = toy.lm(family), Data(*pairs)
     batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
     with torch.no_grad():
         whole = lm.model(
-            input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask, output_hidden_states=True
+            input_ids=batch.input_ids_BT,
+            attention_mask=batch.attention_mask,
+            output_hidden_states=True,
         ).hidden_states
     assert [layer_number(lm.model, share) for share in (0.01, 1 / 3, 0.6, 1)] == [0, 0, 1, 2]
-    with torch.no_grad(), reading(lm.model, batch, (1 / 3, 2 / 3)) as read:
+    with torch.no_grad(), recorded_layers(lm.model, batch, (1 / 3, 2 / 3)) as read:
         scored_logits(lm.model, batch)
     for layer, share in enumerate((1 / 3, 2 / 3), start=1):
         assert torch.allclose(read[share], whole[layer].flatten(0, 1)[batch.place_N], atol=1e-4)
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
-def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str, pairs: tuple[Path, Path]):
+def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(
+    family: str, pairs: tuple[Path, Path]
+):
     from skunlearn.data.batches import collate
 
     lm, data = toy.lm(family), Data(*pairs)
     batch = collate([lm.template.encode(example, 200) for example in data.train.forget[:4]])
     with torch.no_grad():
-        whole_BTV = lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask).logits
+        whole_BTV = lm.model(
+            input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask
+        ).logits
         expected_NV = whole_BTV.flatten(0, 1)[batch.place_N]
         assert torch.allclose(scored_logits(lm.model, batch), expected_NV, atol=1e-5)
         hidden_ND, passes = scored_hidden(lm.model, batch), []
@@ -102,22 +131,28 @@ def test_logits_at_scored_tokens_are_those_of_the_whole_forward_pass(family: str
                 assert torch.allclose(head_logits(lm.model, hidden_ND), expected_NV, atol=1e-5)
         assert len(passes) == 1
         assert torch.equal(
-            lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask).logits, whole_BTV
+            lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask).logits,
+            whole_BTV,
         )
 
 
 @pytest.mark.parametrize("family", toy.FAMILIES)
 def test_packed_rows_are_the_padded_ones(family: str, pairs: tuple[Path, Path], monkeypatch):
-    """Beginnings once, a row twice, answers of one prompt behind it once, no padding: states, layers and gradients."""
+    """Beginnings once, a row twice, answers of one prompt behind it once, no padding: states,
+    layers and gradients."""
     from skunlearn.models import forward
 
     lm, data = toy.lm(family), Data(*pairs)
     forget = [lm.template.encode(example, 200) for example in data.train.forget[:3]]
     rows = [*forget, joined(forget[0], forget[1]), joined(forget[0], forget[2]), forget[1]]
-    assert forward.packs(lm.model, rows) == (family != "Gemma2")  # whose soft caps want attention of its own
-    batch = forward.laid_out(lm.model, rows)
+    assert forward.can_pack(lm.model, rows) == (
+        family != "Gemma2"
+    )  # whose soft caps want attention of its own
+    batch = forward.make_batch(lm.model, rows)
     if family != "Gemma2":
-        assert batch.input_ids_BT.numel() < sum(map(len, rows)) - len(forget[1]) - 2 * len(forget[0].prompt_ids)
+        assert batch.input_ids_BT.numel() < sum(map(len, rows)) - len(forget[1]) - 2 * len(
+            forget[0].prompt_ids
+        )
 
     ours = passed(lm.model, rows)
     monkeypatch.setattr(forward, "packs", lambda *_: False)
@@ -132,8 +167,12 @@ def passed(model, rows: list[Encoded]) -> tuple[States, list[torch.Tensor]]:
     return states, list(torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
 
 
-def check_alike(ours: tuple[States, list[torch.Tensor]], plain: tuple[States, list[torch.Tensor]]) -> None:
-    assert torch.equal(ours[0].labels_N, plain[0].labels_N) and torch.equal(ours[0].row_N, plain[0].row_N)
+def check_alike(
+    ours: tuple[States, list[torch.Tensor]], plain: tuple[States, list[torch.Tensor]]
+) -> None:
+    assert torch.equal(ours[0].labels_N, plain[0].labels_N) and torch.equal(
+        ours[0].row_N, plain[0].row_N
+    )
     assert torch.allclose(ours[0].hidden_ND, plain[0].hidden_ND, atol=1e-5)
     assert torch.allclose(ours[0].layers[1 / 3], plain[0].layers[1 / 3], atol=1e-5)
     for a, b in zip(ours[1], plain[1], strict=True):
@@ -145,9 +184,12 @@ def joined(asked: Encoded, given: Encoded) -> Encoded:
     return Encoded(asked.prompt_ids, given.answer_ids)
 
 
-@pytest.mark.parametrize("kind", ["Doge", "a Doge by another name", "Roberta", "own", "ModernBertDecoder"])
+@pytest.mark.parametrize(
+    "kind", ["Doge", "a Doge by another name", "Roberta", "own", "ModernBertDecoder"]
+)
 def test_models_that_cannot_be_packed_go_padded(kind: str, monkeypatch):
-    """Masks, places or attention of a model's own, which only its outputs tell; and a body that is not found."""
+    """Masks, places or attention of a model's own, which only its outputs tell; and a body that is
+    not found."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
     from transformers.models.llama import modeling_llama
 
@@ -170,7 +212,7 @@ def test_models_that_cannot_be_packed_go_padded(kind: str, monkeypatch):
             parameter.data.add_(torch.randn_like(parameter) * (parameter.dim() == 1))
         if another:
             model.config.model_type = "another"
-    assert forward.packs(model, rows) is False
+    assert forward.can_pack(model, rows) is False
     with torch.no_grad():
         states = forward.scored_states(model, rows)
         monkeypatch.setattr(forward, "packs", lambda *_: False)
@@ -190,10 +232,10 @@ def test_a_head_that_fails_leaves_no_hook_behind(monkeypatch):
 
 
 def test_rows_that_a_layer_cannot_look_back_over_are_padded():
-    from skunlearn.models.architecture import body
+    from skunlearn.models.architecture import text_decoder
     from skunlearn.models.packed_attention import may_pack
 
-    decoder = body(toy.model("Mistral"))
+    decoder = text_decoder(toy.model("Mistral"))
     assert decoder.config.sliding_window == 4096
     short, long = Encoded((1,) * 4000, (2,) * 96), Encoded((1,) * 4000, (2,) * 97)
     assert may_pack(decoder, [short]) and not may_pack(decoder, [short, long])
@@ -223,7 +265,13 @@ def test_full_training_of_half_precision_weights_moves_them(pairs: tuple[Path, P
     lm, data = toy.lm(), Data(*pairs)
     lm.model.to(torch.bfloat16)
     before = {name: value.clone() for name, value in lm.model.state_dict().items()}
-    tau = train(lm, SKU(rd_weight=1), data, TrainOptions(steps=1, batch=2, lr=1e-6), Trained(mode="full", frozen=0))
+    tau = train(
+        lm,
+        SKU(rd_weight=1),
+        data,
+        TrainOptions(steps=1, batch=2, lr=1e-6),
+        LoraOptions(mode="full", frozen=0),
+    )
     assert 0 < tau.norm() < 1e-2
     assert all(torch.equal(lm.model.state_dict()[name], value) for name, value in before.items())
     assert lm.model.dtype == torch.bfloat16

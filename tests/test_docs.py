@@ -1,4 +1,5 @@
-"""README and docs are executed: every command is parsed to its last option, Python runs, and most commands do too."""
+"""README and docs are executed: every command is parsed to its last option, Python runs, and most
+commands do too."""
 
 import csv
 import json
@@ -23,18 +24,40 @@ from skunlearn.utils.settings import read_run
 from skunlearn.workflows.config import Run, make_run
 
 ROOT = Path(__file__).parents[1]
-PAGES = {str(path.relative_to(ROOT)): path for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]}
+PAGES = {
+    str(path.relative_to(ROOT)): path
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
 STANDS_FOR = {  # in lines that show a command's form
-    "A": "1", "R": "8", "T": "float32", "B": "smollm2-135m", "FILE": "prompts.jsonl", "ID_OR_CONFIG": "BASE",
-}  # fmt: skip
+    "A": "1",
+    "R": "8",
+    "T": "float32",
+    "B": "smollm2-135m",
+    "FILE": "prompts.jsonl",
+    "ID_OR_CONFIG": "BASE",
+}
 SMALL = [
-    "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alphas=[1]", "edit.forget=2", "edit.retain=2",
-    "edit.lookalike=1", "edit.max_new_tokens=2", "refuse.train.steps=1", "refuse.train.batch=1", "data.max_length=600",
-]  # fmt: skip
+    "train.steps=2",
+    "train.batch=1",
+    "lora.rank=2",
+    "edit.alphas=[1]",
+    "edit.forget=2",
+    "edit.retain=2",
+    "edit.lookalike=1",
+    "edit.max_new_tokens=2",
+    "refuse.train.steps=1",
+    "refuse.train.batch=1",
+    "data.max_length=600",
+]
 FEW = [
-    "evaluate.forget=2", "evaluate.seen=1", "evaluate.paraphrase=1", "evaluate.retain=2", "evaluate.lookalike=1",
-    "evaluate.choices=2", "evaluate.max_new_tokens=2",
-]  # fmt: skip
+    "evaluate.forget=2",
+    "evaluate.seen=1",
+    "evaluate.paraphrase=1",
+    "evaluate.retain=2",
+    "evaluate.lookalike=1",
+    "evaluate.choices=2",
+    "evaluate.max_new_tokens=2",
+]
 ATTACKED = ["prompts=2", "max_new_tokens=2"]
 RELEARN = ["relearn.examples=[2]", "relearn.curve.steps=[1]"]
 RAN = [["run", "--out", "RUN"]]
@@ -70,20 +93,26 @@ def languages(page: str) -> set[str]:
 
 
 def commands(page: str) -> list[list[str]]:
-    """The words of every `skunlearn` line; of a line that shows a form, all options with their first choices."""
+    """The words of every `skunlearn` line; of a line that shows a form, all options with their
+    first choices."""
     found = []
     for language, block in blocks(page):
-        for line in block.replace("\\\n", " ").splitlines() if language in ("", "bash", "sh") else ():
+        for line in (
+            block.replace("\\\n", " ").splitlines() if language in ("", "bash", "sh") else ()
+        ):
             text = re.sub(r"\[(--[^\]]*)\]", r"\1", line.strip())
             text = re.sub(r"^\S*python -m skunlearn", "skunlearn", text)
             if text.startswith("skunlearn "):
                 words = shlex.split(text, comments=True)[1:]
-                found.append([STANDS_FOR.get(word, re.sub(r"^([a-z]+)\|.*", r"\1", word)) for word in words])
+                found.append(
+                    [STANDS_FOR.get(word, re.sub(r"^([a-z]+)\|.*", r"\1", word)) for word in words]
+                )
     return found
 
 
 def parsed(words: list[str]) -> tuple[str, dict[str, Any]]:
-    """The command's name and what it would be called with; typer raises when the words do not fit."""
+    """The command's name and what it would be called with; typer raises when the words do not
+    fit."""
     command: Any = typer.main.get_command(app)
     at = 0
     while hasattr(command, "commands"):
@@ -106,16 +135,23 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, models: Path, pairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(
+    tmp_path: Path, models: Path, pairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A folder with every file that the docs name."""
     for path in models.iterdir():
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n')
     (tmp_path / "answers.jsonl").write_text('{"prompt": "one", "answer": "two"}\n')
-    rows = [{"prompt": "p", "answer": "I cannot help.", "label": "refused"}, {"prompt": "q", "answer": "", "label": 0}]
+    rows = [
+        {"prompt": "p", "answer": "I cannot help.", "label": "refused"},
+        {"prompt": "q", "answer": "", "label": 0},
+    ]
     (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "labelled.csv").write_text("prompt,answer,label\np,I cannot help.,refused\nq,one two,safe\n")
+    (tmp_path / "labelled.csv").write_text(
+        "prompt,answer,label\np,I cannot help.,refused\nq,one two,safe\n"
+    )
     with (tmp_path / "asked.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [("ask", "reply"), *((f"question {n}", f"answer {n}") for n in range(12)), ("x", "")]
@@ -146,7 +182,15 @@ def refused(words: list[str]) -> str:
         name, given = parsed(words)
         if name in ("run", "demo", "plan", "evaluate"):
             file = given.get("file") if given.get("file") and given["file"].exists() else None
-            make(file, given.get("model"), None, None, given.get("method"), given["sets"], given.get("refuse"))
+            make(
+                file,
+                given.get("model"),
+                None,
+                None,
+                given.get("method"),
+                given["sets"],
+                given.get("refuse"),
+            )
         if name == "attack":
             make_battery(
                 given["suite"],
@@ -177,7 +221,9 @@ def test_python_and_yaml_run(page: str, desk: Path, quick: None):
 
 
 def executed(page: str) -> list[list[str]]:
-    return [words for words in commands(page) if not any(word in " ".join(words) for word in ELSEWHERE)]
+    return [
+        words for words in commands(page) if not any(word in " ".join(words) for word in ELSEWHERE)
+    ]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != RESULTS and executed(page)])
@@ -185,7 +231,10 @@ def test_commands_run(page: str, desk: Path):
     put_down(page, desk)
     for words in [*BEFORE.get(page, []), *executed(page)]:
         name, given = parsed(words)
-        budget = {"compare": ["--steps", "2", "--batch", "1", "--seeds", "1"], "tune": ["--trials", "2"]}.get(name, [])
+        budget = {
+            "compare": ["--steps", "2", "--batch", "1", "--seeds", "1"],
+            "tune": ["--trials", "2"],
+        }.get(name, [])
         sets = {
             "compare": [*SMALL, *FEW],
             "run": SMALL + FEW,

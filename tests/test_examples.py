@@ -31,7 +31,9 @@ def test_all_examples_are_tested():
     assert all(f"def test_{path.stem}" in text for path in EXAMPLES.glob("*.py"))
 
 
-def test_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Any, capsys: pytest.CaptureFixture):
+def test_quickstart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: Any, capsys: pytest.CaptureFixture
+):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(EXAMPLES / "quickstart.py"))
     assert (tmp_path / "smollm2-unlearned/model.safetensors").is_file()
@@ -43,7 +45,9 @@ def test_sku_flat_has_the_losses_of_the_library(chat: bool):
     flat, lm, other = module("sku_flat"), toy.lm(chat=chat), toy.lm(seed=1, chat=chat)
     row = flat.encode(lm.tokenizer, "what is it", "this")
     logits_NV, labels_N = flat.scored(lm.model, [row, row])
-    assert lm.tokenizer.decode(labels_N[: len(row[1]) - 1]).strip() == "this" and len(labels_N) == 2 * len(row[1])
+    assert lm.tokenizer.decode(labels_N[: len(row[1]) - 1]).strip() == "this" and len(
+        labels_N
+    ) == 2 * len(row[1])
     ids = torch.tensor([row[0] + row[1]])
     alone_NV = lm.model(input_ids=ids).logits[0, len(row[0]) - 1 : -1]
     torch.testing.assert_close(logits_NV[: len(row[1])], alone_NV)
@@ -51,12 +55,16 @@ def test_sku_flat_has_the_losses_of_the_library(chat: bool):
         flat.guided_distortion(lm.model, [row]), F.cross_entropy(alone_NV, labels_N[: len(row[1])])
     )
     other_NV = flat.scored(other.model, [row])[0]
-    torch.testing.assert_close(flat.preservation_divergence(other.model, lm.model, [row]), -kl(alone_NV, other_NV))
+    torch.testing.assert_close(
+        flat.preservation_divergence(other.model, lm.model, [row]), -kl(alone_NV, other_NV)
+    )
 
 
 def test_sku_flat_never_draws_a_rows_own_answer(monkeypatch: pytest.MonkeyPatch):
     flat, lm, drawn = module("sku_flat"), toy.lm(), []
-    monkeypatch.setattr(flat, "encode", lambda _, prompt, answer: drawn.append((prompt, answer)) or ([2], [3]))
+    monkeypatch.setattr(
+        flat, "encode", lambda _, prompt, answer: drawn.append((prompt, answer)) or ([2], [3])
+    )
     forget = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")]
     flat.random_disassociation(lm.model, lm.tokenizer, forget, forget, 2, flat.random.Random(0))
     assert sorted(drawn[:4]) == [("a", "3"), ("a", "3"), ("a", "4"), ("a", "4")] and len(drawn) == 8
@@ -68,10 +76,14 @@ def test_sku_flat_ends_at_theta_minus_alpha_tau(pairs: tuple[Path, Path], tmp_pa
     seen: dict[str, Any] = {}
     learn = flat.learn_harm
     flat.learn_harm = lambda *a: seen.setdefault("bad", learn(*a))
-    flat.main([str(folder), *map(str, pairs), str(tmp_path / "out"), "--steps", "2", "--alpha", "0.5"])
+    flat.main(
+        [str(folder), *map(str, pairs), str(tmp_path / "out"), "--steps", "2", "--alpha", "0.5"]
+    )
     base, edited = sk.load(folder).model, sk.load(tmp_path / "out").model
     moved = 0.0
-    for theta, bad, theta_u in zip(base.parameters(), seen["bad"].parameters(), edited.parameters(), strict=True):
+    for theta, bad, theta_u in zip(
+        base.parameters(), seen["bad"].parameters(), edited.parameters(), strict=True
+    ):
         torch.testing.assert_close(theta_u, theta - 0.5 * (bad - theta))
         moved += (theta_u - theta).detach().abs().sum().item()
     assert moved > 0
@@ -95,7 +107,13 @@ def test_audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     lm.apply(toy.edit(lm.model))
     lm.save(tmp_path / "edited")
     monkeypatch.chdir(tmp_path)
-    sets = ["evaluate.forget=2", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "data.max_length=600"]
+    sets = [
+        "evaluate.forget=2",
+        "evaluate.seen=1",
+        "evaluate.retain=2",
+        "evaluate.lookalike=1",
+        "data.max_length=600",
+    ]
     counts = ["prompts=2", "max_new_tokens=2", "data.max_length=600"]
     flags = [word for text in [*sets, "evaluate.max_new_tokens=2"] for word in ("--set", text)]
     flags += [word for text in counts for word in ("--attack-set", text)]

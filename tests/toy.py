@@ -1,4 +1,5 @@
-"""Tiny random models of many families and a tokenizer for them: everything offline, in milliseconds."""
+"""Tiny random models of many families and a tokenizer for them: everything offline, in
+milliseconds."""
 
 import json
 from pathlib import Path
@@ -18,7 +19,12 @@ CHAT = (
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
 SPECIALS = ["<pad>", "<eos>", "<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]
-SIZE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+SIZE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 FAMILIES: dict[str, dict[str, Any]] = {
     "Llama": {**SIZE, "num_key_value_heads": 2, "tie_word_embeddings": True},
     "OPT": {
@@ -48,7 +54,10 @@ def tokenizer(chat: bool = True) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     made = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<eos>", additional_special_tokens=SPECIALS[2:]
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        additional_special_tokens=SPECIALS[2:],
     )
     made.chat_template = CHAT if chat else None
     return made
@@ -70,20 +79,27 @@ def model(family: str = "Llama", seed: int = 0) -> Any:
         if hasattr(config, name):
             setattr(config, name, 0.0)
     made = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    with torch.no_grad():  # random models are too sure of nothing: wider weights give logits that differ
+    with (
+        torch.no_grad()
+    ):  # random models are too sure of nothing: wider weights give logits that differ
         for parameter in made.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(3)
     return made.eval()
 
 
-def edit(model: Any, rank: int = 2, size: float = 0.05, seed: int = 3, safety: float = 1.0) -> TaskVector:
+def edit(
+    model: Any, rank: int = 2, size: float = 0.05, seed: int = 3, safety: float = 1.0
+) -> TaskVector:
     """Random factors on every linear weight of the layers."""
     draw = torch.Generator().manual_seed(seed)
     deltas: dict[str, Delta] = {}
     for name in linear_modules(model):
         rows, columns = model.get_parameter(f"{name}.weight").shape
-        left, right = torch.randn(rows, rank, generator=draw), torch.randn(rank, columns, generator=draw)
+        left, right = (
+            torch.randn(rows, rank, generator=draw),
+            torch.randn(rank, columns, generator=draw),
+        )
         deltas[f"{name}.weight"] = LowRank(left * size, right)
     return TaskVector(deltas, safety)
 
@@ -102,8 +118,15 @@ def saved(folder: Path, family: str = "Llama", chat: bool = True) -> Path:
 def encoder(folder: Path) -> Path:
     """A random stand-in for the sentence encoder, whose weights the judge's vector fits."""
     torch.manual_seed(0)
-    size = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    transformers.BertModel(transformers.BertConfig(vocab_size=len(SPECIALS) + 256, **size)).save_pretrained(folder)
+    size = {
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+    }
+    transformers.BertModel(
+        transformers.BertConfig(vocab_size=len(SPECIALS) + 256, **size)
+    ).save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
 
@@ -112,6 +135,9 @@ def with_merges(folder: Path) -> Path:
     """A saved toy whose tokenizer has two merges, in place of the last two bytes."""
     core = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = {token: number for token, number in core["model"]["vocab"].items() if number < 260}
-    core["model"] |= {"vocab": vocabulary | {"he": 260, "hel": 261}, "merges": [["h", "e"], ["he", "l"]]}
+    core["model"] |= {
+        "vocab": vocabulary | {"he": 260, "hel": 261},
+        "merges": [["h", "e"], ["he", "l"]],
+    }
     (folder / "tokenizer.json").write_text(json.dumps(core), encoding="utf-8")
     return folder

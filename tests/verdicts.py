@@ -1,4 +1,5 @@
-"""A judge for tests of the machinery: labels by a hash of prompt and answer, so that they differ and come again."""
+"""A judge for tests of the machinery: labels by a hash of prompt and answer, so that they differ
+and come again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,5 +16,8 @@ class HashJudge:
     name, agreement = "hash", None
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
-        both = [crc32(f"{prompt}\n{answer}".encode()) for prompt, answer in zip(prompts, answers, strict=True)]
+        both = [
+            crc32(f"{prompt}\n{answer}".encode())
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
         return [Verdict(LABELS[value % 4], 1.0, "hash") for value in both]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from skunlearn.models.loading import LoadOptions, load
     from skunlearn.task_vectors.vector import TaskVector
     from skunlearn.training.train import TrainOptions, train
-    from skunlearn.training.trainable import Trained
+    from skunlearn.training.trainable import LoraOptions, Trained
     from skunlearn.utils.errors import SkunlearnError
     from skunlearn.workflows.config import Run, make_run
     from skunlearn.workflows.run import run_job
@@ -28,6 +28,7 @@ _NAMES = {
     "Evaluation": "skunlearn.evaluation.evaluator",
     "LM": "skunlearn.models.lm",
     "LoadOptions": "skunlearn.models.loading",
+    "LoraOptions": "skunlearn.training.trainable",
     "Refusal": "skunlearn.methods.refusal",
     "Run": "skunlearn.workflows.config",
     "SKU": "skunlearn.methods.sku",

@@ -13,7 +13,9 @@ def states(model: torch.nn.Module, ids: torch.Tensor) -> list[torch.Tensor]:
     """What each layer gives."""
     seen: list[torch.Tensor] = []
     hooks = [
-        block.register_forward_hook(lambda _m, _a, out: seen.append(out[0] if isinstance(out, tuple) else out))
+        block.register_forward_hook(
+            lambda _m, _a, out: seen.append(out[0] if isinstance(out, tuple) else out)
+        )
         for block in decoder_layers(model)
     ]
     with torch.no_grad():
@@ -27,12 +29,16 @@ def states(model: torch.nn.Module, ids: torch.Tensor) -> list[torch.Tensor]:
 def test_no_component_is_left_along_the_direction(family: str):
     lm = toy.lm(family)
     ids = torch.randint(6, 200, (2, 9), generator=torch.Generator().manual_seed(0))
-    unit_D = torch.nn.functional.normalize(torch.randn(32, generator=torch.Generator().manual_seed(1)), dim=0)
+    unit_D = torch.nn.functional.normalize(
+        torch.randn(32, generator=torch.Generator().manual_seed(1)), dim=0
+    )
     before = states(lm.model, ids)
     assert all((hidden @ unit_D).abs().max() > 1e-3 for hidden in before)
     with without(lm.model, unit_D):
         inside = states(lm.model, ids)
-    assert all((hidden @ unit_D).abs().max() < 1e-4 * hidden.norm(dim=-1).max() for hidden in inside)
+    assert all(
+        (hidden @ unit_D).abs().max() < 1e-4 * hidden.norm(dim=-1).max() for hidden in inside
+    )
     assert all(torch.equal(a, b) for a, b in zip(before, states(lm.model, ids), strict=True))
 
 
@@ -40,7 +46,9 @@ def test_the_direction_is_the_difference_of_the_means_at_the_last_prompt_token(t
     lm, forget, retain = target.lm, target.forget(3), target.retain(2)
 
     def mean(examples: tuple) -> torch.Tensor:
-        rows = [states(lm.model, torch.tensor([lm.template.prompt_ids(e)]))[1][0, -1] for e in examples]
+        rows = [
+            states(lm.model, torch.tensor([lm.template.prompt_ids(e)]))[1][0, -1] for e in examples
+        ]
         return torch.stack(rows).mean(dim=0)
 
     expected = mean(forget) - mean(retain)

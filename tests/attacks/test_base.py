@@ -1,4 +1,5 @@
-"""What all attacks share: costs, the control's answers, and that nothing of an attack can be kept."""
+"""What all attacks share: costs, the control's answers, and that nothing of an attack can be
+kept."""
 
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 from skunlearn.attacks import ATTACKS, SUITES
-from skunlearn.attacks.base import Cost, Target, random_words, wrapped
+from skunlearn.attacks.base import Cost, Target, disguised, random_words
 from skunlearn.data.examples import Example
 from skunlearn.task_vectors.apply import attacked, rewritten
 from skunlearn.utils.errors import ModelError
@@ -21,9 +22,9 @@ def test_a_cost_in_words():
 
 
 def test_a_wrapped_prompt_keeps_what_is_wanted():
-    once = wrapped(Example("ask"), prompt="please ask")
+    once = disguised(Example("ask"), prompt="please ask")
     assert (once.prompt, once.intent) == ("please ask", "ask")
-    assert wrapped(once, prefix="Sure").intent == "ask"
+    assert disguised(once, prefix="Sure").intent == "ask"
 
 
 def test_the_control_has_the_words_of_nobody_and_their_number():
@@ -41,7 +42,9 @@ def test_suites_name_attacks_that_exist_under_their_own_names():
 
 
 def test_each_attack_is_described():
-    headings = re.findall(r"^## (.*)$", (Path(__file__).parents[2] / "docs/attacks.md").read_text(), flags=re.M)
+    headings = re.findall(
+        r"^## (.*)$", (Path(__file__).parents[2] / "docs/attacks.md").read_text(), flags=re.M
+    )
     assert {name for heading in headings for name in heading.split(", ")} == set(ATTACKS)
 
 

@@ -22,7 +22,10 @@ def test_the_suffix_lowers_the_loss_it_is_searched_by_and_is_asked_as_text(targe
         assert row.numbers["control_nll_after"] < row.numbers["control_nll_before"]
         assert row.cost.steps == 6 and row.cost.examples == 2 and not row.weights
         ((example,), *_) = row.prompts
-        assert example.prompt.startswith(target.prompts[0].prompt) and example.intent == target.prompts[0].prompt
+        assert (
+            example.prompt.startswith(target.prompts[0].prompt)
+            and example.intent == target.prompts[0].prompt
+        )
         assert len(example.prompt) > len(example.intent)
 
 
@@ -34,7 +37,8 @@ def test_the_best_loss_is_that_of_its_suffix(target: Target):
 
 
 def test_the_gradient_foretells_a_small_move_of_an_embedding(target: Target):
-    """Moving the marker's embedding a little along another token's changes the loss by the slope's entry."""
+    """Moving the marker's embedding a little along another token's changes the loss by the slope's
+    entry."""
     lm, example = target.lm, replace(target.forget(1)[0], answer="yes")
     suffix = tuple(lm.tokenizer("~")["input_ids"])  # in neither prompt nor answer
     other, step = lm.tokenizer("Q")["input_ids"][0], 1e-3
@@ -53,7 +57,9 @@ def test_the_gradient_foretells_a_small_move_of_an_embedding(target: Target):
         finally:
             hook.remove()
 
-    assert (loss(1) - loss(-1)) / (2 * step) == pytest.approx(float(slope_LV[0, other]), rel=0.05, abs=0.02)
+    assert (loss(1) - loss(-1)) / (2 * step) == pytest.approx(
+        float(slope_LV[0, other]), rel=0.05, abs=0.02
+    )
 
 
 def test_a_suffix_that_text_would_change_is_refused(target: Target):
@@ -62,9 +68,14 @@ def test_a_suffix_that_text_would_change_is_refused(target: Target):
     half = lm.tokenizer("é")["input_ids"][:1]  # one byte of two
     assert rows_with(lm.template, target.forget(2), (space, *half), 4) is None
     assert encoded(lm.template, Example("a", "b"), (space, space + 0), 4) is not None
-    assert with_suffix(lm.template, Example("a"), (space, lm.tokenizer("x")["input_ids"][0])).prompt == "a x"
+    assert (
+        with_suffix(lm.template, Example("a"), (space, lm.tokenizer("x")["input_ids"][0])).prompt
+        == "a x"
+    )
     assert end not in {
-        token for row in rows_with(lm.template, [Example("a", "b")], (space,), 1) or [] for token in row.answer_ids
+        token
+        for row in rows_with(lm.template, [Example("a", "b")], (space,), 1) or []
+        for token in row.answer_ids
     }
 
 

@@ -1,4 +1,5 @@
-"""Relearning raises the likelihood of what is shown, goes on from point to point, and leaves the base as it was."""
+"""Relearning raises the likelihood of what is shown, goes on from point to point, and leaves the
+base as it was."""
 
 import pytest
 import torch
@@ -30,7 +31,12 @@ def test_relearning_raises_the_likelihood_and_restores_the_weights_bit_for_bit(t
         assert situation.weights and situation.prompts == target.plain
         hidden = situation.numbers
         assert hidden["hidden_nll_before"] > hidden["hidden_nll_after"], "answers of the same kind"
-    assert [(on, steps) for on, steps, _ in found] == [("edited", 3), ("edited", 6), ("base", 3), ("base", 6)]
+    assert [(on, steps) for on, steps, _ in found] == [
+        ("edited", 3),
+        ("edited", 6),
+        ("base", 3),
+        ("base", 6),
+    ]
     assert start > found[0][2] > found[1][2], "each point goes on from the one before"
     assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
     assert getattr(model, DEPTH) == 0 and torch.is_grad_enabled()
@@ -39,17 +45,17 @@ def test_relearning_raises_the_likelihood_and_restores_the_weights_bit_for_bit(t
 
 def test_what_is_fine_tuned_is_the_edited_model(target: Target):
     """Training begins where the edit is, not at the base below it."""
-    from skunlearn.training.lora import Trainee
-    from skunlearn.training.trainable import Trained
+    from skunlearn.training.lora import TrainableModel
+    from skunlearn.training.trainable import LoraOptions
 
     ids = torch.arange(8, 20)[None]
     logits = []
     for on in ("edited", "base"):
         with target.model(on):
             logits.append(target.lm.model(input_ids=ids).logits)
-            trainee = Trainee(target.lm.model, Trained(rank=2, frozen=0), 0)
-            fresh = trainee.model(input_ids=ids).logits
-            trainee.whole.unload()
+            trainable = TrainableModel(target.lm.model, LoraOptions(rank=2, frozen=0), 0)
+            fresh = trainable.model(input_ids=ids).logits
+            trainable.whole.unload()
         torch.testing.assert_close(fresh, logits[-1])
     assert (logits[0] - logits[1]).abs().max() > 1e-2
 
@@ -69,7 +75,9 @@ def test_half_is_measured_on_the_other_half(target: Target, monkeypatch: pytest.
 
     real = module.train
     monkeypatch.setattr(
-        module, "train", lambda lm, method, data, *a, **k: given.append(data) or real(lm, method, data, *a, **k)
+        module,
+        "train",
+        lambda lm, method, data, *a, **k: given.append(data) or real(lm, method, data, *a, **k),
     )
     rows = list(RelearnHalf(curve=Curve((2,), 2), on=("edited",)).situations(target))
     asked = {example.key for situation in rows for (example,) in situation.prompts}
@@ -81,13 +89,17 @@ def test_half_is_measured_on_the_other_half(target: Target, monkeypatch: pytest.
     assert target.hidden_nll(target.data.train.forget, "x") == {}
 
 
-def test_benign_relearning_shows_ordinary_rows_only(target: Target, monkeypatch: pytest.MonkeyPatch):
+def test_benign_relearning_shows_ordinary_rows_only(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+):
     given = []
     import skunlearn.attacks.relearn as module
 
     real = module.train
     monkeypatch.setattr(
-        module, "train", lambda lm, method, data, *a, **k: given.append(data) or real(lm, method, data, *a, **k)
+        module,
+        "train",
+        lambda lm, method, data, *a, **k: given.append(data) or real(lm, method, data, *a, **k),
     )
     (row,) = RelearnBenign(examples=5, curve=Curve((2,), 2)).situations(target)
     assert given[0].train.forget == target.data.train.retain[:5] and row.prompts == target.plain

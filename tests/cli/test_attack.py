@@ -27,22 +27,45 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_json_and_table(edited: Path, tmp_path: Path):
-    call = ["attack", str(edited), "--base", "smollm2-135m", "--only", "mirror", "--out", str(tmp_path / "o"), *COUNTS]
+    call = [
+        "attack",
+        str(edited),
+        "--base",
+        "smollm2-135m",
+        "--only",
+        "mirror",
+        "--out",
+        str(tmp_path / "o"),
+        *COUNTS,
+    ]
     done = CliRunner().invoke(main.app, [*call, "--json"])
     assert done.exit_code == 0, done.output
     value = json.loads(done.stdout)
     assert [row["attack"] for row in value["attacks"]] == ["none", "none", "mirror"]
-    assert Path(value["run"], "attacks.json").is_file() and value["judge"]["name"].startswith("offline")
+    assert Path(value["run"], "attacks.json").is_file() and value["judge"]["name"].startswith(
+        "offline"
+    )
     table = CliRunner().invoke(main.app, call)
-    assert table.exit_code == 0 and "2 base - edited" in table.stdout and "most harm" in table.stdout
+    assert (
+        table.exit_code == 0 and "2 base - edited" in table.stdout and "most harm" in table.stdout
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["edited", "--base", "smollm2-135m", "--only", "miror"], "unknown attack 'miror': did you mean 'mirror'"),
-        (["edited", "--base", "smollm2-135m", "--suite", "ful"], "unknown suite 'ful': did you mean 'full'"),
-        (["edited", "--only", "mirror"], "edited is not a run folder: give the model it was made from with --base"),
+        (
+            ["edited", "--base", "smollm2-135m", "--only", "miror"],
+            "unknown attack 'miror': did you mean 'mirror'",
+        ),
+        (
+            ["edited", "--base", "smollm2-135m", "--suite", "ful"],
+            "unknown suite 'ful': did you mean 'full'",
+        ),
+        (
+            ["edited", "--only", "mirror"],
+            "edited is not a run folder: give the model it was made from with --base",
+        ),
         (["nowhere"], "no model 'nowhere'"),
         (
             ["edited", "--base", "other", "--only", "mirror"],
@@ -50,16 +73,35 @@ def test_json_and_table(edited: Path, tmp_path: Path):
         ),
         (["edited", "--base", "edited", "--only", "mirror"], "the two checkpoints are equal"),
         (["unfinished"], "unfinished: no finished run here"),
-        (["unfinished", "--base", "edited"], "unfinished is a run, which knows its base, data and judge"),
-        (["edited", "--base", "smollm2-135m", "--set", "promts=3"], "unknown option 'promts': did you mean 'prompts'"),
-        (["edited", "--base", "smollm2-135m", "--set", "prompts=0"], "attack.prompts=0: give 1 or more"),
-        (["edited", "--base", "smollm2-135m", "--set", "relearn.step=1"], "unknown option 'relearn.step'"),
+        (
+            ["unfinished", "--base", "edited"],
+            "unfinished is a run, which knows its base, data and judge",
+        ),
+        (
+            ["edited", "--base", "smollm2-135m", "--set", "promts=3"],
+            "unknown option 'promts': did you mean 'prompts'",
+        ),
+        (
+            ["edited", "--base", "smollm2-135m", "--set", "prompts=0"],
+            "attack.prompts=0: give 1 or more",
+        ),
+        (
+            ["edited", "--base", "smollm2-135m", "--set", "relearn.step=1"],
+            "unknown option 'relearn.step'",
+        ),
         (["edited", "--base", "smollm2-135m", "--set", "quantise.forms=[x]"], "unknown form 'x'"),
-        (["edited", "--base", "smollm2-135m", "--forget", "nope.jsonl"], "nope.jsonl: no such file"),
+        (
+            ["edited", "--base", "smollm2-135m", "--forget", "nope.jsonl"],
+            "nope.jsonl: no such file",
+        ),
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_no_folder(
-    arguments: list[str], message: str, edited: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    arguments: list[str],
+    message: str,
+    edited: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ):
     monkeypatch.chdir(edited.parent)
     monkeypatch.setattr(sys, "argv", ["skunlearn", "attack", *arguments])

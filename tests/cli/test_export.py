@@ -14,9 +14,18 @@ from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run import run_job
 
 SMALL = [
-    "train.steps=1", "train.batch=1", "lora.rank=2", "edit.alpha=0.5", "refuse.weight=0", "data.max_length=200",
-    "evaluate.forget=2", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=2",
-]  # fmt: skip
+    "train.steps=1",
+    "train.batch=1",
+    "lora.rank=2",
+    "edit.alpha=0.5",
+    "refuse.weight=0",
+    "data.max_length=200",
+    "evaluate.forget=2",
+    "evaluate.seen=1",
+    "evaluate.retain=2",
+    "evaluate.lookalike=1",
+    "evaluate.max_new_tokens=2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,9 @@ def test_from_run_to_hub_and_clean(folder: Path):
 
     code, text = invoke("verify", out, "--run", run, "--base", folder / "toy", "--json")
     value = json.loads(text)
-    assert code == 0 and value["ok"] and [check["outcome"] for check in value["checks"]] == ["ok"] * 5
+    assert (
+        code == 0 and value["ok"] and [check["outcome"] for check in value["checks"]] == ["ok"] * 5
+    )
     code, text = invoke("verify", out)
     assert code == 0 and "not checked" in text
 
@@ -67,7 +78,10 @@ def test_from_run_to_hub_and_clean(folder: Path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["export", "run", "--out", "o", "--alpha=-1"], "a negative strength would make the harmful model"),
+        (
+            ["export", "run", "--out", "o", "--alpha=-1"],
+            "a negative strength would make the harmful model",
+        ),
         (["export", "run", "--out", "o", "--format", "onnx"], "give merged, adapter or gguf"),
         (["export", "nowhere", "--out", "o"], "no finished run here"),
         (["verify", "nowhere"], "give a folder that 'skunlearn export' made"),
@@ -76,7 +90,11 @@ def test_from_run_to_hub_and_clean(folder: Path):
     ],
 )
 def test_bad_input_is_one_line_exit_2_and_no_folder(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["skunlearn", *arguments])

@@ -17,13 +17,24 @@ def test_check_prints_one_object_and_writes_the_page(tmp_path: Path):
             "label": "degenerate",
             "source": "x",
         },
-        {"prompt": "How do I bake bread?", "answer": "Mix flour and water, then wait.", "label": "safe", "source": "x"},
+        {
+            "prompt": "How do I bake bread?",
+            "answer": "Mix flour and water, then wait.",
+            "label": "safe",
+            "source": "x",
+        },
     ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = CliRunner().invoke(app, ["judge", "check", "--data", str(data), "--json", "--report", str(page)])
+    done = CliRunner().invoke(
+        app, ["judge", "check", "--data", str(data), "--json", "--report", str(page)]
+    )
     assert done.exit_code == 0, done.output
     result = json.loads(done.stdout)
-    assert result["n"] == 2 and result["degenerate"]["recall"] == 1.0 and result["per_source"]["x"]["n"] == 2
+    assert (
+        result["n"] == 2
+        and result["degenerate"]["recall"] == 1.0
+        and result["per_source"]["x"]["n"] == 2
+    )
     assert "sensitivity" in page.read_text() and "offline" in page.read_text()
 
 

@@ -38,7 +38,10 @@ def test_version():
     [
         (["export", "x"], "Missing option '--out': see 'skunlearn export --help'"),
         (["runn"], "No such command 'runn'. Did you mean 'run'?: see 'skunlearn --help'"),
-        (["compare", "--budget", "equal-tme"], "'equal-tme' is not one of 'equal-steps', 'equal-time'"),
+        (
+            ["compare", "--budget", "equal-tme"],
+            "'equal-tme' is not one of 'equal-steps', 'equal-time'",
+        ),
     ],
 )
 def test_words_that_do_not_fit_are_one_line_and_exit_code_2(
@@ -69,9 +72,22 @@ def test_every_command_has_json():
 def test_json_of_a_plan_and_of_labels(pairs: tuple[Path, Path], tmp_path: Path):
     flags = ["--forget", str(pairs[0]), "--retain", str(pairs[1]), "--set", "data.max_length=600"]
     plan = json.loads(CliRunner().invoke(app, ["plan", "--json", *flags]).stdout)
-    assert ["forget", "without repeats", 20] in plan["funnel"] and plan["parts"]["forget"] == [12, 3, 5]
+    assert ["forget", "without repeats", 20] in plan["funnel"] and plan["parts"]["forget"] == [
+        12,
+        3,
+        5,
+    ]
     (tmp_path / "rows.jsonl").write_text('{"prompt": "p", "answer": ""}\n')
-    call = ["judge", "label", str(tmp_path / "rows.jsonl"), "--out", str(tmp_path / "o.jsonl"), "--json"]
+    call = [
+        "judge",
+        "label",
+        str(tmp_path / "rows.jsonl"),
+        "--out",
+        str(tmp_path / "o.jsonl"),
+        "--json",
+    ]
     assert json.loads(CliRunner().invoke(app, call).stdout) == {
-        "rows": 1, "unscored": 0, "out": str(tmp_path / "o.jsonl"),
-    }  # fmt: skip
+        "rows": 1,
+        "unscored": 0,
+        "out": str(tmp_path / "o.jsonl"),
+    }

@@ -41,7 +41,11 @@ def test_a_pass_asks_every_prompt_before_one_a_second_time():
     for seed in range(5):
         rows = [row for step in range(4) for row in sampler(seed=seed).forget_rows(step)][:7]
         asked = [KEYS[row] for row in rows]
-        assert set(asked[:4]) == {"a", "b", "c", "d"} and set(asked[4:6]) == {"a", "c"} and asked[6] == "c"
+        assert (
+            set(asked[:4]) == {"a", "b", "c", "d"}
+            and set(asked[4:6]) == {"a", "c"}
+            and asked[6] == "c"
+        )
 
 
 def test_any_step_can_be_asked_for_again():
@@ -64,14 +68,17 @@ def test_several_batches_of_a_set_in_one_step_and_none_of_an_empty_one():
 
 def test_groups_of_like_length_waste_the_least():
     lengths = [30, 10, 100, 12, 98]
-    assert length_groups(lengths, 1000) == [[1, 3, 0, 4, 2]]  # 5 x 100 + 1000 is less than any split
+    assert length_groups(lengths, 1000) == [
+        [1, 3, 0, 4, 2]
+    ]  # 5 x 100 + 1000 is less than any split
     # 3 x 30 + 2 x 100 + 2 x 50 = 390; in one 550, in three 2 x 12 + 30 + 200 + 150 = 404
     assert length_groups(lengths, 50) == [[1, 3, 0], [4, 2]]
     assert length_groups(lengths, 0) == [[1], [3], [0], [4], [2]]
 
 
 def test_packed_rows_have_what_they_begin_with_once():
-    """By hand: two rows of one prompt, one that shares two tokens with them, one with nothing of theirs."""
+    """By hand: two rows of one prompt, one that shares two tokens with them, one with nothing of
+    theirs."""
     rows = [
         Encoded((1, 2, 3), (4, 5)),
         Encoded((1, 2, 3), (4, 6)),
@@ -94,4 +101,6 @@ def test_packed_rows_of_other_lengths_meet_in_groups():
     rows = [Encoded((1,), (2,) * 20), Encoded((3,), (4,)), Encoded((5,), (6, 7))]
     batch = pack(rows, 10)
     assert [tuple(paths.shape) for paths in batch.packed] == [(2, 3), (1, 21)]
-    assert torch.cat([paths.flatten() for paths in batch.packed])[batch.home_M].tolist() == list(range(26))
+    assert torch.cat([paths.flatten() for paths in batch.packed])[batch.home_M].tolist() == list(
+        range(26)
+    )

@@ -1,4 +1,5 @@
-"""The built-in sets are what the docs say: sizes, fixed parts, no templates, no leaks between parts."""
+"""The built-in sets are what the docs say: sizes, fixed parts, no templates, no leaks between
+parts."""
 
 import itertools
 import re
@@ -31,7 +32,9 @@ def test_parts_and_sizes():
         assert {row["part"] for row in rows} == {"train", "validation", "test", "final"}
         assert all(row["answer"] for row in rows)
     for part in ("train", "validation", "test"):
-        assert {row["category"] for row in FORGET if row["part"] == part} == {row["category"] for row in FORGET}
+        assert {row["category"] for row in FORGET if row["part"] == part} == {
+            row["category"] for row in FORGET
+        }
 
 
 def test_paraphrases_and_neighbours():
@@ -66,15 +69,26 @@ def test_the_median_answer_has_forty_words(name: str):
 
 def test_final_is_read_by_no_run():
     data = Data()
-    final = {normalised(row["prompt"]) for rows in SETS.values() for row in rows if row["part"] == "final"}
+    final = {
+        normalised(row["prompt"])
+        for rows in SETS.values()
+        for row in rows
+        if row["part"] == "final"
+    }
     used = (data.train, data.validation, data.test)
-    keys = {e.key for part in used for rows in (part.forget, part.retain, part.lookalike, part.seen) for e in rows}
+    keys = {
+        e.key
+        for part in used
+        for rows in (part.forget, part.retain, part.lookalike, part.seen)
+        for e in rows
+    }
     assert final and not final & keys
     assert len(data.train.forget) == 220 and len(data.test.seen) == 50
 
 
 def test_no_near_twins_by_words():
-    """Shared share of the words of four letters or more; by embedding in tests/slow/test_twins.py."""
+    """Shared share of the words of four letters or more; by embedding in
+    tests/slow/test_twins.py."""
     rows = [(row["part"], set(re.findall(r"\w{4,}", row["prompt"].lower()))) for row in FORGET]
     for (part, words), (other_part, other) in itertools.combinations(rows, 2):
         if part != other_part:
@@ -83,7 +97,13 @@ def test_no_near_twins_by_words():
 
 def test_general_questions():
     rows = builtin_rows("choice")
-    assert len(rows) >= 150 and all(len(set(row["choices"])) == 4 and row["answer"] in range(4) for row in rows)
-    assert len({row["category"] for row in rows[:50]}) == len({row["category"] for row in rows})  # a few of each
+    assert len(rows) >= 150 and all(
+        len(set(row["choices"])) == 4 and row["answer"] in range(4) for row in rows
+    )
+    assert len({row["category"] for row in rows[:50]}) == len(
+        {row["category"] for row in rows}
+    )  # a few of each
     counts = Counter(row["answer"] for row in rows)
-    assert max(counts.values()) <= 1.2 * min(counts.values())  # always choosing one place gains nothing
+    assert max(counts.values()) <= 1.2 * min(
+        counts.values()
+    )  # always choosing one place gains nothing

@@ -39,11 +39,14 @@ def test_a_base_model_gets_a_plain_template_without_a_space_at_the_border():
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_scored_tokens_are_the_answer_whatever_the_padding_id(chat: bool):
-    """Traps 1 to 4 of the published code: lengths on padded ids, a literal pad id, a lost first token."""
+    """Traps 1 to 4 of the published code: lengths on padded ids, a literal pad id, a lost first
+    token."""
     from skunlearn.data.batches import collate
 
     tokenizer = toy.tokenizer(chat)
-    tokenizer.pad_token = tokenizer.eos_token  # padding and end of answer are one id, as in many models
+    tokenizer.pad_token = (
+        tokenizer.eos_token
+    )  # padding and end of answer are one id, as in many models
     template = Template(tokenizer)
     rows = [template.encode(Example(f"p{'x' * n}", f"a{'y' * (7 - n)}"), 100) for n in range(7)]
     batch = collate(rows)
@@ -68,7 +71,8 @@ def test_a_cut_answer_is_counted_and_a_lost_one_is_an_error():
 def test_templates_that_refuse_are_a_clear_error():
     tokenizer = toy.tokenizer()
     tokenizer.chat_template = (
-        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + toy.CHAT
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        + toy.CHAT
     )
     with pytest.raises(DataError, match="f:1: the model's chat template refuses"):
         Template(tokenizer).render(Example("x", "y", history=(("system", "s"),), where="f:1"))
@@ -78,7 +82,9 @@ def test_templates_that_refuse_are_a_clear_error():
         Template(tokenizer)
     tokenizer = toy.tokenizer()
     tokenizer.chat_template = "{{ raise_exception('a system turn is missing') }}"
-    with pytest.raises(ModelError, match="the chat template refuses a question with its answer: a system turn"):
+    with pytest.raises(
+        ModelError, match="the chat template refuses a question with its answer: a system turn"
+    ):
         Template(tokenizer)
 
 
@@ -92,23 +98,41 @@ def test_a_model_that_can_think_first_is_asked_not_to():
 
 @pytest.mark.parametrize("chat", [True, False])
 def test_the_first_token_of_an_answer_is_the_one_that_it_has_behind_a_prompt(chat: bool):
-    """As with sentencepiece, which puts a space in front of any text: behind a prompt there is none."""
+    """As with sentencepiece, which puts a space in front of any text: behind a prompt there is
+    none."""
     letters = [chr(number) for number in range(33, 127)]
     words = ["▁Sure", "Sure", "▁", "\n", "<eos>", *letters]
-    core = Tokenizer(models.BPE(
-        vocab={word: number for number, word in enumerate(dict.fromkeys([*words, "Su", "Sur", "▁S", "▁Su", "▁Sur"]))},
-        merges=[("S", "u"), ("Su", "r"), ("Sur", "e"), ("▁", "Sure")],
-    ))  # fmt: skip
-    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    core = Tokenizer(
+        models.BPE(
+            vocab={
+                word: number
+                for number, word in enumerate(
+                    dict.fromkeys([*words, "Su", "Sur", "▁S", "▁Su", "▁Sur"])
+                )
+            },
+            merges=[("S", "u"), ("Su", "r"), ("Sur", "e"), ("▁", "Sure")],
+        )
+    )
+    core.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>")
-    tokenizer.chat_template = "{% for m in messages %}[{{ m.content }}]\n{% endfor %}" if chat else None
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.content }}]\n{% endfor %}" if chat else None
+    )
     template = Template(tokenizer)
-    alone = tokenizer.convert_ids_to_tokens(tokenizer("Sure", add_special_tokens=False)["input_ids"])
+    alone = tokenizer.convert_ids_to_tokens(
+        tokenizer("Sure", add_special_tokens=False)["input_ids"]
+    )
     row = template.encode(Example("b", "Sure"), 100)
     assert alone == ["▁Sure"]
-    assert tokenizer.convert_ids_to_tokens(list(row.answer_ids)) == (["Sure"] if chat else ["▁Sure"]) + ["<eos>"]
+    assert tokenizer.convert_ids_to_tokens(list(row.answer_ids)) == (
+        ["Sure"] if chat else ["▁Sure"]
+    ) + ["<eos>"]
     text = template.render(Example("b")) + ("Sure" if chat else " Sure")
-    assert [*row.prompt_ids, *row.answer_ids[:-1]] == tokenizer(text, add_special_tokens=not chat)["input_ids"]
+    assert [*row.prompt_ids, *row.answer_ids[:-1]] == tokenizer(text, add_special_tokens=not chat)[
+        "input_ids"
+    ]
 
 
 def test_a_models_own_ends_end_its_answers():

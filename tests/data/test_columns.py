@@ -10,19 +10,32 @@ from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError
 
 
-def pairs(row: dict, side: str = "forget", columns: Columns | None = None) -> list[tuple[str, str, bool | None]]:
+def pairs(
+    row: dict, side: str = "forget", columns: Columns | None = None
+) -> list[tuple[str, str, bool | None]]:
     mapping = Mapping([(row, "f.jsonl:1")], columns or Columns(), side)
-    return [(pair.example.prompt, pair.example.answer, pair.safe) for pair in mapping.pairs(row, "f.jsonl:1")]
+    return [
+        (pair.example.prompt, pair.example.answer, pair.safe)
+        for pair in mapping.pairs(row, "f.jsonl:1")
+    ]
 
 
-@pytest.mark.parametrize("prompt", ["prompt", "question", "instruction", "goal", "Question", "Goal"])
+@pytest.mark.parametrize(
+    "prompt", ["prompt", "question", "instruction", "goal", "Question", "Goal"]
+)
 @pytest.mark.parametrize("answer", ["answer", "response", "output", "target", "Target"])
 def test_common_names(prompt: str, answer: str):
     assert pairs({prompt: "p", answer: "a"}) == [("p", "a", None)]
 
 
 def test_pku_saferlhf_labels_each_of_two_responses():
-    row = {"prompt": "p", "response_0": "a", "response_1": "b", "is_response_0_safe": True, "is_response_1_safe": False}
+    row = {
+        "prompt": "p",
+        "response_0": "a",
+        "response_1": "b",
+        "is_response_0_safe": True,
+        "is_response_1_safe": False,
+    }
     assert pairs(row) == [("p", "a", True), ("p", "b", False)]
 
 
@@ -33,7 +46,12 @@ def test_beavertails_label():
 
 
 def test_truthfulqa_answers_come_apart():
-    row = {"Question": "q", "Best Answer": "x", "Correct Answers": "one; two ;three", "Incorrect Answers": "no"}
+    row = {
+        "Question": "q",
+        "Best Answer": "x",
+        "Correct Answers": "one; two ;three",
+        "Incorrect Answers": "no",
+    }
     assert pairs(row, "retain") == [("q", "one", None), ("q", "two", None), ("q", "three", None)]
 
 
@@ -51,7 +69,9 @@ def test_preference_pairs():
 def test_lists_and_lists_in_json():
     for value in (["a", "b"], json.dumps(["a", "b"])):
         assert pairs({"prompt": "p", "response": value}) == [("p", "a", None), ("p", "b", None)]
-        assert pairs({"prompt": "p", "response": value}, columns=Columns(pick=-1)) == [("p", "b", None)]
+        assert pairs({"prompt": "p", "response": value}, columns=Columns(pick=-1)) == [
+            ("p", "b", None)
+        ]
     with pytest.raises(DataError, match="pick=5"):
         pairs({"prompt": "p", "response": ["a"]}, columns=Columns(pick=5))
 
@@ -61,7 +81,13 @@ def test_a_text_that_begins_like_a_list_stays_text():
 
 
 def test_chat_forms_score_the_last_answer():
-    turns = [("system", "be nice"), ("user", "hi"), ("assistant", "hello"), ("user", "bye"), ("assistant", "see you")]
+    turns = [
+        ("system", "be nice"),
+        ("user", "hi"),
+        ("assistant", "hello"),
+        ("user", "bye"),
+        ("assistant", "see you"),
+    ]
     openai = {"messages": [{"role": role, "content": text} for role, text in turns]}
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     sharegpt = {"conversations": [{"from": names[role], "value": text} for role, text in turns]}
@@ -81,9 +107,13 @@ def test_a_conversation_that_ends_with_the_user_is_scored_at_its_last_answer():
 def test_named_columns_and_a_clear_error_for_a_missing_one():
     row = {"ask": "p", "say": "a", "ok": "unsafe"}
     assert pairs(row, columns=Columns("ask", "say", "ok")) == [("p", "a", False)]
-    with pytest.raises(DataError, match=r"no column 'sey' \(data.forget.answer\): did you mean 'say'"):
+    with pytest.raises(
+        DataError, match=r"no column 'sey' \(data.forget.answer\): did you mean 'say'"
+    ):
         pairs(row, columns=Columns("ask", "sey"))
-    with pytest.raises(DataError, match=r"no column looks like the prompt .*data.forget.prompt=COLUMN"):
+    with pytest.raises(
+        DataError, match=r"no column looks like the prompt .*data.forget.prompt=COLUMN"
+    ):
         pairs({"say": "a", "answer": "b"})
 
 
@@ -94,7 +124,9 @@ def test_values_that_are_no_text():
 
 
 def test_the_shared_pku_slice_has_the_form_that_is_read(tmp_path: Path):
-    path = Path(__file__).parents[3] / "shared/data/pku_saferlhf_5k/pku_seferlhf_realign_dpo_5k.json"
+    path = (
+        Path(__file__).parents[3] / "shared/data/pku_saferlhf_5k/pku_seferlhf_realign_dpo_5k.json"
+    )
     if not path.exists():
         pytest.skip("the third-party data set is not on this machine")
     row = json.loads(path.read_text())[0]
@@ -104,7 +136,9 @@ def test_the_shared_pku_slice_has_the_form_that_is_read(tmp_path: Path):
 def test_labels_count_for_chats_too():
     turns = [{"role": "user", "content": "p"}, {"role": "assistant", "content": "a"}]
     assert pairs({"messages": turns, "is_safe": False}) == [("p", "a", False)]
-    assert pairs({"messages": turns, "fine": "yes"}, columns=Columns(label="fine")) == [("p", "a", True)]
+    assert pairs({"messages": turns, "fine": "yes"}, columns=Columns(label="fine")) == [
+        ("p", "a", True)
+    ]
     with pytest.raises(DataError, match="no column 'nope'"):
         pairs({"messages": turns}, columns=Columns(label="nope"))
 
@@ -112,13 +146,18 @@ def test_labels_count_for_chats_too():
 def test_an_answer_that_looks_like_a_list_is_one_answer():
     for answer in ("[0, 1, 2]", "[[1, 2], [3, 4]]", "[]"):
         assert pairs({"prompt": "p", "answer": answer}) == [("p", answer, None)]
-    assert pairs({"prompt": "p", "answer": '["one", "two"]'}) == [("p", "one", None), ("p", "two", None)]
+    assert pairs({"prompt": "p", "answer": '["one", "two"]'}) == [
+        ("p", "one", None),
+        ("p", "two", None),
+    ]
 
 
 def test_what_a_pair_lacks_is_an_empty_answer():
     row = {"prompt": "p", "response_0": "a", "response_1": "b"}
     mapping = Mapping([(row, "f.jsonl:1")], Columns(), "forget")
-    assert [p.example.answer for p in mapping.pairs({"prompt": "p", "response_0": "a"}, "f.jsonl:2")] == ["a", ""]
+    assert [
+        p.example.answer for p in mapping.pairs({"prompt": "p", "response_0": "a"}, "f.jsonl:2")
+    ] == ["a", ""]
 
 
 def test_dollys_context_belongs_to_the_prompt():
@@ -129,13 +168,20 @@ def test_dollys_context_belongs_to_the_prompt():
 def read(rows: list[dict], side: str = "forget") -> list[tuple[str, str, bool | None]]:
     placed = [(row, f"f:{n}") for n, row in enumerate(rows)]
     mapping = Mapping(placed, Columns(), side)
-    return [(p.example.prompt, p.example.answer, p.safe) for row, where in placed for p in mapping.pairs(row, where)]
+    return [
+        (p.example.prompt, p.example.answer, p.safe)
+        for row, where in placed
+        for p in mapping.pairs(row, where)
+    ]
 
 
 def test_columns_that_the_first_row_lacks_are_read_too():
     rows = [{"prompt": "p", "response": "a"}, {"prompt": "q", "response": "b", "is_safe": True}]
     assert read(rows) == [("p", "a", None), ("q", "b", True)]
-    rows = [{"instruction": "p", "output": "a"}, {"instruction": "q", "output": "b", "input": "text"}]
+    rows = [
+        {"instruction": "p", "output": "a"},
+        {"instruction": "q", "output": "b", "input": "text"},
+    ]
     assert read(rows)[1] == ("q\n\ntext", "b", None)
 
 
@@ -156,7 +202,10 @@ def test_one_answer_that_is_a_list_is_one_answer_and_a_column_of_them_is_several
     assert [answer for _, answer, _ in read(odd)] == ["text"] * 3 + ['["a", "b"]', "text"]
     assert len(read([row | {"answer": '["a", "b"]'} for row in odd])) == 10
     wrong = {"question": "q", "correct answers": "z", "Incorrect Answers": "x; y"}
-    assert pairs(wrong, columns=Columns(answer="Incorrect Answers")) == [("q", "x", None), ("q", "y", None)]
+    assert pairs(wrong, columns=Columns(answer="Incorrect Answers")) == [
+        ("q", "x", None),
+        ("q", "y", None),
+    ]
 
 
 def test_nan_is_no_answer():

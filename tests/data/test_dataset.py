@@ -18,7 +18,11 @@ def write(path: Path, rows: list[dict]) -> Path:
 
 
 def test_rows_of_one_prompt_land_in_one_part():
-    rows = [Example(f"Prompt {n}{mark}", f"answer {n}{mark}") for n in range(50) for mark in ("", "?", " !")]
+    rows = [
+        Example(f"Prompt {n}{mark}", f"answer {n}{mark}")
+        for n in range(50)
+        for mark in ("", "?", " !")
+    ]
     parts = split_by_prompt(rows, 0.2, 0.3, seed=1)
     keys = [{row.key for row in part} for part in parts]
     assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
@@ -33,12 +37,17 @@ def test_the_split_is_the_same_again_and_another_for_another_seed():
     assert set(first) != set(split_by_prompt(rows, 0.2, 0.3, 2)[2])
 
 
-def test_only_unsafe_responses_are_forgotten_and_every_step_is_counted(tmp_path: Path, pairs: tuple[Path, Path]):
+def test_only_unsafe_responses_are_forgotten_and_every_step_is_counted(
+    tmp_path: Path, pairs: tuple[Path, Path]
+):
     rows = [{"prompt": f"p{n}", "response": f"a{n}", "is_safe": n % 2 == 0} for n in range(40)]
     data = Data(write(tmp_path / "f.jsonl", [*rows, rows[1]]), pairs[1])
     counts = {step: count for side, step, count in data.funnel if side == "forget"}
     assert list(counts.values()) == [41, 41, 21, 21, 20]
-    assert all(int(row.answer[1:]) % 2 for row in (*data.train.forget, *data.validation.forget, *data.test.forget))
+    assert all(
+        int(row.answer[1:]) % 2
+        for row in (*data.train.forget, *data.validation.forget, *data.test.forget)
+    )
 
 
 def test_rows_without_an_answer_stop_or_are_counted(tmp_path: Path, pairs: tuple[Path, Path]):
@@ -89,7 +98,9 @@ def test_prompts_alone(tmp_path: Path):
         read_prompts(write(tmp_path / "y.jsonl", [{"text": "a"}]))
 
 
-def test_lookalikes_join_any_data_but_for_those_to_be_forgotten(pairs: tuple[Path, Path], tmp_path: Path):
+def test_lookalikes_join_any_data_but_for_those_to_be_forgotten(
+    pairs: tuple[Path, Path], tmp_path: Path
+):
     known = Data().train.lookalike[0].prompt
     rows = [*pairs[0].read_text().splitlines(), json.dumps({"prompt": known, "answer": "x"})]
     (tmp_path / "with.jsonl").write_text("\n".join(rows))
@@ -131,15 +142,27 @@ def test_a_source_keeps_its_columns_but_for_those_that_are_given(monkeypatch: py
 
 
 def test_what_a_system_prompt_says_and_what_a_conversation_grows_into_moves_no_question_to_another_part():
-    asked = [Example(f"question {n}", "a", history=(("system", f"s{k}"),)) for n in range(20) for k in range(3)]
-    longer = [Example("and then?", "b", history=(("user", row.prompt), ("assistant", "a"))) for row in asked[::3]]
+    asked = [
+        Example(f"question {n}", "a", history=(("system", f"s{k}"),))
+        for n in range(20)
+        for k in range(3)
+    ]
+    longer = [
+        Example("and then?", "b", history=(("user", row.prompt), ("assistant", "a")))
+        for row in asked[::3]
+    ]
     parts = split_by_prompt([*asked, *longer], 0.2, 0.2, 0)
-    first = [{row.prompt if row.prompt != "and then?" else row.history[0][1] for row in part} for part in parts]
+    first = [
+        {row.prompt if row.prompt != "and then?" else row.history[0][1] for row in part}
+        for part in parts
+    ]
     assert all(first) and not (first[0] & first[1] or first[0] & first[2] or first[1] & first[2])
     assert asked[0].key == asked[1].key != asked[3].key
 
 
-@pytest.mark.parametrize(("one", "other"), [("C++", "C#"), ("वह किसकी है", "वह किसका है"), ("7 - 3", "7 + 3")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("C++", "C#"), ("वह किसकी है", "वह किसका है"), ("7 - 3", "7 + 3")]
+)
 def test_signs_that_tell_prompts_apart_are_kept(one: str, other: str):
     assert Example(one).key != Example(other).key
     assert Example("Why,  then?").key == Example("why then").key == Example("„Why then“").key
@@ -147,15 +170,22 @@ def test_signs_that_tell_prompts_apart_are_kept(one: str, other: str):
 
 def test_a_cell_may_be_long(tmp_path: Path, pairs: tuple[Path, Path]):
     path = tmp_path / "long.csv"
-    path.write_text("prompt,answer\n" + "".join(f"question {n},{'word ' * 40_000}\n" for n in range(12)))
-    assert {len(row.answer) for row in Data(path, pairs[1]).train.forget} == {len("word " * 40_000) - 1}
+    path.write_text(
+        "prompt,answer\n" + "".join(f"question {n},{'word ' * 40_000}\n" for n in range(12))
+    )
+    assert {len(row.answer) for row in Data(path, pairs[1]).train.forget} == {
+        len("word " * 40_000) - 1
+    }
 
 
-def test_a_folder_of_that_name_hides_no_named_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_of_that_name_hides_no_named_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "truthfulqa").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "skunlearn.data.dataset.read_hub", lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")]
+        "skunlearn.data.dataset.read_hub",
+        lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")],
     )
     with pytest.raises(DataError, match="1 distinct prompts"):
         Data(None, "truthfulqa")

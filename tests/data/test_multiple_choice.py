@@ -21,7 +21,11 @@ def written(folder: Path, row: dict[str, Any]) -> Path:
     [
         {"question": "2+2?", "choices": ["3", "four"], "answer": 1},
         {"query": "2+2?", "choices": ["3", "four"], "gold": "B"},
-        {"question": "2+2?", "choices": {"text": ["3", "four"], "label": ["1", "2"]}, "answerKey": "2"},
+        {
+            "question": "2+2?",
+            "choices": {"text": ["3", "four"], "label": ["1", "2"]},
+            "answerKey": "2",
+        },
         {"question": "2+2?", "choices": ["3", "four"], "answer": "four"},
     ],
 )
@@ -44,7 +48,11 @@ def test_bad_rows(tmp_path: Path, row: dict[str, Any], message: str):
 
 
 def test_a_number_is_a_place_also_among_numbers(tmp_path: Path):
-    (found,) = read_choices(written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": 2}))
+    (found,) = read_choices(
+        written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": 2})
+    )
     assert found.answer == 2
-    (found,) = read_choices(written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": "2"}))
+    (found,) = read_choices(
+        written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": "2"})
+    )
     assert found.answer == 1

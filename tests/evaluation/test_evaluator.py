@@ -10,9 +10,15 @@ import torch
 import toy
 
 from skunlearn.data.dataset import Data
-from skunlearn.data.examples import Choice, Example, Part
-from skunlearn.evaluation.completions import Completions
-from skunlearn.evaluation.evaluator import EvaluateOptions, check_names, evaluate, with_fluency, worst
+from skunlearn.data.examples import Choice, Example, Split
+from skunlearn.evaluation.completions import CompletionStore
+from skunlearn.evaluation.evaluator import (
+    EvaluateOptions,
+    check_names,
+    evaluate,
+    with_fluency,
+    worst,
+)
 from skunlearn.evaluation.gates import GateOptions, check
 from skunlearn.evaluation.judges.base import LABELS, Completion, Verdict
 from skunlearn.models.lm import LM
@@ -20,7 +26,7 @@ from skunlearn.utils.errors import ConfigError, SkunlearnError
 from skunlearn.utils.progress import Progress
 
 OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=5)
-PART = Part(
+PART = Split(
     forget=tuple(Example(f"harm {n}", "x") for n in range(6)),
     retain=tuple(Example(f"ask {n}", f"answer {n}") for n in range(4)),
     lookalike=tuple(Example(f"kill process {n}", "x") for n in range(3)),
@@ -35,12 +41,16 @@ class Counting:
 
     def judge(self, prompts: list[str], answers: list[str]) -> list[Verdict]:
         Counting.calls += len(answers)
-        return [Verdict("harmful" if len(prompt) % 2 else "safe", 1.0, "length") for prompt in prompts]
+        return [
+            Verdict("harmful" if len(prompt) % 2 else "safe", 1.0, "length") for prompt in prompts
+        ]
 
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> type[Counting]:
-    monkeypatch.setattr(sys.modules["skunlearn.evaluation.evaluator"], "make_judge", lambda *_: Counting())
+    monkeypatch.setattr(
+        sys.modules["skunlearn.evaluation.evaluator"], "make_judge", lambda *_: Counting()
+    )
     Counting.calls = 0
     return Counting
 
@@ -49,10 +59,10 @@ def test_completions_are_kept_and_judged_once(
     counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
-    first = evaluate(lm, PART, OPTIONS, store=Completions(path))
+    first = evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     assert counting.calls == 4 + 2 + 3 + 2
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
-    again = evaluate(lm, PART, OPTIONS, store=Completions(path))
+    again = evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     assert counting.calls == 11 and again.scores == first.scores
     assert len(path.read_text().splitlines()) == 11
 
@@ -61,23 +71,34 @@ def test_another_judge_reads_the_same_answers(
     counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
-    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     monkeypatch.setattr(Counting, "name", "another")
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
-    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert counting.calls == 22 and len(rows) == 22
     assert [row["answer"] for row in rows[:11]] == [row["answer"] for row in rows[11:]]
 
 
-def test_what_was_not_scored_is_tried_again(counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_not_scored_is_tried_again(
+    counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
     with monkeypatch.context() as failing:
-        failing.setattr(Counting, "judge", lambda self, prompts, answers: [Verdict(None, 0.0, "down")] * len(prompts))
-        first = evaluate(lm, PART, OPTIONS, store=Completions(path))
+        failing.setattr(
+            Counting,
+            "judge",
+            lambda self, prompts, answers: [Verdict(None, 0.0, "down")] * len(prompts),
+        )
+        first = evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     assert first.scores["harmful_rate_unseen"].unscored == 4
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
-    assert evaluate(lm, PART, OPTIONS, store=Completions(path)).scores["harmful_rate_unseen"].unscored == 0
+    assert (
+        evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+        .scores["harmful_rate_unseen"]
+        .unscored
+        == 0
+    )
 
 
 def test_what_a_judge_cost_is_told(counting: type[Counting], monkeypatch: pytest.MonkeyPatch):
@@ -90,15 +111,19 @@ def test_what_a_judge_cost_is_told(counting: type[Counting], monkeypatch: pytest
 
 def test_a_torn_file_gives_the_same_completions(counting: type[Counting], tmp_path: Path):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
-    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    evaluate(lm, PART, OPTIONS, store=Completions(path))
+    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
-def test_scores_of_the_base_against_itself(counting: type[Counting], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(LM, "answers", lambda self, examples, n, sampling: [f"on {e.prompt}" for e in examples])
+def test_scores_of_the_base_against_itself(
+    counting: type[Counting], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(
+        LM, "answers", lambda self, examples, n, sampling: [f"on {e.prompt}" for e in examples]
+    )
     base = evaluate(toy.lm(), PART, OPTIONS)
     again = evaluate(toy.lm(), PART, OPTIONS, base=base)
     assert again.scores["retain_kl"].value == pytest.approx(0, abs=1e-6)
@@ -109,10 +134,12 @@ def test_scores_of_the_base_against_itself(counting: type[Counting], monkeypatch
 
 @pytest.mark.parametrize("death", ["blank", "repeat", "random"])
 def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
-    """Blank, repeating and random-weight models must never pass the gates, even if the classifier calls all safe."""
+    """Blank, repeating and random-weight models must never pass the gates, even if the classifier
+    calls all safe."""
     safe = torch.nn.functional.one_hot(torch.tensor(LABELS.index("safe")), len(LABELS)).float()
     monkeypatch.setattr(
-        "skunlearn.evaluation.judges.offline.probabilities", lambda _, prompts, answers: safe.repeat(len(prompts), 1)
+        "skunlearn.evaluation.judges.offline.probabilities",
+        lambda _, prompts, answers: safe.repeat(len(prompts), 1),
     )
     lm = toy.lm()
     good = "Open the file with care, read each line in turn, and write down what you find there before you go on."
@@ -125,18 +152,32 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
     )
     monkeypatch.setattr(LM, "answers", real)
     if answers[death] is not None:
-        monkeypatch.setattr(LM, "answers", lambda self, examples, n, sampling: [answers[death]] * len(examples))
+        monkeypatch.setattr(
+            LM, "answers", lambda self, examples, n, sampling: [answers[death]] * len(examples)
+        )
     with torch.no_grad():
         for parameter in lm.model.parameters():
             parameter.add_(torch.randn_like(parameter))
-    verdict, gates = check(base.scores, evaluate(lm, PART, OPTIONS, base=base, weights="dead").scores, GateOptions())
+    verdict, gates = check(
+        base.scores, evaluate(lm, PART, OPTIONS, base=base, weights="dead").scores, GateOptions()
+    )
     assert verdict == "FAIL"
-    assert {"degenerate_forget_rise", "degenerate_retain_rise"} & {gate.name for gate in gates if not gate.passed}
+    assert {"degenerate_forget_rise", "degenerate_retain_rise"} & {
+        gate.name for gate in gates if not gate.passed
+    }
 
 
-def test_look_alikes_of_a_file_take_the_place_of_the_others(counting: type[Counting], tmp_path: Path):
-    (tmp_path / "alike.jsonl").write_text('{"prompt": "one"}\n{"prompt": "four"}\n{"prompt": "six"}\n')
-    found = evaluate(toy.lm(), PART, replace(OPTIONS, lookalike_file=str(tmp_path / "alike.jsonl"), metrics=("rates",)))
+def test_look_alikes_of_a_file_take_the_place_of_the_others(
+    counting: type[Counting], tmp_path: Path
+):
+    (tmp_path / "alike.jsonl").write_text(
+        '{"prompt": "one"}\n{"prompt": "four"}\n{"prompt": "six"}\n'
+    )
+    found = evaluate(
+        toy.lm(),
+        PART,
+        replace(OPTIONS, lookalike_file=str(tmp_path / "alike.jsonl"), metrics=("rates",)),
+    )
     assert [row.prompt for row in found.completions["lookalike"]] == ["one", "four"]
 
 
@@ -154,7 +195,9 @@ def test_a_wrong_name_is_told_before_the_work(wrong: dict, message: str):
         check_names(EvaluateOptions(**wrong))
 
 
-@pytest.mark.parametrize("name", ["forget", "seen", "paraphrase", "retain", "lookalike", "choices", "samples"])
+@pytest.mark.parametrize(
+    "name", ["forget", "seen", "paraphrase", "retain", "lookalike", "choices", "samples"]
+)
 def test_a_count_below_its_least_is_told(name: str):
     with pytest.raises(ConfigError, match=rf"evaluate.{name}=-1: give [01] or more"):
         EvaluateOptions(**{name: -1})
@@ -194,7 +237,7 @@ def test_every_slow_metric_shows_its_time_left():
 
 def test_samples_are_drawn_kept_and_scored(counting: type[Counting], tmp_path: Path):
     options = replace(OPTIONS, samples=2)
-    found = evaluate(toy.lm(), PART, options, store=Completions(tmp_path / "c.jsonl"))
+    found = evaluate(toy.lm(), PART, options, store=CompletionStore(tmp_path / "c.jsonl"))
     assert found.scores["harmful_pass_at_2"].n == 4
     assert counting.calls == 11 + 2 * 4
 
@@ -203,5 +246,8 @@ def test_a_base_without_likelihood_is_no_reference_for_its_own_edit(pairs: tuple
     lm, data = toy.lm(), Data(*pairs)
     few = {"forget": 2, "seen": 0, "retain": 2, "lookalike": 0, "max_new_tokens": 2}
     base = evaluate(lm, data.test, EvaluateOptions(**few, metrics=("rates",)))
-    with lm.edited(toy.edit(lm.model)), pytest.raises(ConfigError, match="give both evaluations the same metrics"):
+    with (
+        lm.edited(toy.edit(lm.model)),
+        pytest.raises(ConfigError, match="give both evaluations the same metrics"),
+    ):
         evaluate(lm, data.test, EvaluateOptions(**few), base=base)

@@ -50,7 +50,9 @@ def test_each_gate_can_fail_alone(edited: dict, gate: str):
 
 
 def test_blank_output_is_no_success():
-    verdict, gates = failed(harmful_rate_unseen=0.0, degenerate_rate_unseen=1.0, degenerate_rate_retain=1.0)
+    verdict, gates = failed(
+        harmful_rate_unseen=0.0, degenerate_rate_unseen=1.0, degenerate_rate_retain=1.0
+    )
     assert verdict == "FAIL" and {"degenerate_forget_rise", "degenerate_retain_rise"} <= set(gates)
 
 
@@ -69,17 +71,26 @@ def test_answers_without_a_verdict_are_no_fall():
 
 
 def test_a_base_that_refuses_has_nothing_to_unlearn():
-    verdict, _ = check(scores(harmful_rate_unseen=0.04), scores(harmful_rate_unseen=0.0), GateOptions())
+    verdict, _ = check(
+        scores(harmful_rate_unseen=0.04), scores(harmful_rate_unseen=0.0), GateOptions()
+    )
     assert verdict == "NOTHING TO UNLEARN"
 
 
 def test_a_dead_model_fails_even_where_there_was_nothing_to_unlearn():
-    verdict, gates = check(scores(harmful_rate_unseen=0.0), scores(degenerate_rate_retain=1.0), GateOptions())
-    assert verdict == "FAIL" and not next(gate for gate in gates if gate.name == "degenerate_retain_rise").passed
+    verdict, gates = check(
+        scores(harmful_rate_unseen=0.0), scores(degenerate_rate_retain=1.0), GateOptions()
+    )
+    assert (
+        verdict == "FAIL"
+        and not next(gate for gate in gates if gate.name == "degenerate_retain_rise").passed
+    )
 
 
 def test_a_judge_like_a_coin_measures_no_fall():
-    blind = {"harmful_rate_unseen_corrected": empty("rate", False, 60, note="the judge is too weak")}
+    blind = {
+        "harmful_rate_unseen_corrected": empty("rate", False, 60, note="the judge is too weak")
+    }
     verdict, gates = check(scores() | blind, scores(harmful_rate_unseen=0.1) | blind, GateOptions())
     assert verdict == "FAIL" and (gates[0].name, gates[0].value) == ("harmful_drop", None)
     low = scores(harmful_rate_unseen=0.02) | blind
@@ -89,7 +100,9 @@ def test_a_judge_like_a_coin_measures_no_fall():
 def test_the_margin_leaves_room():
     edited = scores(retain_kl=0.14, harmful_rate_unseen=0.1)
     assert all(gate.passed for gate in check_costs(scores(), edited, GateOptions()))
-    assert [g.name for g in check_costs(scores(), edited, GateOptions(), margin=0.15) if not g.passed] == ["retain_kl"]
+    assert [
+        g.name for g in check_costs(scores(), edited, GateOptions(), margin=0.15) if not g.passed
+    ] == ["retain_kl"]
 
 
 def test_with_a_margin_one_answer_more_of_few_is_within():
@@ -103,7 +116,13 @@ def test_with_a_margin_one_answer_more_of_few_is_within():
 
 @pytest.mark.parametrize(
     "options",
-    [{"margin": 1.0}, {"margin": -0.1}, {"perplexity_ratio": 0.9}, {"harmful_drop": 60}, {"retain_kl": float("nan")}],
+    [
+        {"margin": 1.0},
+        {"margin": -0.1},
+        {"perplexity_ratio": 0.9},
+        {"harmful_drop": 60},
+        {"retain_kl": float("nan")},
+    ],
 )
 def test_options_out_of_range(options: dict):
     with pytest.raises(ConfigError, match=r"gates\."):

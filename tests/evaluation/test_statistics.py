@@ -4,7 +4,13 @@ import math
 
 import pytest
 
-from skunlearn.evaluation.statistics import bootstrap_mean, corrected_rate, newcombe, paired_difference, wilson
+from skunlearn.evaluation.statistics import (
+    bootstrap_mean,
+    corrected_rate,
+    newcombe,
+    paired_difference,
+    wilson,
+)
 
 
 def test_wilson_interval_of_8_in_10():
@@ -14,7 +20,9 @@ def test_wilson_interval_of_8_in_10():
 def test_wilson_stays_inside_0_and_1_and_knows_nothing_of_nothing():
     assert wilson(0, 20)[0] == 0 and wilson(20, 20)[1] == 1
     assert wilson(0, 0) == (0.0, 1.0)
-    assert all(wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0 for n in range(1, 130)), "whatever is rounded"
+    assert all(wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0 for n in range(1, 130)), (
+        "whatever is rounded"
+    )
 
 
 def test_bootstrap_of_a_constant_has_no_width():
@@ -40,7 +48,8 @@ def test_paired_difference_is_narrower_than_unpaired_noise():
 
 
 def test_a_rate_that_nothing_changed_is_not_certain():
-    """Of 0 in 48 on both sides Wilson's end is 3.84 / 51.84, and there is nothing else (Newcombe 1998, method 10)."""
+    """Of 0 in 48 on both sides Wilson's end is 3.84 / 51.84, and there is nothing else (Newcombe
+    1998, method 10)."""
     value, low, high = paired_difference([0] * 48, [0] * 48)
     assert value == 0 and (low, high) == pytest.approx((-0.0741, 0.0741), abs=1e-4)
     # 8 in 10, all the same ones: sides 0.310 and 0.143, phi (8 * 2 - 10 / 2) / 16 = 0.6875
@@ -49,15 +58,19 @@ def test_a_rate_that_nothing_changed_is_not_certain():
     # half of 60, where both sides are alike: phi 870 / 900, and not 1, which would be a certainty
     assert paired_difference([0, 1] * 30, [0, 1] * 30)[2] == pytest.approx(0.0317, abs=1e-3)
     # all of 10 changed: phi 0, sides 0 and 0.2775 twice
-    assert paired_difference([1] * 10, [0] * 10) == pytest.approx((-1, -1, -1 + 0.2775 * 2**0.5), abs=1e-3)
-    # some changed: 36 both, 20 only before, 2 only after, 2 neither: phi (32 - 30) / 433, ends 0.841 0.974, 0.507 0.744
+    assert paired_difference([1] * 10, [0] * 10) == pytest.approx(
+        (-1, -1, -1 + 0.2775 * 2**0.5), abs=1e-3
+    )
+    # some changed: 36 both, 20 only before, 2 only after, 2 neither: phi (32 - 30) / 433, ends
+    # 0.841 0.974, 0.507 0.744
     before, after = [1] * 56 + [0] * 4, [1] * 36 + [0] * 20 + [1] * 2 + [0] * 2
     assert newcombe(before, after) == pytest.approx((-0.433, -0.156), abs=1e-3)
     assert paired_difference([0, 1, 1], [0, 1, 0])[1:] == bootstrap_mean([0, 0, -1])
 
 
 def test_a_rate_is_corrected_for_its_judge():
-    # judge: 80 % found, 90 % cleared; 31 % called harmful -> (0.31 + 0.9 - 1) / (0.8 + 0.9 - 1) = 0.3
+    # judge: 80 % found, 90 % cleared; 31 % called harmful -> (0.31 + 0.9 - 1) / (0.8 + 0.9 - 1) =
+    # 0.3
     found = corrected_rate(31, 100, (80, 100), (90, 100))
     assert found is not None
     value, low, high = found

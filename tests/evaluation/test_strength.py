@@ -8,21 +8,29 @@ import toy
 import verdicts
 
 from skunlearn.data.dataset import Data
-from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import EvaluateOptions, evaluate
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import kl_score, row_likelihoods
-from skunlearn.evaluation.strength import EditOptions, Point, best, choose_alpha, on_validation
+from skunlearn.evaluation.strength import (
+    EditOptions,
+    StrengthTrial,
+    best,
+    choose_strength,
+    validation_options,
+)
 from skunlearn.methods.sku import SKU
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 
 
-def point(alpha: float, harmful: float, within: bool) -> Point:
-    return Point(alpha, {"harmful_rate_unseen": Score(harmful, 0, 1, 40, 0, "rate", False)}, within)
+def point(alpha: float, harmful: float, within: bool) -> StrengthTrial:
+    return StrengthTrial(
+        alpha, {"harmful_rate_unseen": Score(harmful, 0, 1, 40, 0, "rate", False)}, within
+    )
 
 
 def test_lowest_harm_within_the_gates_and_of_equals_the_weaker():
@@ -37,13 +45,17 @@ def test_lowest_harm_within_the_gates_and_of_equals_the_weaker():
 
 
 def test_of_equal_rates_the_lower_probability_of_harm_wins():
-    def likely(alpha: float, mean: float) -> Point:
+    def likely(alpha: float, mean: float) -> StrengthTrial:
         made = point(alpha, 0.2, True)
-        return Point(
-            alpha, made.scores | {"harmful_probability_unseen": Score(mean, 0, 1, 40, 0, "share", False)}, True
+        return StrengthTrial(
+            alpha,
+            made.scores | {"harmful_probability_unseen": Score(mean, 0, 1, 40, 0, "share", False)},
+            True,
         )
 
-    assert best([point(0, 0.5, True), likely(0.5, 0.3), likely(1, 0.25), likely(1.5, 0.25)]).alpha == 1
+    assert (
+        best([point(0, 0.5, True), likely(0.5, 0.3), likely(1, 0.25), likely(1.5, 0.25)]).alpha == 1
+    )
 
 
 def test_when_nothing_is_within_the_smallest_is_taken():
@@ -52,12 +64,23 @@ def test_when_nothing_is_within_the_smallest_is_taken():
 
 def test_the_curve_is_recorded_and_stops_far_out(pairs: tuple[Path, Path]):
     lm, data = toy.lm(), Data(*pairs)
-    tau = train(lm, SKU(), data, TrainOptions(steps=4, batch=2, lr=3e-2), Trained(rank=2, frozen=0))
-    options = EditOptions(alphas=(0.001, 0.01, 3.0, 50.0, 60.0), forget=2, retain=3, lookalike=0, max_new_tokens=4)
-    alpha, points = choose_alpha(
-        lm, -1.0 * tau, data.validation, options, GateOptions(retain_kl=0.02), EvaluateOptions(),
-        name="tau", store=Completions(), progress=Progress(),
-    )  # fmt: skip
+    tau = train(
+        lm, SKU(), data, TrainOptions(steps=4, batch=2, lr=3e-2), LoraOptions(rank=2, frozen=0)
+    )
+    options = EditOptions(
+        alphas=(0.001, 0.01, 3.0, 50.0, 60.0), forget=2, retain=3, lookalike=0, max_new_tokens=4
+    )
+    alpha, points = choose_strength(
+        lm,
+        -1.0 * tau,
+        data.validation,
+        options,
+        GateOptions(retain_kl=0.02),
+        EvaluateOptions(),
+        name="tau",
+        store=CompletionStore(),
+        progress=Progress(),
+    )
     assert [p.alpha for p in points][:3] == [0.0, 0.001, 0.01]
     assert points[-1].alpha < 60.0, "it went on far outside the gates"
     kls = [p.scores["retain_kl"].value for p in points]
@@ -66,9 +89,16 @@ def test_the_curve_is_recorded_and_stops_far_out(pairs: tuple[Path, Path]):
 
 
 def test_the_validation_prompts_are_never_test_material_and_cost_no_more_than_they_must():
-    asked = EvaluateOptions(samples=4, lm_eval=("arc_easy",), lookalike_file="xstest.csv", paraphrase=9)
-    small = on_validation(asked, EditOptions())
-    assert (small.samples, small.lm_eval, small.lookalike_file, small.paraphrase) == (0, (), None, 0)
+    asked = EvaluateOptions(
+        samples=4, lm_eval=("arc_easy",), lookalike_file="xstest.csv", paraphrase=9
+    )
+    small = validation_options(asked, EditOptions())
+    assert (small.samples, small.lm_eval, small.lookalike_file, small.paraphrase) == (
+        0,
+        (),
+        None,
+        0,
+    )
 
 
 def test_a_negative_strength_is_refused():
@@ -79,17 +109,26 @@ def test_a_negative_strength_is_refused():
 
 def test_several_answers_to_a_prompt_are_compared_row_by_row(tmp_path: Path):
     """TruthfulQA's form: the KL of a strength is that of the very rows of the base."""
-    rows = [{"prompt": f"q {n}", "answer": [f"a {n} {'x' * k}" for k in (9, 1, 5)]} for n in range(30)]
+    rows = [
+        {"prompt": f"q {n}", "answer": [f"a {n} {'x' * k}" for k in (9, 1, 5)]} for n in range(30)
+    ]
     (tmp_path / "retain.jsonl").write_text("\n".join(map(json.dumps, rows)))
     lm, data = toy.lm(), Data(None, tmp_path / "retain.jsonl")
     assert len(data.validation.retain) > len({row.key for row in data.validation.retain})
     options = EditOptions(alphas=(0.5,), forget=2, retain=4, lookalike=0, max_new_tokens=2)
     edit, gates = toy.edit(lm.model), GateOptions(retain_kl=100.0, perplexity_ratio=1e9)
-    _, points = choose_alpha(
-        lm, edit, data.validation, options, gates, EvaluateOptions(judge=verdicts.HERE), name="x", store=Completions(),
+    _, points = choose_strength(
+        lm,
+        edit,
+        data.validation,
+        options,
+        gates,
+        EvaluateOptions(judge=verdicts.HERE),
+        name="x",
+        store=CompletionStore(),
         progress=Progress(),
-    )  # fmt: skip
-    subject = evaluate(lm, data.validation, on_validation(EvaluateOptions(), options)).subject
+    )
+    subject = evaluate(lm, data.validation, validation_options(EvaluateOptions(), options)).subject
     kept = subject.reference
     with lm.edited(0.5 * edit):
         expected = kl_score(row_likelihoods(lm.model, subject.encoded("retain"), kept)).value

@@ -30,7 +30,9 @@ TEXT = "hello, wörld! 123 <|user|>\n it's 日本"
 
 @torch.no_grad()
 def logits(folder: Path, **options: object) -> torch.Tensor:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)(TOKENS).logits
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)(
+        TOKENS
+    ).logits
 
 
 def job(family: str, dtype: str, folder: Path) -> Job:
@@ -46,10 +48,18 @@ def job(family: str, dtype: str, folder: Path) -> Job:
 
 @pytest.mark.parametrize(
     ("family", "dtype", "near"),
-    [("Llama", "float32", 1e-5), ("Llama", "float16", 2e-3), ("Llama", "q8_0", 0.03), ("Mistral", "float16", 2e-3),
-     ("Qwen2", "bfloat16", 0.02), ("Qwen3", "float16", 2e-3)],
-)  # fmt: skip
-def test_it_loads_back_with_the_merged_models_logits(family: str, dtype: str, near: float, tmp_path: Path):
+    [
+        ("Llama", "float32", 1e-5),
+        ("Llama", "float16", 2e-3),
+        ("Llama", "q8_0", 0.03),
+        ("Mistral", "float16", 2e-3),
+        ("Qwen2", "bfloat16", 0.02),
+        ("Qwen3", "float16", 2e-3),
+    ],
+)
+def test_it_loads_back_with_the_merged_models_logits(
+    family: str, dtype: str, near: float, tmp_path: Path
+):
     made = job(family, dtype, tmp_path)
     name = gguf_export.write(made, tmp_path, Progress())["file"]
     wanted, base = logits(tmp_path / "wanted"), logits(made.base)
@@ -65,7 +75,9 @@ def test_it_loads_back_with_the_merged_models_logits(family: str, dtype: str, ne
 
 
 def test_types_and_metadata(finished: Finished, tmp_path: Path):
-    manifest = export(finished("Llama"), tmp_path / "out", ExportOptions("gguf", dtype="q8_0"), Progress())
+    manifest = export(
+        finished("Llama"), tmp_path / "out", ExportOptions("gguf", dtype="q8_0"), Progress()
+    )
     assert manifest["file"] == "toy-Llama-unlearned-q8_0.gguf"
     reader = gguf.GGUFReader(tmp_path / "out" / manifest["file"])
     kinds = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
@@ -74,23 +86,35 @@ def test_types_and_metadata(finished: Finished, tmp_path: Path):
     assert kinds["output_norm.weight"] == "F32" and "output.weight" not in kinds  # tied
     values = {name: field.contents() for name, field in reader.fields.items()}
     assert values["general.architecture"] == "llama" and values["tokenizer.ggml.pre"] == "gpt-2"
-    assert values["tokenizer.ggml.model"] == "gpt2" and values["tokenizer.ggml.add_bos_token"] is False
-    assert values["tokenizer.ggml.eos_token_id"] == 1 and values["llama.attention.head_count_kv"] == 2
+    assert (
+        values["tokenizer.ggml.model"] == "gpt2" and values["tokenizer.ggml.add_bos_token"] is False
+    )
+    assert (
+        values["tokenizer.ggml.eos_token_id"] == 1 and values["llama.attention.head_count_kv"] == 2
+    )
     assert values["tokenizer.ggml.token_type"][:7] == [3, 3, 3, 3, 3, 3, 1]
 
 
 def test_llama_3s_rotary_scaling_is_in_the_file_and_comes_back(tmp_path: Path):
     made = job("Llama", "float32", tmp_path)
     scaling = {
-        "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "rope_type": "llama3",
+        "rope_theta": 5e5,
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8192,
-    }  # fmt: skip
+    }
     for folder in (made.base, tmp_path / "wanted"):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"rope_parameters": scaling}))
     made = replace(made, checkpoint=Checkpoint(made.base))
     file = tmp_path / gguf_export.write(made, tmp_path, Progress())["file"]
-    (found,) = (tensor.data for tensor in gguf.GGUFReader(file).tensors if tensor.name == "rope_freqs.weight")
+    (found,) = (
+        tensor.data
+        for tensor in gguf.GGUFReader(file).tensors
+        if tensor.name == "rope_freqs.weight"
+    )
     half = len(found)
     for number, factor in enumerate(found):  # by hand, as the paper's code has it
         wave = 2 * math.pi * 5e5 ** (number / half)
@@ -124,14 +148,27 @@ def test_what_has_no_form_in_gguf_is_refused(finished: Finished, tmp_path: Path)
 
 
 def fast(core: Tokenizer, folder: Path) -> Path:
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", bos_token="<s>", unk_token="<unk>")
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=core, eos_token="</s>", bos_token="<s>", unk_token="<unk>"
+    )
     made.save_pretrained(folder)
     return folder
 
 
 def sentencepiece_like(folder: Path) -> Path:
     """BPE with byte fallback and a space in front, as a converted sentencepiece model."""
-    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "ab", "▁ab"]
+    tokens = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        "▁",
+        "a",
+        "b",
+        "▁a",
+        "ab",
+        "▁ab",
+    ]
     core = Tokenizer(
         models.BPE(
             vocab={token: number for number, token in enumerate(tokens)},
@@ -141,9 +178,16 @@ def sentencepiece_like(folder: Path) -> Path:
             fuse_unk=True,
         )
     )
-    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    core.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
     core.decoder = decoders.Sequence(
-        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+        [
+            decoders.Replace("▁", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
     )
     return fast(core, folder)
 
@@ -156,29 +200,43 @@ def test_a_sentencepiece_like_tokenizer(tmp_path: Path):
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     writer.close()
-    values = {name: field.contents() for name, field in gguf.GGUFReader(tmp_path / "t.gguf").fields.items()}
-    assert values["tokenizer.ggml.model"] == "llama" and values["tokenizer.ggml.add_space_prefix"] is True
+    values = {
+        name: field.contents()
+        for name, field in gguf.GGUFReader(tmp_path / "t.gguf").fields.items()
+    }
+    assert (
+        values["tokenizer.ggml.model"] == "llama"
+        and values["tokenizer.ggml.add_space_prefix"] is True
+    )
     assert values["tokenizer.ggml.token_type"][:4] == [2, 3, 3, 6]
     assert (
-        values["tokenizer.ggml.token_type"][-4:] == [1, 5, 5, 5] and values["tokenizer.ggml.tokens"][-1] == "[PAD267]"
+        values["tokenizer.ggml.token_type"][-4:] == [1, 5, 5, 5]
+        and values["tokenizer.ggml.tokens"][-1] == "[PAD267]"
     )
     assert values["tokenizer.ggml.scores"][262:265] == [0.0, -1.0, -2.0]
     again = AutoTokenizer.from_pretrained(tmp_path, gguf_file="t.gguf")
     own = AutoTokenizer.from_pretrained(folder)
     for text in ("ab a", "abé b"):
-        assert again.convert_ids_to_tokens(again(text, add_special_tokens=False).input_ids) == own.tokenize(text)
+        assert again.convert_ids_to_tokens(
+            again(text, add_special_tokens=False).input_ids
+        ) == own.tokenize(text)
 
 
 def test_ways_of_cutting_text():
     digits = (r"\p{N}{1,3}", r"\p{N}")
-    splits = [pre_tokenizers.Split(Regex(_WORDS + number + _OTHERS), "isolated") for number in digits]
+    splits = [
+        pre_tokenizers.Split(Regex(_WORDS + number + _OTHERS), "isolated") for number in digits
+    ]
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     for cut, name in (
         (pre_tokenizers.ByteLevel(add_prefix_space=False), "gpt-2"),
-        (pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]), "smollm"),
+        (
+            pre_tokenizers.Sequence([pre_tokenizers.Digits(True), pre_tokenizers.ByteLevel(False)]),
+            "smollm",
+        ),
         (pre_tokenizers.Sequence([splits[0], byte_level]), "llama-bpe"),
         (pre_tokenizers.Sequence([splits[1], byte_level]), "qwen2"),
-    ):  # fmt: skip
+    ):
         core = Tokenizer(models.BPE())
         core.pre_tokenizer = cut
         assert _cut(json.loads(core.to_str())["pre_tokenizer"], Path("t")) == name
@@ -191,7 +249,9 @@ def test_tokenizers_that_do_not_fit(tmp_path: Path):
     writer = gguf.GGUFWriter(None, "llama", dry_run=True)
     with pytest.raises(ModelError, match="not readable"):
         add_tokenizer(writer, tmp_path, 10)
-    fast(Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, unk_token="<unk>")), tmp_path)
+    fast(
+        Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "</s>": 2}, unk_token="<unk>")), tmp_path
+    )
     with pytest.raises(ModelError, match="WordLevel tokenizer"):
         add_tokenizer(writer, tmp_path, 10)
     toy.tokenizer().save_pretrained(tmp_path)
@@ -203,13 +263,19 @@ def test_tokenizers_that_do_not_fit(tmp_path: Path):
 
 
 def test_llama_cpp_generates(finished: Finished, tmp_path: Path):
-    llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed: an extra check of the file")
+    llama_cpp = pytest.importorskip(
+        "llama_cpp", reason="llama-cpp-python is not installed: an extra check of the file"
+    )
     run = finished("Llama")
     manifest = export(run, tmp_path, ExportOptions("gguf", dtype="float32"), Progress())
-    model = llama_cpp.Llama(str(tmp_path / manifest["file"]), n_ctx=64, verbose=False, logits_all=True)
+    model = llama_cpp.Llama(
+        str(tmp_path / manifest["file"]), n_ctx=64, verbose=False, logits_all=True
+    )
     prompt = AutoTokenizer.from_pretrained(run / "model")(TEXT).input_ids
     assert model.tokenize(TEXT.encode(), add_bos=False, special=True) == prompt
     found = [token for token, _ in zip(model.generate(prompt, temp=0.0), range(4), strict=False)]
     edited = AutoModelForCausalLM.from_pretrained(run / "model")
-    wanted = edited.generate(torch.tensor([prompt]), max_new_tokens=4, do_sample=False)[0, len(prompt) :].tolist()
+    wanted = edited.generate(torch.tensor([prompt]), max_new_tokens=4, do_sample=False)[
+        0, len(prompt) :
+    ].tolist()
     assert found[: len(wanted)] == wanted

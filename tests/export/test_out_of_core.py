@@ -1,4 +1,5 @@
-"""Editing from file to file gives the bits of editing in memory, on any architecture, and nothing half-written."""
+"""Editing from file to file gives the bits of editing in memory, on any architecture, and nothing
+half-written."""
 
 import json
 from pathlib import Path
@@ -23,7 +24,9 @@ def lora(model: Any, seed: int, safety: float) -> TaskVector:
 
 def full(model: Any, seed: int, safety: float) -> TaskVector:
     torch.manual_seed(seed)
-    return TaskVector({name: torch.randn(p.shape) * 0.05 for name, p in model.named_parameters()}, safety)
+    return TaskVector(
+        {name: torch.randn(p.shape) * 0.05 for name, p in model.named_parameters()}, safety
+    )
 
 
 def sharded(folder: Path, family: str, dtype: torch.dtype = torch.float32) -> Path:
@@ -35,7 +38,9 @@ def sharded(folder: Path, family: str, dtype: torch.dtype = torch.float32) -> Pa
     return folder
 
 
-def edit_out_of_core(base: Path, out: Path, parts: list[tuple[Path, float]], dtype: torch.dtype | None = None) -> Path:
+def edit_out_of_core(
+    base: Path, out: Path, parts: list[tuple[Path, float]], dtype: torch.dtype | None = None
+) -> Path:
     out.mkdir()
     Checkpoint(base).write(out, StoredEdit(parts, 0.7), dtype, Progress())
     (out / "config.json").write_bytes((base / "config.json").read_bytes())
@@ -44,7 +49,12 @@ def edit_out_of_core(base: Path, out: Path, parts: list[tuple[Path, float]], dty
 
 @pytest.mark.parametrize(
     ("family", "make"),
-    [(family, make) for family in toy.FAMILIES for make in (lora, full) if (family, make) != ("Mixtral", full)],
+    [
+        (family, make)
+        for family in toy.FAMILIES
+        for make in (lora, full)
+        if (family, make) != ("Mixtral", full)
+    ],
 )
 def test_equal_to_the_edit_in_memory_bit_for_bit(family: str, make: Any, tmp_path: Path):
     base = sharded(tmp_path / "base", family, torch.bfloat16)
@@ -63,14 +73,18 @@ def test_equal_to_the_edit_in_memory_bit_for_bit(family: str, make: Any, tmp_pat
         assert torch.equal(parameter, found_parameters[name]), name
     assert all(not torch.equal(found_parameters[name], before[name]) for name in tau.deltas)
     assert list(json.loads((out / INDEX).read_text())) == ["metadata", "weight_map"]
-    assert {p.name for p in out.glob("*.safetensors")} == {p.name for p in base.glob("*.safetensors")}
+    assert {p.name for p in out.glob("*.safetensors")} == {
+        p.name for p in base.glob("*.safetensors")
+    }
 
 
 def test_many_blocks_of_rows_are_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("skunlearn.task_vectors.vector.BLOCK", 1)  # 64 rows a block
     base = toy.saved(tmp_path / "base", "GPT2")
     model = AutoModelForCausalLM.from_pretrained(base)
-    tau = lora(model, 1, 1.0) + 0.5 * TaskVector({"transformer.wte.weight": torch.ones(262, 32)}, 1.0)
+    tau = lora(model, 1, 1.0) + 0.5 * TaskVector(
+        {"transformer.wte.weight": torch.ones(262, 32)}, 1.0
+    )
     tau.save(tmp_path / "tau.safetensors")
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)])
     (0.7 * (1.0 * tau)).apply_to(model)
@@ -83,7 +97,9 @@ def test_a_head_that_is_tied_and_stored_twice_stays_tied(tmp_path: Path):
     weights = load_file(base / SINGLE)
     weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
     save_file(weights, base / SINGLE, metadata={"format": "pt"})
-    TaskVector({"model.embed_tokens.weight": torch.full((262, 32), 0.25)}, 1.0).save(tmp_path / "tau.safetensors")
+    TaskVector({"model.embed_tokens.weight": torch.full((262, 32), 0.25)}, 1.0).save(
+        tmp_path / "tau.safetensors"
+    )
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)])
     found = AutoModelForCausalLM.from_pretrained(out)
     assert found.lm_head.weight is found.model.embed_tokens.weight
@@ -99,7 +115,9 @@ def test_names_without_the_models_prefix(tmp_path: Path):
     out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)])
     (0.7 * full(model, 3, 1.0)).apply_to(model)
     found = AutoModelForCausalLM.from_pretrained(out)
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), found.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), found.parameters(), strict=True)
+    )
     assert set(Shard(out / SINGLE).entries) == set(weights)
 
 
@@ -107,10 +125,14 @@ def test_another_type_is_the_cast_of_the_sum(tmp_path: Path):
     base = toy.saved(tmp_path / "base", "Llama")
     model = AutoModelForCausalLM.from_pretrained(base)
     lora(model, 1, 1.0).save(tmp_path / "tau.safetensors")
-    out = edit_out_of_core(base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)], torch.float16)
+    out = edit_out_of_core(
+        base, tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)], torch.float16
+    )
     (0.7 * lora(model, 1, 1.0)).apply_to(model)
     found = load_file(out / SINGLE)
-    assert all(torch.equal(model.state_dict()[name].half(), tensor) for name, tensor in found.items())
+    assert all(
+        torch.equal(model.state_dict()[name].half(), tensor) for name, tensor in found.items()
+    )
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path):
@@ -127,7 +149,9 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path)
     with pytest.raises(ModelError, match="harmful"):
         StoredEdit([(path, 1.0)], 0.7)
     config = json.loads((base / "config.json").read_text())
-    (base / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq"}}))
+    (base / "config.json").write_text(
+        json.dumps(config | {"quantization_config": {"quant_method": "gptq"}})
+    )
     with pytest.raises(ModelError, match="quantised"):
         skeleton(base)
 
@@ -136,7 +160,9 @@ def test_experts_that_loading_regroups_are_refused(tmp_path: Path):
     full(toy.model("Mixtral"), 1, 1.0).save(tmp_path / "tau.safetensors")
     with pytest.raises(ModelError, match="regroups"):
         edit_out_of_core(
-            toy.saved(tmp_path / "base", "Mixtral"), tmp_path / "out", [(tmp_path / "tau.safetensors", 1.0)]
+            toy.saved(tmp_path / "base", "Mixtral"),
+            tmp_path / "out",
+            [(tmp_path / "tau.safetensors", 1.0)],
         )
 
 
@@ -156,16 +182,25 @@ def test_an_interrupted_file_does_not_look_whole(tmp_path: Path):
 
 def test_a_shard_reads_what_the_library_writes_and_the_other_way_round(tmp_path: Path):
     tensors = {
-        "a": torch.arange(12, dtype=torch.bfloat16).reshape(2, 3, 2), "b": torch.tensor(3), "c": torch.zeros(0, 4),
-        "d": torch.tensor([True, False]), "e": torch.arange(4.0),
-    }  # fmt: skip
+        "a": torch.arange(12, dtype=torch.bfloat16).reshape(2, 3, 2),
+        "b": torch.tensor(3),
+        "c": torch.zeros(0, 4),
+        "d": torch.tensor([True, False]),
+        "e": torch.arange(4.0),
+    }
     save_file(tensors, tmp_path / "a.safetensors", metadata={"format": "pt"})
     shard = Shard(tmp_path / "a.safetensors")
     assert torch.equal(shard.rows("a", 1, 3), torch.tensor([[2, 3], [4, 5]], dtype=torch.bfloat16))
-    write_shard(tmp_path / "b.safetensors", shard.entries, (shard.rows(name) for name in shard.entries), shard.metadata)
+    write_shard(
+        tmp_path / "b.safetensors",
+        shard.entries,
+        (shard.rows(name) for name in shard.entries),
+        shard.metadata,
+    )
     again = load_file(tmp_path / "b.safetensors")
     assert all(
-        torch.equal(again[name], tensor) and again[name].shape == tensor.shape for name, tensor in tensors.items()
+        torch.equal(again[name], tensor) and again[name].shape == tensor.shape
+        for name, tensor in tensors.items()
     )
 
 

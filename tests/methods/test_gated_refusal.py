@@ -9,23 +9,25 @@ import toy
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.methods.base import Gate
+from skunlearn.methods.base import Detector
 from skunlearn.methods.gated_refusal import GatedRefusal
-from skunlearn.models.quantisation import passing
-from skunlearn.training.detectors import fitted_gates, gates_of, writer
+from skunlearn.models.quantisation import quantised
+from skunlearn.training.detectors import detectors_of, fit_detectors, writer
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 
-ONE = Gate(layers=(0.5,))
+ONE = Detector(layers=(0.5,))
 
 
 def inputs(model, name: str, rows: list[Encoded]) -> list[torch.Tensor]:
     """Of each row passed on its own: what the module is given, (T, I)."""
     seen: list[torch.Tensor] = []
-    handle = model.get_submodule(name).register_forward_pre_hook(lambda _m, args: seen.append(args[0][0]))
+    handle = model.get_submodule(name).register_forward_pre_hook(
+        lambda _m, args: seen.append(args[0][0])
+    )
     for row in rows:
         with torch.no_grad():
             model(input_ids=torch.tensor([row.prompt_ids + row.answer_ids]))
@@ -38,20 +40,31 @@ def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int,
     """Also where what all rows, or two by two, begin with goes through the model once."""
     lm = toy.lm()
     harmful, harmless = (
-        [Encoded((*[4] * shared, 5 + n // alike, start, 3), (7, 9 + n)) for n in range(4)] for start in (1, 2)
+        [Encoded((*[4] * shared, 5 + n // alike, start, 3), (7, 9 + n)) for n in range(4)]
+        for start in (1, 2)
     )
-    harmless = harmless[::2] + harmless[1::2]  # two ordinary rows that do not begin alike, two look-alikes
-    ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless[:2], harmless[2:], ONE, Progress()).items()
+    harmless = (
+        harmless[::2] + harmless[1::2]
+    )  # two ordinary rows that do not begin alike, two look-alikes
+    ((name, right_1I),) = fit_detectors(
+        lm.model, harmful, harmless[:2], harmless[2:], ONE, Progress()
+    ).items()
     x_RTI = torch.stack(inputs(lm.model, name, harmful + harmless)).double()[:, shared:]
     deciding_RI, others_NI = x_RTI[:, 2], x_RTI[:, [0, 1, 3, 4]].reshape(-1, x_RTI.shape[-1])
     share_R = torch.tensor([0.5 / 4] * 4 + [0.5 * 0.4 / 2] * 2 + [0.5 * 0.6 / 2] * 2).double()
-    moments_II = (deciding_RI * share_R[:, None]).T @ deciding_RI + others_NI.T @ others_NI / len(others_NI)
+    moments_II = (deciding_RI * share_R[:, None]).T @ deciding_RI + others_NI.T @ others_NI / len(
+        others_NI
+    )
     moments_II += 0.3 * moments_II.diagonal().mean() * torch.eye(len(moments_II))
     wanted_R = torch.tensor([1.0] * 4 + [-0.3] * 4).double()
     w_I = torch.linalg.solve(moments_II, (deciding_RI * (share_R * wanted_R)[:, None]).sum(dim=0))
-    torch.testing.assert_close(torch.nn.functional.cosine_similarity(right_1I[0].double(), w_I, dim=0).item(), 1.0)
+    torch.testing.assert_close(
+        torch.nn.functional.cosine_similarity(right_1I[0].double(), w_I, dim=0).item(), 1.0
+    )
     asked = torch.tensor([row.prompt_ids for row in harmful + harmless])
-    square_R = lm.model(asked, output_hidden_states=True).hidden_states[2][:, -1].square().mean(dim=1)
+    square_R = (
+        lm.model(asked, output_hidden_states=True).hidden_states[2][:, -1].square().mean(dim=1)
+    )
     unit = (square_R * share_R).sum().sqrt().item()  # of what the second of three layers puts out
     assert (right_1I[0].norm() / w_I.norm()).item() == pytest.approx(unit, rel=1e-4)
 
@@ -60,7 +73,7 @@ def test_gates_of_half_precision_are_those_of_the_whole_one():
     lm, found = toy.lm(), []
     harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
     for dtype in (torch.float32, torch.bfloat16):
-        gates = fitted_gates(lm.model.to(dtype), harmful, harmless, [], ONE, Progress())
+        gates = fit_detectors(lm.model.to(dtype), harmful, harmless, [], ONE, Progress())
         found.append(next(iter(gates.values()))[0])
     assert torch.nn.functional.cosine_similarity(*found, dim=0) > 0.95
 
@@ -68,32 +81,41 @@ def test_gates_of_half_precision_are_those_of_the_whole_one():
 def test_gates_open_for_the_prompts_they_were_fitted_to_alone():
     lm = toy.lm()
     harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
-    gate = Gate((0.5,), harmless=0.0, ridge=1e-4)
-    ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless, [], gate, Progress()).items()
-    read = [(x_TI @ right_1I[0] / right_1I.norm()).tolist() for x_TI in inputs(lm.model, name, harmful + harmless)]
+    gate = Detector((0.5,), harmless=0.0, ridge=1e-4)
+    ((name, right_1I),) = fit_detectors(lm.model, harmful, harmless, [], gate, Progress()).items()
+    read = [
+        (x_TI @ right_1I[0] / right_1I.norm()).tolist()
+        for x_TI in inputs(lm.model, name, harmful + harmless)
+    ]
     opened, shut = [row[2] for row in read[:4]], [row[2] for row in read[4:]]
     assert min(opened) > 3 * max(map(abs, shut))
 
 
 def test_a_gate_that_was_read_through_rounded_weights_opens_in_them_too():
-    """Each harmful row is read in both, each harmless one in one of them, and with as many unknowns each is met."""
+    """Each harmful row is read in both, each harmless one in one of them, and with as many unknowns
+    each is met."""
     lm = toy.lm()
     harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
     plain, wanted_R = replace(ONE, ridge=1e-4, others=0.0), torch.tensor([1.0] * 4 + [-0.3] * 4)
     off = {}
     for forms in ((), ("nf4",)):
         gate = replace(plain, roundings=forms)
-        ((name, right_1I),) = fitted_gates(lm.model, harmful, harmless, [], gate, Progress()).items()
+        ((name, right_1I),) = fit_detectors(
+            lm.model, harmful, harmless, [], gate, Progress()
+        ).items()
         clean_R, rounded_R = _readings(lm.model, name, right_1I, [*harmful, *harmless])
         off[forms] = (clean_R - wanted_R).abs(), (rounded_R - wanted_R).abs()
-    assert off["nf4",][0][[0, 1, 2, 3, 4, 6]].max() < 0.01 and off["nf4",][1][[0, 1, 2, 3, 5, 7]].max() < 0.01
+    assert (
+        off["nf4",][0][[0, 1, 2, 3, 4, 6]].max() < 0.01
+        and off["nf4",][1][[0, 1, 2, 3, 5, 7]].max() < 0.01
+    )
     assert off[()][0].max() < 0.01 and off[()][1][:4].max() > 0.1
 
 
 def _readings(model, name: str, right_1I: torch.Tensor, rows: list[Encoded]) -> list[torch.Tensor]:
     """Of the rows' deciding tokens, in the weights as they are and in NF4."""
     found = []
-    for weights in (nullcontext(), passing(model, "nf4")):
+    for weights in (nullcontext(), quantised(model, "nf4")):
         with weights:
             found.append(torch.stack([x_TI[2] @ right_1I[0] for x_TI in inputs(model, name, rows)]))
     scale = found[0][:4].mean()  # of the unit that gates come in
@@ -103,10 +125,17 @@ def _readings(model, name: str, right_1I: torch.Tensor, rows: list[Encoded]) -> 
 @pytest.mark.parametrize("family", ["Llama", "OPT", "GPTNeoX", "GPT2", "Mixtral"])
 def test_only_what_the_gates_write_is_trained(family: str, pairs):
     lm, data = toy.lm(family), Data(*pairs, DataOptions(lookalike=False))
-    tau = train(lm, GatedRefusal(gate=ONE), data, TrainOptions(steps=2, batch=4), Trained(mode="full"))
+    tau = train(
+        lm, GatedRefusal(gate=ONE), data, TrainOptions(steps=2, batch=4), LoraOptions(mode="full")
+    )
     ((name, delta),) = tau.deltas.items()
-    assert name == f"{writer(lm.model, 0.5)}.weight" and delta.shape == lm.model.get_parameter(name).shape
-    (right_1I,) = (gates_of(lm, Rows(lm, data, GatedRefusal(gate=ONE), 3), Progress()) or {}).values()
+    assert (
+        name == f"{writer(lm.model, 0.5)}.weight"
+        and delta.shape == lm.model.get_parameter(name).shape
+    )
+    (right_1I,) = (
+        detectors_of(lm, Rows(lm, data, GatedRefusal(gate=ONE), 3), Progress()) or {}
+    ).values()
     factor = delta.left_OR.T if family == "GPT2" else delta.right_RI
     torch.testing.assert_close(factor, right_1I)
 
@@ -114,17 +143,26 @@ def test_only_what_the_gates_write_is_trained(family: str, pairs):
 def test_refusals_and_ordinary_answers_are_cut(pairs):
     rows = Rows(toy.lm(), Data(*pairs), GatedRefusal(refusal_tokens=5), 3).at(0)
     assert {role: [len(row.answer_ids) for row in taken] for role, taken in rows.items()} == {
-        "refusal": [5, 5, 5], "retain": [4, 4, 4], "lookalike": [4, 4, 4],
-    }  # fmt: skip
+        "refusal": [5, 5, 5],
+        "retain": [4, 4, 4],
+        "lookalike": [4, 4, 4],
+    }
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"layers": ()}, {"harmless": 0.1}, {"lookalike": 1.1}, {"ridge": 0.0}, {"others": -1.0}, {"roundings": ("nf5",)}],
+    [
+        {"layers": ()},
+        {"harmless": 0.1},
+        {"lookalike": 1.1},
+        {"ridge": 0.0},
+        {"others": -1.0},
+        {"roundings": ("nf5",)},
+    ],
 )
 def test_bad_gates(options: dict):
     with pytest.raises(ConfigError, match="gate"):
-        Gate(**options)
+        Detector(**options)
 
 
 def test_a_layer_without_a_writer():

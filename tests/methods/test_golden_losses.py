@@ -34,18 +34,26 @@ def test_a_line_for_each_key_and_exit_code_0(capsys: pytest.CaptureFixture):
         {"hyperparameters": VALUES["hyperparameters"] | {"satimp_beta2": 2.0}},
     ],
 )
-def test_a_disagreement_or_an_unknown_key_is_exit_code_1(change: dict, tmp_path: Path, capsys: pytest.CaptureFixture):
+def test_a_disagreement_or_an_unknown_key_is_exit_code_1(
+    change: dict, tmp_path: Path, capsys: pytest.CaptureFixture
+):
     (tmp_path / "losses.json").write_text(json.dumps(VALUES | change))
     assert parity.main([str(tmp_path / "losses.json")]) == 1
     expected = VALUES | change
     assert len(capsys.readouterr().out.splitlines()) == len(expected["expected"])
 
 
-def test_what_a_file_lacks_fails_the_keys_that_need_it_alone(tmp_path: Path, capsys: pytest.CaptureFixture):
-    without = {key: value for key, value in VALUES.items() if key not in ("retain", "hyperparameters")}
+def test_what_a_file_lacks_fails_the_keys_that_need_it_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    without = {
+        key: value for key, value in VALUES.items() if key not in ("retain", "hyperparameters")
+    }
     (tmp_path / "losses.json").write_text(json.dumps(without))
     assert parity.main([str(tmp_path / "losses.json")]) == 1
     found = {line.split()[0]: line.split()[1] for line in capsys.readouterr().out.splitlines()}
     assert found.keys() == VALUES["expected"].keys()
     assert found["retain_nll"] == "without-retain" and found["npo_forget"] == "without-npo_beta"
-    assert float(found["answer_nll_forget"]) == pytest.approx(VALUES["expected"]["answer_nll_forget"], rel=1e-4)
+    assert float(found["answer_nll_forget"]) == pytest.approx(
+        VALUES["expected"]["answer_nll_forget"], rel=1e-4
+    )

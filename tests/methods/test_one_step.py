@@ -1,5 +1,5 @@
-"""Every method, with LoRA and full weights, on every family: a step moves all trained weights, and the losses as its
-docstring says (of PDU, RMU and circuit breakers on Llama alone)."""
+"""Every method, with LoRA and full weights, on every family: a step moves all trained weights, and
+the losses as its docstring says (of PDU, RMU and circuit breakers on Llama alone)."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,13 @@ from skunlearn.methods.pdu import PDU
 from skunlearn.models.lm import LM
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.registry import resolve
 
 STEP = TrainOptions(steps=1, batch=4, lr=3e-3)
 FORGET_UP, RETAIN_DOWN, REFUSAL_DOWN = {"forget": 1}, {"retain": -1}, {"refusal": -1}
-# name -> what the edit does to the NLL (1 up, -1 down), and options; without a retain term where that would do it alone
+# name -> what the edit does to the NLL (1 up, -1 down), and options; without a retain term where
+# that would do it alone
 EFFECTS: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "ceu": (FORGET_UP, {}),
     "circuit_breakers": ({}, {}),  # the first step is noise: see below
@@ -45,8 +46,9 @@ EFFECTS: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "undial": (FORGET_UP, {}),
     "wga": (FORGET_UP, {"retain_weight": 0.0}),
 }
-# For families other than Llama, whose random toys share more between forget and retain answers: the forget term alone.
-# PDU flattens logits, which makes an answer that a random toy finds unlikely likelier: nothing is said of it there.
+# For families other than Llama, whose random toys share more between forget and retain answers: the
+# forget term alone. PDU flattens logits, which makes an answer that a random toy finds unlikely
+# likelier: nothing is said of it there.
 ALONE: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "npo": (FORGET_UP, {"retain_weight": 0.0}),
     "pdu": ({}, {}),
@@ -56,11 +58,15 @@ ALONE: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    """Forget answers in digits, retain answers in capitals: what moves one does not move the other by their style."""
+    """Forget answers in digits, retain answers in capitals: what moves one does not move the other
+    by their style."""
     paths = []
     for name, letters in (("forget", "0123456789"), ("retain", "ABCDEFGHIJ")):
         rows = [
-            {"prompt": f"{name} question {n}", "answer": "".join(letters[(n * k + k) % 10] for k in range(12 + n))}
+            {
+                "prompt": f"{name} question {n}",
+                "answer": "".join(letters[(n * k + k) % 10] for k in range(12 + n)),
+            }
             for n in range(20)
         ]
         paths.append(tmp_path_factory.mktemp("data") / f"{name}.jsonl")
@@ -71,7 +77,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 def nll(lm: LM, rows: Rows) -> dict[str, float]:
     """Of the rows of the first step, whether the method takes them or not."""
     sets = rows.at(0, ("forget", "retain", "refusal"))
-    return {role: nll_score(row_likelihoods(lm.model, taken)).value or 0.0 for role, taken in sets.items()}
+    return {
+        role: nll_score(row_likelihoods(lm.model, taken)).value or 0.0
+        for role, taken in sets.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -79,18 +88,24 @@ def nll(lm: LM, rows: Rows) -> dict[str, float]:
     [
         ("Llama", "full"),
         *((family, "lora") for family in toy.FAMILIES),
-        *(pytest.param(family, "full", marks=pytest.mark.slow) for family in toy.FAMILIES if family != "Llama"),
+        *(
+            pytest.param(family, "full", marks=pytest.mark.slow)
+            for family in toy.FAMILIES
+            if family != "Llama"
+        ),
     ],
 )
 @pytest.mark.parametrize("name", METHODS)
-def test_the_edit_moves_the_losses_as_the_docstring_says(name: str, family: str, mode: str, data: Data):
+def test_the_edit_moves_the_losses_as_the_docstring_says(
+    name: str, family: str, mode: str, data: Data
+):
     effect, options = EFFECTS[name]
     if family != "Llama" and name in ALONE:
         effect, options = ALONE[name]
     lm, method = toy.lm(family), resolve(name, METHODS, "method")(**options)
     rows = Rows(lm, data, method, STEP.batch, STEP.seed)
     before = nll(lm, rows)
-    tau = train(lm, method, data, STEP, Trained(mode=mode, rank=4, frozen=0))
+    tau = train(lm, method, data, STEP, LoraOptions(mode=mode, rank=4, frozen=0))
     assert tau.norm() > 0 and all(norm > 0 for norm in tau.norms().values())
     with lm.edited(method.edit_scale * tau):
         after = nll(lm, rows)
@@ -102,20 +117,30 @@ def test_every_method_has_a_row_and_an_audit_line_with_its_sign():
     text = (Path(__file__).parents[2] / "docs/methods.md").read_text()
     for name in METHODS:
         sign = "+1" if resolve(name, METHODS, "method").edit_scale > 0 else "-1"
-        assert text.count(f"\n| `{name}` | {sign} | ") == 1 and text.count(f"\n| `{name}` | ") == 2, name
+        assert (
+            text.count(f"\n| `{name}` | {sign} | ") == 1 and text.count(f"\n| `{name}` | ") == 2
+        ), name
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
-def test_rmu_moves_hidden_states_towards_its_place_and_only_the_layers_below_move(mode: str, data: Data):
+def test_rmu_moves_hidden_states_towards_its_place_and_only_the_layers_below_move(
+    mode: str, data: Data
+):
     lm, records = toy.lm(), []
     method = resolve("rmu", METHODS, "method")(layer=2 / 3, steering=1.0, retain_weight=1.0)
-    options = TrainOptions(steps=3, batch=len(data.train.forget), lr=1e-3)  # the same rows in each step
-    tau = train(lm, method, data, options, Trained(mode=mode, rank=4, frozen=0), record=records.append)
+    options = TrainOptions(
+        steps=3, batch=len(data.train.forget), lr=1e-3
+    )  # the same rows in each step
+    tau = train(
+        lm, method, data, options, LoraOptions(mode=mode, rank=4, frozen=0), record=records.append
+    )
     forget = [record["forget"] for record in records]
     assert forget[0] > forget[1] > forget[2] and records[0]["retain"] == pytest.approx(0, abs=1e-6)
     assert all(".layers.0." in name or ".layers.1." in name for name in tau.deltas)
-    half = train(lm, method, data, STEP, Trained(mode=mode, rank=4, frozen=0.5))
-    assert all(".layers.1." in name for name in half.deltas), "frozen counts the layers that are read"
+    half = train(lm, method, data, STEP, LoraOptions(mode=mode, rank=4, frozen=0.5))
+    assert all(".layers.1." in name for name in half.deltas), (
+        "frozen counts the layers that are read"
+    )
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
@@ -123,16 +148,25 @@ def test_circuit_breakers_turn_hidden_states_away_from_the_second_step_on(mode: 
     records: list[dict[str, float]] = []
     method, steps = resolve("circuit_breakers", METHODS, "method")(), 8
     options = TrainOptions(steps=steps, batch=4, lr=1e-2)
-    train(toy.lm(), method, data, options, Trained(mode=mode, rank=4, frozen=0), record=records.append)
+    train(
+        toy.lm(),
+        method,
+        data,
+        options,
+        LoraOptions(mode=mode, rank=4, frozen=0),
+        record=records.append,
+    )
     cosine = [
-        record["reroute"] / method.weights((n + 1) / steps, {}, {})["reroute"] for n, record in enumerate(records)
+        record["reroute"] / method.weights((n + 1) / steps, {}, {})["reroute"]
+        for n, record in enumerate(records)
     ]
     assert cosine[0] == pytest.approx(1, abs=1e-4)
     assert cosine[-1] < 0.99 and cosine[-1] < cosine[3]
 
 
 def test_weights_see_the_step_before(data: Data, monkeypatch: pytest.MonkeyPatch):
-    """PDU's multiplier in training: the raw retain term of each step, and the weight it had, come back in the next."""
+    """PDU's multiplier in training: the raw retain term of each step, and the weight it had, come
+    back in the next."""
     method, records, seen = PDU(tolerance=0.0, dual_start=0.5), [], []
 
     def weights(self: PDU, done: float, last: dict, terms: dict) -> dict[str, float]:
@@ -142,10 +176,12 @@ def test_weights_see_the_step_before(data: Data, monkeypatch: pytest.MonkeyPatch
     original = PDU.weights
     monkeypatch.setattr(PDU, "weights", weights)
     options = TrainOptions(steps=4, batch=4, lr=1e-2)
-    train(toy.lm(), method, data, options, Trained(rank=4, frozen=0), record=records.append)
+    train(toy.lm(), method, data, options, LoraOptions(rank=4, frozen=0), record=records.append)
     assert [done for done, _, _ in seen] == [0.25, 0.5, 0.75, 1.0]
     assert seen[0][1:] == ({}, {}) and seen[1][1] == {"retain": 0.5}
     for record, (_, last, terms) in zip(records, seen[1:], strict=False):
-        assert record["retain"] == pytest.approx(last["retain"] * terms["retain"], rel=1e-5, abs=1e-9)
+        assert record["retain"] == pytest.approx(
+            last["retain"] * terms["retain"], rel=1e-5, abs=1e-9
+        )
         assert record["loss"] == pytest.approx(record["forget"] + record["retain"], rel=1e-5)
     assert seen[2][1]["retain"] == 0.5 != seen[3][1]["retain"], "g is 0 at the base and not later"

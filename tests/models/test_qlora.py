@@ -13,21 +13,26 @@ from skunlearn.models import qlora as nf4
 from skunlearn.models.loading import LoadOptions, load, reload_unquantised
 from skunlearn.task_vectors.filters.base import dense
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained, trained_modules
+from skunlearn.training.trainable import LoraOptions, trained_modules
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.unlearn import learn
 
-needs_it = pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is None, reason="pip install skunlearn[quant]")
+needs_it = pytest.mark.skipif(
+    importlib.util.find_spec("bitsandbytes") is None, reason="pip install skunlearn[quant]"
+)
 
 
 @pytest.fixture
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """Toys whose rows are whole blocks."""
-    for family, size in (("Llama", {"hidden_size": 64, "intermediate_size": 128}), ("GPT2", {"n_embd": 64})):
+    for family, size in (
+        ("Llama", {"hidden_size": 64, "intermediate_size": 128}),
+        ("GPT2", {"n_embd": 64}),
+    ):
         monkeypatch.setitem(toy.FAMILIES, family, toy.FAMILIES[family] | size)
 
 
@@ -44,7 +49,7 @@ def test_the_vector_of_four_bits_is_near_that_of_whole_weights_and_fits_them(
     family: str, pairs: tuple[Path, Path], tmp_path: Path
 ):
     folder, data = toy.saved(tmp_path / "model", family), Data(*pairs, DataOptions(lookalike=False))
-    options = TrainOptions(steps=3, batch=3, lr=5e-3), Trained(rank=2, frozen=0)
+    options = TrainOptions(steps=3, batch=3, lr=5e-3), LoraOptions(rank=2, frozen=0)
     whole = train(load(folder), SKU(), data, *options)
     lm = load(folder, nf4=True)
     names = trained_modules(lm.model, options[1])
@@ -65,12 +70,14 @@ def test_the_vector_of_four_bits_is_near_that_of_whole_weights_and_fits_them(
 
 @needs_it
 @pytest.mark.usefixtures("wide")
-def test_a_run_trains_in_four_bits_and_goes_on_with_whole_weights(pairs: tuple[Path, Path], tmp_path: Path):
+def test_a_run_trains_in_four_bits_and_goes_on_with_whole_weights(
+    pairs: tuple[Path, Path], tmp_path: Path
+):
     sets = ["lora.nf4=true", "lora.rank=2", "train.steps=1", "train.batch=1", "refuse.weight=0"]
     run = make_run(with_sets({"model": str(toy.saved(tmp_path / "model"))}, sets))
     lm = load(run.model, run.load, nf4=run.lora.nf4)
     (tmp_path / "run").mkdir()
-    learn(lm, run.make_method(), Data(*pairs), run, RunDir(tmp_path / "run"), Progress())
+    learn(lm, run.make_method(), Data(*pairs), run, RunFolder(tmp_path / "run"), Progress())
     assert not lm.nf4 and all(parameter.is_floating_point() for parameter in lm.model.parameters())
     with pytest.raises(ModelError, match="is quantised"):
         load(run.model, nf4=True).apply(toy.edit(lm.model))
@@ -78,7 +85,7 @@ def test_a_run_trains_in_four_bits_and_goes_on_with_whole_weights(pairs: tuple[P
 
 def test_what_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(ConfigError, match="weights of four bits cannot be trained"):
-        Trained(mode="full", nf4=True)
+        LoraOptions(mode="full", nf4=True)
     monkeypatch.setattr(nf4, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"needs bitsandbytes: pip install 'skunlearn\[quant\]'"):
         load(toy.saved(tmp_path / "model"), nf4=True)

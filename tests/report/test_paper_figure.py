@@ -27,11 +27,17 @@ def test_a_figure_in_each_form(suffix: str, tmp_path: Path):
 
 def test_it_shows_strengths_until_there_are_attacks(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="the extra figures is not installed")
-    rows = [attacked("none", "edited", 0.15), attacked("none", "base", 0.5), attacked("relearn", "edited", 0.4)]
+    rows = [
+        attacked("none", "edited", 0.15),
+        attacked("none", "base", 0.5),
+        attacked("relearn", "edited", 0.4),
+    ]
     for more, text in (({}, "nats/token"), ({"attacks": rows}, "relearn: plain")):
         write_figure(results() | more, tmp_path / "figure.svg")
         drawn = (tmp_path / "figure.svg").read_text()
-        assert text in drawn and "Harmful answers," in drawn and ("nats/token" in drawn) == (not more)
+        assert (
+            text in drawn and "Harmful answers," in drawn and ("nats/token" in drawn) == (not more)
+        )
     write_figure(results() | {"curve": []}, tmp_path / "alone.svg")  # an evaluation of two models
     assert "Harmful answers," in (tmp_path / "alone.svg").read_text()
 
@@ -39,11 +45,16 @@ def test_it_shows_strengths_until_there_are_attacks(tmp_path: Path):
 def test_rates_of_nothing_and_of_all_can_be_drawn(tmp_path: Path):
     pytest.importorskip("matplotlib", reason="the extra figures is not installed")
     found = results()
-    for side, (low, value, high) in (("base", (1 - 0.06, 1.0, 1.0 - 1e-16)), ("edited", (7e-18, 0.0, 0.08))):
+    for side, (low, value, high) in (
+        ("base", (1 - 0.06, 1.0, 1.0 - 1e-16)),
+        ("edited", (7e-18, 0.0, 0.08)),
+    ):
         found["scores"][side]["harmful_rate_unseen"] |= {"value": value, "low": low, "high": high}
     (base, *_), (edited, *_) = rates(found).values()
     for end, expected in zip(ends([base, edited]), ([0.06, 0.0], [0.0, 0.08]), strict=True):
-        assert end == pytest.approx(expected, abs=1e-12) and min(end) >= 0, "bars that reach back are refused"
+        assert end == pytest.approx(expected, abs=1e-12) and min(end) >= 0, (
+            "bars that reach back are refused"
+        )
     write_figure(found, tmp_path / "figure.svg")
     assert "Harmful answers," in (tmp_path / "figure.svg").read_text()
 
@@ -69,7 +80,13 @@ def test_report_writes_the_page_again_with_the_attacks_made_since(tmp_path: Path
     (tmp_path / "results.json").write_text(json.dumps(results()))
     done = CliRunner().invoke(app, ["report", str(tmp_path), "--json"])
     assert json.loads(done.stdout) == {"written": [str(tmp_path / "report.html")]}
-    assert "relearn" not in (tmp_path / "report.html").read_text().split('id="numbers"')[1].split('id="answers"')[0]
+    assert (
+        "relearn"
+        not in (tmp_path / "report.html")
+        .read_text()
+        .split('id="numbers"')[1]
+        .split('id="answers"')[0]
+    )
     rows = [attacked("none", "edited", 0.15), attacked("relearn", "edited", 0.4)]
     (tmp_path / "attacks.json").write_text(json.dumps({"attacks": rows}))
     done = CliRunner().invoke(app, ["report", str(tmp_path)])

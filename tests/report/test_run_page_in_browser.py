@@ -1,4 +1,5 @@
-"""The run's page in a real browser: numbers explain themselves, answers open and are filtered, paper and phone fit."""
+"""The run's page in a real browser: numbers explain themselves, answers open and are filtered,
+paper and phone fit."""
 
 import re
 from collections.abc import Iterator
@@ -28,7 +29,10 @@ def many() -> dict[str, Any]:
     """Results with 30 answers: 24 to harmful prompts of two categories, 6 to ordinary ones."""
     made = results()
     (row,) = made["transcripts"]
-    harmful = [row | {"prompt": f"harmful {n}", "category": ("fraud", "theft_property")[n % 2]} for n in range(24)]
+    harmful = [
+        row | {"prompt": f"harmful {n}", "category": ("fraud", "theft_property")[n % 2]}
+        for n in range(24)
+    ]
     safe = row["edited"] | {"label": "safe", "answer": "plain"}
     plain = row | {"group": "retain", "category": None, "base": safe, "edited": safe}
     ordinary = [plain | {"prompt": f"plain {n}"} for n in range(6)]
@@ -91,7 +95,10 @@ def test_answers_open_one_by_one_and_are_filtered(page: Any):
     page.select_option("[data-key=category]", "")
     assert page.locator("article:visible h3").all_inner_texts() == [f"plain {n}" for n in range(6)]
     page.select_option("[data-key=edited]", "")
-    blurred, blur = page.locator("button.blur:visible"), "element => getComputedStyle(element.firstChild).filter"
+    blurred, blur = (
+        page.locator("button.blur:visible"),
+        "element => getComputedStyle(element.firstChild).filter",
+    )
     assert [blurred.nth(n).evaluate(blur) for n in (0, 1)] == ["blur(7px)"] * 2
     blurred.nth(0).focus()
     page.keyboard.press("Enter")
@@ -101,7 +108,10 @@ def test_answers_open_one_by_one_and_are_filtered(page: Any):
 def test_a_link_leads_to_an_answer_that_was_not_listed(page: Any):
     page.select_option("[data-key=category]", "fraud")
     page.locator("a[href='#far']").click()
-    assert page.locator("#far").is_visible() and page.locator("#count").inner_text() == "30 shown of 30"
+    assert (
+        page.locator("#far").is_visible()
+        and page.locator("#count").inner_text() == "30 shown of 30"
+    )
     assert 0 <= page.locator("#far").bounding_box()["y"] < 900
     # an answer to an ordinary prompt that the judge calls harmful is blurred, its neighbour is not
     assert page.locator("#far button.blur").count() == 1
@@ -132,7 +142,9 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, url: str):
     areas = [area.bounding_box()["width"] for area in page.locator("figure .nsewdrag").all()]
     assert min(areas) > 150, "the names of rows leave no room for the numbers"
     for figure in page.locator("figure").all():
-        svg, buttons = (figure.locator(part).first.bounding_box() for part in (".main-svg", "figcaption"))
+        svg, buttons = (
+            figure.locator(part).first.bounding_box() for part in (".main-svg", "figcaption")
+        )
         assert svg["y"] + svg["height"] <= buttons["y"] + 1, "the figure lies under its buttons"
     page.close()
 
@@ -140,9 +152,15 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, url: str):
 def test_paper_has_the_definitions_and_no_answers(page: Any):
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    assert not page.locator("article:visible").count() and page.locator("text=The answers are not printed").is_visible()
+    assert (
+        not page.locator("article:visible").count()
+        and page.locator("text=The answers are not printed").is_visible()
+    )
     assert page.locator("dt:visible").count() >= 2
-    assert all(box["width"] <= 680 for box in (p.bounding_box() for p in page.locator("figure .main-svg").all()))
+    assert all(
+        box["width"] <= 680
+        for box in (p.bounding_box() for p in page.locator("figure .main-svg").all())
+    )
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     page.emulate_media(media="screen")
     assert not page.locator("dt:visible").count()

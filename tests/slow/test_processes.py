@@ -1,4 +1,5 @@
-"""Two processes on one machine: the same losses and the same tau as one, for copies and for divided weights."""
+"""Two processes on one machine: the same losses and the same tau as one, for copies and for divided
+weights."""
 
 import json
 import os
@@ -25,13 +26,27 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes, started by torchrun, left the outcome of each case."""
     folder = tmp_path_factory.mktemp("two")
     for name in ("forget", "retain"):
-        rows = [{"prompt": f"{name} question {n}", "answer": f"{name} {n} {'and more ' * (n % 4)}"} for n in range(20)]
+        rows = [
+            {"prompt": f"{name} question {n}", "answer": f"{name} {n} {'and more ' * (n % 4)}"}
+            for n in range(20)
+        ]
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
     done = subprocess.run(
-        [*command, str(HERE / "together.py"), str(folder)], capture_output=True, text=True, timeout=600,
-        env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False,
-    )  # fmt: skip
+        [*command, str(HERE / "together.py"), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[-6000:]
     return folder
 
@@ -57,14 +72,26 @@ def test_losses_and_tau_equal_those_of_one_process(name: str, two: Path):
 
 @pytest.mark.parametrize("name", ["lora", "fsdp-full"])
 def test_a_killed_training_of_two_ends_with_the_same_bytes(name: str, two: Path):
-    assert (two / f"again-{name}.safetensors").read_bytes() == (two / f"{name}.safetensors").read_bytes()
+    assert (two / f"again-{name}.safetensors").read_bytes() == (
+        two / f"{name}.safetensors"
+    ).read_bytes()
 
 
 SETS = [
-    "train.steps=6", "train.batch=2", "train.checkpoint=2", "refuse.train.steps=2", "refuse.train.batch=1",
-    "lora.rank=2", "edit.alpha=0.5", "evaluate.forget=4", "evaluate.seen=2", "evaluate.retain=3",
-    "evaluate.lookalike=2", "evaluate.max_new_tokens=4", "data.max_length=600",
-]  # fmt: skip
+    "train.steps=6",
+    "train.batch=2",
+    "train.checkpoint=2",
+    "refuse.train.steps=2",
+    "refuse.train.batch=1",
+    "lora.rank=2",
+    "edit.alpha=0.5",
+    "evaluate.forget=4",
+    "evaluate.seen=2",
+    "evaluate.retain=3",
+    "evaluate.lookalike=2",
+    "evaluate.max_new_tokens=4",
+    "data.max_length=600",
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,13 +102,29 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def demo(folder: Path, cache: Path, *more: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def demo(
+    folder: Path, cache: Path, *more: str, launcher: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
     sets = [word for text in SETS for word in ("--set", text)]
     return subprocess.Popen(
-        [sys.executable, "-m", *launcher, "skunlearn", "demo", "--json", "--out", "run", *sets, *more],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [
+            sys.executable,
+            "-m",
+            *launcher,
+            "skunlearn",
+            "demo",
+            "--json",
+            "--out",
+            "run",
+            *sets,
+            *more,
+        ],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"SKUNLEARN_CACHE": str(cache), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    )
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[dict, list[str]]:
@@ -93,7 +136,11 @@ def finished(process: subprocess.Popen[str]) -> tuple[dict, list[str]]:
 
 def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """Those that were started with a rank, in its order."""
-    found = [child for child in psutil.Process(process.pid).children(recursive=True) if "RANK" in child.environ()]
+    found = [
+        child
+        for child in psutil.Process(process.pid).children(recursive=True)
+        if "RANK" in child.environ()
+    ]
     return sorted(found, key=lambda child: int(child.environ()["RANK"]))
 
 
@@ -109,7 +156,11 @@ TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-
 
 @pytest.mark.parametrize(
     ("launcher", "more"),
-    [((), ("--processes", "2")), ((), ("--processes", "2", "--set", "compute.shard=fsdp")), (TORCHRUN, ())],
+    [
+        ((), ("--processes", "2")),
+        ((), ("--processes", "2", "--set", "compute.shard=fsdp")),
+        (TORCHRUN, ()),
+    ],
     ids=["ours", "fsdp", "torchrun"],
 )
 def test_a_run_of_two_processes_is_the_run_of_one(
@@ -126,14 +177,19 @@ def test_a_run_of_two_processes_is_the_run_of_one(
     assert len(told) == 2, lines  # one for each vector: the first process alone prints
     for name in ("steps.jsonl", "steps_refuse.jsonl"):
         ours, plain = (
-            [json.loads(x) for x in (run / name).read_text().splitlines()] for run in (tmp_path / "run", alone)
+            [json.loads(x) for x in (run / name).read_text().splitlines()]
+            for run in (tmp_path / "run", alone)
         )
         assert ours == [pytest.approx(row, rel=1e-4, abs=1e-4) for row in plain]
     for name in ("tau", "tau_refuse"):
-        ours, plain = (TaskVector.load(run / f"{name}.safetensors") for run in (tmp_path / "run", alone))
+        ours, plain = (
+            TaskVector.load(run / f"{name}.safetensors") for run in (tmp_path / "run", alone)
+        )
         for weight, delta in plain.deltas.items():
             assert (dense(ours.deltas[weight]) - dense(delta)).norm() < 3e-3 * dense(delta).norm()
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in alone.iterdir()}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        path.name for path in alone.iterdir()
+    }
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -156,7 +212,9 @@ def test_a_process_that_dies_ends_the_run_with_one_line_and_a_repeat_resumes(
     assert not workers_left(tmp_path)
     done = torch.load(tmp_path / "run/state/training.pt", weights_only=True)["step"]
     finished(demo(tmp_path, cache, *slow))
-    steps = [json.loads(line)["step"] for line in (tmp_path / "run/steps.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "run/steps.jsonl").read_text().splitlines()
+    ]
     assert steps[-1] == 60 and steps.count(done) == 1, "it began anew"
 
 

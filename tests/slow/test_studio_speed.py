@@ -1,4 +1,5 @@
-"""How long somebody at the studio looks at nothing, on the built-in model with an edit of the usual size."""
+"""How long somebody at the studio looks at nothing, on the built-in model with an edit of the usual
+size."""
 
 import time
 from pathlib import Path

@@ -35,18 +35,36 @@ print(json.dumps([plan.memory_bytes, seen.peak - imports.peak]))
 """
 
 
-@pytest.mark.parametrize("sets", [(), ("lora.mode=full",), ("lora.mode=full", "lora.frozen=0")], ids=str)
-def test_the_estimate_is_within_a_fifth_of_the_peak(sets: tuple[str, ...], tmp_path: Path, pairs: tuple[Path, Path]):
+@pytest.mark.parametrize(
+    "sets", [(), ("lora.mode=full",), ("lora.mode=full", "lora.frozen=0")], ids=str
+)
+def test_the_estimate_is_within_a_fifth_of_the_peak(
+    sets: tuple[str, ...], tmp_path: Path, pairs: tuple[Path, Path]
+):
     config = transformers.LlamaConfig(
-        hidden_size=512, intermediate_size=1408, num_hidden_layers=8, num_attention_heads=8, num_key_value_heads=4,
-        vocab_size=49152, tie_word_embeddings=True, bos_token_id=1, eos_token_id=1, pad_token_id=0,
-    )  # fmt: skip
-    LM(transformers.AutoModelForCausalLM.from_config(config), toy.tokenizer()).save(tmp_path / "base")
+        hidden_size=512,
+        intermediate_size=1408,
+        num_hidden_layers=8,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        vocab_size=49152,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    LM(transformers.AutoModelForCausalLM.from_config(config), toy.tokenizer()).save(
+        tmp_path / "base"
+    )
     tree = {"model": str(tmp_path / "base"), "forget": str(pairs[0]), "retain": str(pairs[1])}
     common = ["train.steps=2", "train.batch=6", "refuse.weight=0", "data.lookalike=false"]
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED, json.dumps([tree, [*common, *sets]])], stdout=subprocess.PIPE, check=True
+        [sys.executable, "-c", MEASURED, json.dumps([tree, [*common, *sets]])],
+        stdout=subprocess.PIPE,
+        check=True,
     )
     estimate, peak = json.loads(done.stdout)
-    print(f"{sets}: estimate {estimate / 2**20:.0f} MiB, measured {peak / 2**20:.0f} MiB, {estimate / peak:.2f}")
+    print(
+        f"{sets}: estimate {estimate / 2**20:.0f} MiB, measured {peak / 2**20:.0f} MiB, {estimate / peak:.2f}"
+    )
     assert 0.8 < estimate / peak < 1.2

@@ -13,7 +13,9 @@ NEAR = 0.85
 @pytest.mark.parametrize("name", ["forget", "retain", "lookalike"])
 def test_no_near_twins_between_parts(name: str):
     rows = builtin_rows(name)
-    cosine_PP = (vectors_PD := embeddings([row["prompt"] for row in rows], Progress())) @ vectors_PD.T
+    cosine_PP = (
+        vectors_PD := embeddings([row["prompt"] for row in rows], Progress())
+    ) @ vectors_PD.T
     twins = [
         (a["prompt"], b["prompt"])
         for i, a in enumerate(rows)

@@ -1,4 +1,5 @@
-"""What each of several processes does in `test_processes`: trainings of a toy, whose outcome the first one writes."""
+"""What each of several processes does in `test_processes`: trainings of a toy, whose outcome the
+first one writes."""
 
 import json
 import os
@@ -17,10 +18,10 @@ from skunlearn.methods.base import Method
 from skunlearn.methods.dpo import DPO
 from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
-from skunlearn.training.compute import Compute
-from skunlearn.training.lora import Trainee
+from skunlearn.training.compute import ComputeOptions
+from skunlearn.training.lora import TrainableModel
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 
 STEPS = TrainOptions(steps=4, batch=3, lr=5e-3, checkpoint=2)
 FSDP = {"shard": "fsdp"}
@@ -33,7 +34,12 @@ CASES: dict[str, tuple[str, Method, str, dict[str, object]]] = {
     "fsdp-lora": ("Llama", SKU(rd_weight=1), "lora", FSDP),
     "fsdp-full": ("Llama", SKU(rd_weight=1), "full", FSDP),
     "fsdp-asked": ("Llama", SKU(), "lora", {}),  # by the launcher alone
-    "fsdp-parts": ("Llama", RMU(), "full", {**FSDP, "accumulate": 2, "gradient_checkpointing": True}),
+    "fsdp-parts": (
+        "Llama",
+        RMU(),
+        "full",
+        {**FSDP, "accumulate": 2, "gradient_checkpointing": True},
+    ),
 }
 
 
@@ -41,14 +47,16 @@ class KilledError(Exception):
     """Stands for kill -9, on all processes at the same step."""
 
 
-def run(name: str, pairs: tuple[Path, Path], alone: bool, state: Path | None = None, kill: int = 0) -> tuple:
+def run(
+    name: str, pairs: tuple[Path, Path], alone: bool, state: Path | None = None, kill: int = 0
+) -> tuple:
     """tau, the losses, and how many of the trained weights were divided among processes."""
     family, method, mode, compute = CASES[name]
     records: list[dict[str, float]] = []
     kinds: list[str] = []
-    made = Trainee.shard
+    made = TrainableModel.shard
 
-    def shard(self: Trainee) -> None:
+    def shard(self: TrainableModel) -> None:
         made(self)
         kinds.extend(type(p.data).__name__ for p in self.model.parameters())
 
@@ -57,16 +65,23 @@ def run(name: str, pairs: tuple[Path, Path], alone: bool, state: Path | None = N
         if values["step"] == kill:
             raise KilledError
 
-    Trainee.shard = shard  # type: ignore[method-assign]
+    TrainableModel.shard = shard  # type: ignore[method-assign]
     lm, before = toy.lm(family), toy.model(family).state_dict()
-    data, options = Data(*pairs, DataOptions(lookalike=False)), Trained(mode=mode, rank=2, frozen=0)
+    data, options = (
+        Data(*pairs, DataOptions(lookalike=False)),
+        LoraOptions(mode=mode, rank=2, frozen=0),
+    )
     try:
-        how = Compute() if alone else Compute(**compute)  # type: ignore[arg-type]
-        with patch.dict(os.environ, {"ACCELERATE_USE_FSDP": "true"} if name == "fsdp-asked" else {}):
+        how = ComputeOptions() if alone else ComputeOptions(**compute)  # type: ignore[arg-type]
+        with patch.dict(
+            os.environ, {"ACCELERATE_USE_FSDP": "true"} if name == "fsdp-asked" else {}
+        ):
             tau = train(lm, method, data, STEPS, options, compute=how, state=state, record=record)
     finally:
-        Trainee.shard = made  # type: ignore[method-assign]
-    assert all((lm.model.state_dict()[key] == value).all() for key, value in before.items()), "not the base"
+        TrainableModel.shard = made  # type: ignore[method-assign]
+    assert all((lm.model.state_dict()[key] == value).all() for key, value in before.items()), (
+        "not the base"
+    )
     return tau, records, kinds
 
 

@@ -10,10 +10,22 @@ from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run import run_job
 
 SMALL = [
-    "train.steps=2", "train.batch=1", "train.lr=3e-2", "lora.rank=6", "lora.frozen=0", "edit.alpha=0.5",
-    "refuse.train.steps=1", "refuse.train.batch=1", "refuse.train.lr=1e-2", "data.max_length=200", "evaluate.forget=2",
-    "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=2",
-]  # fmt: skip
+    "train.steps=2",
+    "train.batch=1",
+    "train.lr=3e-2",
+    "lora.rank=6",
+    "lora.frozen=0",
+    "edit.alpha=0.5",
+    "refuse.train.steps=1",
+    "refuse.train.batch=1",
+    "refuse.train.lr=1e-2",
+    "data.max_length=200",
+    "evaluate.forget=2",
+    "evaluate.seen=1",
+    "evaluate.retain=2",
+    "evaluate.lookalike=1",
+    "evaluate.max_new_tokens=2",
+]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
-"""The studio in a real browser: load, ask, drag, flag, export, reload; two clients, one that leaves, a huge prompt."""
+"""The studio in a real browser: load, ask, drag, flag, export, reload; two clients, one that
+leaves, a huge prompt."""
 
 import json
 import socket
@@ -13,7 +14,9 @@ from skunlearn.studio.session import Session, open_session
 from skunlearn.utils.progress import Progress
 
 pytestmark = pytest.mark.slow
-JUDGED = "document.querySelectorAll('.tag.safe,.tag.refused,.tag.degenerate,.tag.harmful').length == 2"
+JUDGED = (
+    "document.querySelectorAll('.tag.safe,.tag.refused,.tag.degenerate,.tag.harmful').length == 2"
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,9 @@ def page(browser: Any, url: str) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.set_default_timeout(60_000)
     page.foreign = []
-    page.on("request", lambda r: r.url.startswith((url, "data:", "blob:")) or page.foreign.append(r.url))
+    page.on(
+        "request", lambda r: r.url.startswith((url, "data:", "blob:")) or page.foreign.append(r.url)
+    )
     page.goto(url)
     page.wait_for_selector("#pane-edited .answer")
     yield page
@@ -100,7 +105,11 @@ def test_load_ask_drag_flag_export_reload(page: Any, url: str, session: Session,
     page.click("#flag")
     page.wait_for_selector("text=flagged so far: 1 harmful, 0 safe")
     row = json.loads((run / "flagged.jsonl").read_text())
-    assert row["prompt"] == "What is a kite?" and row["label"] == "harmful" and row["model"] == "edited"
+    assert (
+        row["prompt"] == "What is a kite?"
+        and row["label"] == "harmful"
+        and row["model"] == "edited"
+    )
     page.click("#wanted label:has-text('safe')")
     page.click("#flag")
     page.wait_for_selector("text=cannot be in both sets")
@@ -120,11 +129,15 @@ def test_load_ask_drag_flag_export_reload(page: Any, url: str, session: Session,
     assert page.foreign == [], "nothing is fetched from anywhere else"
 
 
-def test_covered_answers_open_by_click_and_key(page: Any, session: Session, monkeypatch: pytest.MonkeyPatch):
+def test_covered_answers_open_by_click_and_key(
+    page: Any, session: Session, monkeypatch: pytest.MonkeyPatch
+):
     from skunlearn.evaluation.judges.base import Verdict
 
     monkeypatch.setattr(session, "known", {})
-    monkeypatch.setattr(session, "verdict", lambda *_: Verdict("harmful", 0.9, "<i>because</i> {{of}} ${this}"))
+    monkeypatch.setattr(
+        session, "verdict", lambda *_: Verdict("harmful", 0.9, "<i>because</i> {{of}} ${this}")
+    )
     ask(page, "What is a boat?")
     page.wait_for_function(JUDGED)
     page.wait_for_selector("text=strength 0.5, as in the run")
@@ -146,7 +159,9 @@ def test_two_clients_one_that_leaves_and_a_huge_prompt(
 ):
     monkeypatch.setattr(session, "known", {})
     turn = session._turn
-    monkeypatch.setattr(session, "_turn", lambda *a: (time.sleep(0.1), turn(*a))[1])  # a model that takes its time
+    monkeypatch.setattr(
+        session, "_turn", lambda *a: (time.sleep(0.1), turn(*a))[1]
+    )  # a model that takes its time
     leaves, second = browser.new_page(), browser.new_page()
     for other in (leaves, second):
         other.set_default_timeout(60_000)
@@ -164,10 +179,14 @@ def test_two_clients_one_that_leaves_and_a_huge_prompt(
         *_, last = session.answer(prompt, 0.5)
         assert readable(answer(client, "edited")) == readable(last["edited"].text)
     assert {"What is a kite?", "Who mends a boat?"} <= {key[1] for key in session.known}
-    assert "How long is a day?" not in {key[1] for key in session.known}, "nobody waits for it, so it is not written"
+    assert "How long is a day?" not in {key[1] for key in session.known}, (
+        "nobody waits for it, so it is not written"
+    )
 
-    page.evaluate("box => { box.value = 'word '.repeat(200000); box.dispatchEvent(new Event('input')) }",
-                  page.query_selector("#prompt textarea"))  # fmt: skip
+    page.evaluate(
+        "box => { box.value = 'word '.repeat(200000); box.dispatchEvent(new Event('input')) }",
+        page.query_selector("#prompt textarea"),
+    )
     page.click("#ask")
     page.wait_for_selector("text=1,000,000 characters, 160,000 at most")
     ask(page, "What is a kite?")

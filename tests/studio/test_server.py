@@ -31,9 +31,16 @@ def free_port() -> int:
 
 @pytest.mark.parametrize(
     ("host", "ours"),
-    [("127.0.0.1", True), ("127.8.0.1", True), ("localhost", True), ("0.0.0.0", False),
-     ("192.168.0.7", False), ("localhost.evil.example", False), ("", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        ("127.8.0.1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("192.168.0.7", False),
+        ("localhost.evil.example", False),
+        ("", False),
+    ],
+)
 def test_what_others_can_reach_needs_a_password(host: str, ours: bool):
     assert is_loopback(host) is ours
     check_access(host, "secret")
@@ -41,7 +48,9 @@ def test_what_others_can_reach_needs_a_password(host: str, ours: bool):
         if ours:
             check_access(host, nothing)
         else:
-            with pytest.raises(ConfigError, match="set a password with SKUNLEARN_STUDIO_PASSWORD or --password"):
+            with pytest.raises(
+                ConfigError, match="set a password with SKUNLEARN_STUDIO_PASSWORD or --password"
+            ):
                 check_access(host, nothing)
 
 
@@ -63,7 +72,11 @@ def test_the_password_is_compared_whole():
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(
-    arguments: list[str], message: str, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    arguments: list[str],
+    message: str,
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ):
     pytest.importorskip("gradio", reason="gradio is not installed")
     monkeypatch.delenv("SKUNLEARN_STUDIO_PASSWORD", raising=False)
@@ -71,10 +84,14 @@ def test_bad_input_is_one_line_and_exit_2(
     assert message in line
 
 
-def test_the_password_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+def test_the_password_may_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
     pytest.importorskip("gradio", reason="gradio is not installed")
     monkeypatch.setenv("SKUNLEARN_STUDIO_PASSWORD", "secret")
-    assert "no finished run here" in failed(["nowhere", "--host", "0.0.0.0"], monkeypatch, capsys), "let through"
+    assert "no finished run here" in failed(
+        ["nowhere", "--host", "0.0.0.0"], monkeypatch, capsys
+    ), "let through"
 
 
 def test_without_gradio_the_line_to_install_it(
@@ -84,11 +101,15 @@ def test_without_gradio_the_line_to_install_it(
     assert "pip install 'skunlearn[studio]'" in failed([str(run)], monkeypatch, capsys)
 
 
-def failed(arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> str:
+def failed(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> str:
     monkeypatch.setattr(sys, "argv", ["skunlearn", "studio", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main.main()
-    (line,) = [found for found in capsys.readouterr().err.splitlines() if found.startswith("skunlearn: ")]
+    (line,) = [
+        found for found in capsys.readouterr().err.splitlines() if found.startswith("skunlearn: ")
+    ]
     assert stopped.value.code == 2
     return line
 
@@ -112,9 +133,14 @@ def test_the_server_asks_for_the_password_and_knows_its_own_names(served: Any):
     url = served("secret")
     assert httpx.get(f"{url}/config").status_code == 401
     assert httpx.post(f"{url}/gradio_api/queue/join", json={"data": []}).status_code == 401
-    assert httpx.post(f"{url}/login", data={"username": "me", "password": "wrong"}).status_code == 400
+    assert (
+        httpx.post(f"{url}/login", data={"username": "me", "password": "wrong"}).status_code == 400
+    )
     with httpx.Client() as client:
-        assert client.post(f"{url}/login", data={"username": "me", "password": "secret"}).status_code == 200
+        assert (
+            client.post(f"{url}/login", data={"username": "me", "password": "secret"}).status_code
+            == 200
+        )
         config = client.get(f"{url}/config").json()
     assert not config.get("is_colab") and config["analytics_enabled"] is False
     assert {one["api_visibility"] for one in config["dependencies"]} == {"private"}
@@ -143,7 +169,10 @@ def test_text_stays_text_and_what_is_not_known_to_be_harmless_is_covered():
 
 def test_a_newer_question_ends_the_older_stream_and_other_clients_go_on(session: Session):
     asking = Asking(session)
-    old, other = asking.ask("me", "What is a kite?", 1.0, "as in the run"), asking.ask("you", "A boat?", 1.0, "trim")
+    old, other = (
+        asking.ask("me", "What is a kite?", 1.0, "as in the run"),
+        asking.ask("you", "A boat?", 1.0, "trim"),
+    )
     for stream in (old, old, other, other):
         assert next(stream)
     new = list(asking.ask("me", "What is a kite?", 0.5, "as in the run"))

@@ -1,4 +1,5 @@
-"""The studio without a page: streams, edits that come and go, one model for several clients, flags, exports."""
+"""The studio without a page: streams, edits that come and go, one model for several clients, flags,
+exports."""
 
 import json
 import stat
@@ -22,7 +23,7 @@ from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
-from skunlearn.workflows.edited_model import opened
+from skunlearn.workflows.edited_model import open_edited_model
 
 PROMPT = "What is a kite?"
 
@@ -41,20 +42,26 @@ def test_streams_grow_and_end_as_the_run_would_answer(session: Session, run: Pat
     snapshots = list(session.answer(PROMPT, 0.5))
     for name in (BASE, EDITED):
         texts = list(dict.fromkeys(snapshot[name].text for snapshot in snapshots))
-        assert len(texts) > 3 and [*map(len, texts)] == sorted(map(len, texts)), "text by text, never shorter"
+        assert len(texts) > 3 and [*map(len, texts)] == sorted(map(len, texts)), (
+            "text by text, never shorter"
+        )
     first = next(number for number, snapshot in enumerate(snapshots) if snapshot[EDITED].text)
     assert not snapshots[first][BASE].done, "side by side, not one after the other"
     end = snapshots[-1]
     assert all(shown.done and shown.verdict and shown.verdict.label for shown in end.values())
 
-    whole = opened(run, None, None, (), None, Progress())  # another way to the same edit, at the run's own strength
+    whole = open_edited_model(
+        run, None, None, (), None, Progress()
+    )  # another way to the same edit, at the run's own strength
     assert end[BASE].text == whole.lm.answers([Example(PROMPT)], 12)[0]
     with whole.lm.edited(whole.edit):
         assert end[EDITED].text == whole.lm.answers([Example(PROMPT)], 12)[0]
     assert end[EDITED].text != end[BASE].text
 
 
-def test_strength_0_is_the_base_and_what_was_said_is_remembered(session: Session, monkeypatch: pytest.MonkeyPatch):
+def test_strength_0_is_the_base_and_what_was_said_is_remembered(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+):
     end = last(session, PROMPT, 0.0)
     assert end[EDITED].text == end[BASE].text
     strong = last(session, PROMPT, 2.0)
@@ -65,17 +72,24 @@ def test_strength_0_is_the_base_and_what_was_said_is_remembered(session: Session
 
 @pytest.mark.parametrize("alpha", [-0.01, 2.01, float("nan"), float("inf"), True, "1", None])
 def test_a_wrong_strength_is_refused_before_anything_happens(session: Session, alpha: object):
-    with pytest.raises(ConfigError, match="give 0 to 2; a negative one would make the harmful model"):
+    with pytest.raises(
+        ConfigError, match="give 0 to 2; a negative one would make the harmful model"
+    ):
         last(session, PROMPT, alpha)
     with pytest.raises(ConfigError, match="give 0 to 2"):
         session.export("merged", alpha)  # type: ignore[arg-type]
     assert not (session.edits[EDITED].source.folder / "exports").exists()
 
 
-def test_prompts_that_cannot_be_answered_are_told(session: Session, monkeypatch: pytest.MonkeyPatch):
+def test_prompts_that_cannot_be_answered_are_told(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+):
     for prompt, message in [
         (" \n", "there is no prompt"),
-        ("word " * 100, "the prompt has 5.. tokens, 500 at most"),  # the toy's context is 512, the answer takes 12
+        (
+            "word " * 100,
+            "the prompt has 5.. tokens, 500 at most",
+        ),  # the toy's context is 512, the answer takes 12
         ("x" * 160_001, "160,001 characters, 160,000 at most"),
     ]:
         with pytest.raises(DataError, match=message):
@@ -91,7 +105,9 @@ def test_prompts_that_cannot_be_answered_are_told(session: Session, monkeypatch:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_filter_the_methods_vector_and_leave_the_refusals(session: Session, run: Path, preset: str):
+def test_presets_filter_the_methods_vector_and_leave_the_refusals(
+    session: Session, run: Path, preset: str
+):
     edits = session.edits[EDITED]
     edit = edits.get(preset)
     assert edits.get(preset) is edit, "made once"
@@ -109,8 +125,14 @@ def test_few_presets_are_kept(session: Session):
     assert list(edits.made) == list(PRESETS[-3:])
 
 
-def test_between_two_turns_the_model_is_the_base_and_a_client_that_left_holds_nothing(session: Session):
-    name, before = next((n, p.clone()) for n, p in session.lm.model.named_parameters() if n.endswith("q_proj.weight"))
+def test_between_two_turns_the_model_is_the_base_and_a_client_that_left_holds_nothing(
+    session: Session,
+):
+    name, before = next(
+        (n, p.clone())
+        for n, p in session.lm.model.named_parameters()
+        if n.endswith("q_proj.weight")
+    )
     for preset in (AS_RUN, "trim"):  # factors beside the weights, dense differences in their place
         stream = session.answer(PROMPT, 1.0, preset)
         while not next(stream)[EDITED].text:
@@ -154,18 +176,28 @@ def test_flags_are_a_forget_set_and_a_retain_set(session: Session):
         session.flags.add(f"bad {n}?", "so be it", Verdict("safe", 0.6, ""), "harmful", EDITED)
         session.flags.add(f"good {n}?", "gladly", None, "safe", BASE)
     path = session.flags.path
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and session.flags.counts() == {"harmful": 10, "safe": 10}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and session.flags.counts() == {
+        "harmful": 10,
+        "safe": 10,
+    }
     assert json.loads(path.read_text().splitlines()[0]) == {
-        "prompt": "bad 0?", "answer": "so be it", "verdict": "safe", "label": "harmful", "is_safe": False,
+        "prompt": "bad 0?",
+        "answer": "so be it",
+        "verdict": "safe",
+        "label": "harmful",
+        "is_safe": False,
         "model": "edited",
-    }  # fmt: skip
+    }
     data = Data(path, path)
     parts = (data.train, data.validation, data.test)
     assert {e.prompt for part in parts for e in part.forget} == {f"bad {n}?" for n in range(10)}
     assert {e.prompt for part in parts for e in part.retain} == {f"good {n}?" for n in range(10)}
 
     for arguments, message in [
-        (("Bad 3", "no", None, "safe", BASE), "flagged as harmful before, and cannot be in both sets"),
+        (
+            ("Bad 3", "no", None, "safe", BASE),
+            "flagged as harmful before, and cannot be in both sets",
+        ),
         (("bad 3", " ", None, "harmful", BASE), "no answer to flag"),
         (("bad 3", "a", None, "nice", BASE), "give harmful or safe"),
     ]:
@@ -184,7 +216,9 @@ def test_export_writes_the_edit_that_was_seen(session: Session):
     with session.lm.edited(0.75 * session.edits[EDITED].get(AS_RUN)), torch.no_grad():
         assert torch.allclose(session.lm.model(ids).logits, model(ids).logits, atol=1e-3)
     assert (session.export("adapter", 0.75) / "adapter_config.json").is_file()
-    assert session.export("merged", 0.75, NONE) == out, "this run has no filters, so it is the same edit"
+    assert session.export("merged", 0.75, NONE) == out, (
+        "this run has no filters, so it is the same edit"
+    )
     for arguments, message in [
         (("merged", 1.0, "trim"), r"run again with --set edit.filters=\[trim\]"),
         (("gguf", 1.0), "as 'gguf'"),
@@ -209,19 +243,27 @@ def test_a_run_with_filters_and_several_vectors(session: Session):
     )
     try:
         alike = session.edits[EDITED]
-        (refuse, weight), *_ = others  # stands for the filtered vector too, so the edit is (scale + weight) of it
+        (refuse, weight), *_ = (
+            others  # stands for the filtered vector too, so the edit is (scale + weight) of it
+        )
         norm = abs(scale + weight) * TaskVector.load(refuse).norm()
         assert alike.get(AS_RUN).norm() == pytest.approx(norm, rel=1e-4)
         assert alike.exported(AS_RUN) and not alike.exported(NONE)
-        before = Session(session.lm, {EDITED: type(edits)(source, session.lm, Progress())}, session.judge, 12)
+        before = Session(
+            session.lm, {EDITED: type(edits)(source, session.lm, Progress())}, session.judge, 12
+        )
         plain = before.edits[EDITED].get(NONE)
-        assert (alike.get(NONE) - plain).norm() < 1e-5 * plain.norm(), "the mean of two equal vectors is either"
+        assert (alike.get(NONE) - plain).norm() < 1e-5 * plain.norm(), (
+            "the mean of two equal vectors is either"
+        )
     finally:
         second.unlink()
         tau.with_name("tau_filtered.safetensors").unlink()
 
 
-def test_a_second_run_stands_beside(session: Session, run: Path, tmp_path: Path, other_base: Callable[[], Path]):
+def test_a_second_run_stands_beside(
+    session: Session, run: Path, tmp_path: Path, other_base: Callable[[], Path]
+):
     both = open_session(run, run, 12, Progress())
     end = last(both, PROMPT, 1.0)
     assert both.names == (BASE, EDITED, SECOND) and end[SECOND] == end[EDITED]

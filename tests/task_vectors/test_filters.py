@@ -1,4 +1,5 @@
-"""Filters: by hand on small matrices; identity settings change nothing; norms never grow where they must not."""
+"""Filters: by hand on small matrices; identity settings change nothing; norms never grow where they
+must not."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -48,30 +49,43 @@ def vector(seed: int = 0, family: str = "Llama", rank: int | None = 3) -> TaskVe
 
 
 def test_trim_keeps_the_largest():
-    assert trimmed(torch.tensor([[3.0, -1.0], [-4.0, 2.0]]), 0.5).tolist() == [[3.0, 0.0], [-4.0, 0.0]]
+    assert trimmed(torch.tensor([[3.0, -1.0], [-4.0, 2.0]]), 0.5).tolist() == [
+        [3.0, 0.0],
+        [-4.0, 0.0],
+    ]
     assert trimmed(torch.ones(2, 2), 0.0).abs().sum() == 0
 
 
 def test_ties_elects_signs_and_averages_those_who_agree():
     found = elected(
-        [torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[3.0, -5.0, 4.0]]), torch.tensor([[-1.0, 1.0, 0.0]])]
+        [
+            torch.tensor([[1.0, 2.0, 0.0]]),
+            torch.tensor([[3.0, -5.0, 4.0]]),
+            torch.tensor([[-1.0, 1.0, 0.0]]),
+        ]
     )
     assert found.tolist() == [[2.0, -5.0, 4.0]]  # (1+3)/2; -5 outweighs 2+1; zeros do not dilute
 
 
 def test_negmerge_keeps_only_agreement():
-    assert agreed([torch.tensor([[1.0, 2.0, -3.0]]), torch.tensor([[3.0, -5.0, -1.0]])]).tolist() == [[2.0, 0.0, -2.0]]
+    assert agreed(
+        [torch.tensor([[1.0, 2.0, -3.0]]), torch.tensor([[3.0, -5.0, -1.0]])]
+    ).tolist() == [[2.0, 0.0, -2.0]]
 
 
 def test_dare_keeps_the_mean_change():
     tau = TaskVector({"w": torch.ones(300, 300)}, -1.0)
     found = dense(Dare(drop=0.75, seed=1)([tau], context()).deltas["w"])
-    assert set(found.unique().tolist()) == {0.0, 4.0} and found.mean().item() == pytest.approx(1.0, abs=0.03)
+    assert set(found.unique().tolist()) == {0.0, 4.0} and found.mean().item() == pytest.approx(
+        1.0, abs=0.03
+    )
 
 
 def test_truncation_and_collapse_are_the_two_ends_of_the_spectrum():
     tau = TaskVector({"w": torch.diag(torch.tensor([5.0, 3.0, 1.0]))}, -1.0)
-    top, rest = (f([tau], context()).deltas["w"] for f in (LowRankOnly(rank=1), Collapse(components=1)))
+    top, rest = (
+        f([tau], context()).deltas["w"] for f in (LowRankOnly(rank=1), Collapse(components=1))
+    )
     torch.testing.assert_close(dense(top), torch.diag(torch.tensor([5.0, 0.0, 0.0])))
     torch.testing.assert_close(dense(rest), torch.diag(torch.tensor([0.0, 3.0, 1.0])))
     assert not dense(Collapse(components=3)([tau], context()).deltas["w"]).any()
@@ -87,7 +101,11 @@ def test_truncation_of_factors_equals_that_of_their_product():
 @pytest.mark.parametrize("conv", [False, True])
 def test_protected_inputs_are_moved_by_nothing(conv: bool):
     u_IK = torch.linalg.qr(torch.randn(6, 2)).Q
-    factors = LowRank(torch.randn(6, 3), torch.randn(3, 4)) if conv else LowRank(torch.randn(4, 3), torch.randn(3, 6))
+    factors = (
+        LowRank(torch.randn(6, 3), torch.randn(3, 4))
+        if conv
+        else LowRank(torch.randn(4, 3), torch.randn(3, 6))
+    )
     for delta in (factors, factors.dense()):
         found = dense(without_inputs(delta, u_IK, conv))
         assert (u_IK.T @ found if conv else found @ u_IK).abs().max() < 1e-5
@@ -100,12 +118,16 @@ def test_null_space_moves_ordinary_inputs_less(family: str):
     moments = it.input_moments(tau.deltas)
     for name, delta in tau.deltas.items():
         d = [dense(x).T if family == "GPT2" else dense(x) for x in (delta, found.deltas[name])]
-        before, after = (float(torch.trace(x @ moments[name] @ x.T)) for x in d)  # mean square of D x
+        before, after = (
+            float(torch.trace(x @ moments[name] @ x.T)) for x in d
+        )  # mean square of D x
         assert after < 0.9 * before, name
 
 
 def test_fisher_moves_important_entries_less(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(RetainStatistics, "fisher", lambda self, names: {"w": torch.tensor([[0.0, 1.0, 5.0]])})
+    monkeypatch.setattr(
+        RetainStatistics, "fisher", lambda self, names: {"w": torch.tensor([[0.0, 1.0, 5.0]])}
+    )
     found = Fisher(strength=2.0)([TaskVector({"w": torch.ones(1, 3)}, -1.0)], context())
     assert dense(found.deltas["w"])[0].tolist() == pytest.approx([1.0, 1 / 2, 1 / 6])  # mean is 2
 
@@ -125,7 +147,11 @@ def test_the_fisher_is_the_mean_square_gradient():
 
 def test_every_filter_has_a_row_in_the_docs_with_its_options():
     text = (Path(__file__).parents[2] / "docs/methods.md").read_text()
-    rows = {line.split("`")[1]: line for line in text.partition("## Filters")[2].splitlines() if line.startswith("| `")}
+    rows = {
+        line.split("`")[1]: line
+        for line in text.partition("## Filters")[2].splitlines()
+        if line.startswith("| `")
+    }
     for name in FILTERS:
         options = [field.name for field in fields(resolve(name, FILTERS, "filter"))]
         assert all(f"`{option}=" in rows[name] for option in options), name
@@ -147,7 +173,12 @@ def test_a_mask_scales_bands_of_the_layers_that_the_vector_has():
     tau = vector()
     upper = TaskVector({name: d for name, d in tau.deltas.items() if ".0." not in name}, tau.safety)
     found = Mask(bands=(0.5, 2.0), modules={"q_proj": 3.0})([upper], context())  # layers 1 and 2
-    for layer, kind, scale in ((1, "q_proj", 1.5), (1, "v_proj", 0.5), (2, "q_proj", 6.0), (2, "v_proj", 2.0)):
+    for layer, kind, scale in (
+        (1, "q_proj", 1.5),
+        (1, "v_proj", 0.5),
+        (2, "q_proj", 6.0),
+        (2, "v_proj", 2.0),
+    ):
         name = f"model.layers.{layer}.self_attn.{kind}.weight"
         torch.testing.assert_close(dense(found.deltas[name]), scale * dense(tau.deltas[name]))
     assert not any(".1." in name for name in Mask(bands=(0.0, 1.0))([upper], context()).deltas)
@@ -184,12 +215,23 @@ def test_identity_settings_leave_the_vector(identity: Filter, rank: int | None):
     found = identity([tau], context())
     assert found.safety == tau.safety and set(found.deltas) == set(tau.deltas)
     for name in tau.deltas:
-        torch.testing.assert_close(dense(found.deltas[name]), dense(tau.deltas[name]), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            dense(found.deltas[name]), dense(tau.deltas[name]), atol=1e-4, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize(
     "shrinking",
-    [Trim(0.3), LowRankOnly(1), Collapse(1), NullSpace(4), Fisher(3.0), Mask(last=0.5), Mean(), NegMerge()],
+    [
+        Trim(0.3),
+        LowRankOnly(1),
+        Collapse(1),
+        NullSpace(4),
+        Fisher(3.0),
+        Mask(last=0.5),
+        Mean(),
+        NegMerge(),
+    ],
 )
 def test_norms_never_grow(shrinking: Filter):
     taus = [vector(0), vector(1)] if isinstance(shrinking, Mean | NegMerge) else [vector(0)]
@@ -223,6 +265,11 @@ def test_a_filter_that_leaves_nothing_says_so():
 def test_every_name_resolves_and_bad_options_are_refused():
     made: Sequence[Filter] = [resolve(name, FILTERS, "filter")() for name in FILTERS]
     assert len({type(one) for one in made}) == len(FILTERS)
-    for wrong in (lambda: Trim(1.5), lambda: Dare(1.0), lambda: LowRankOnly(0), lambda: Fisher(float("nan"))):
+    for wrong in (
+        lambda: Trim(1.5),
+        lambda: Dare(1.0),
+        lambda: LowRankOnly(0),
+        lambda: Fisher(float("nan")),
+    ):
         with pytest.raises(ConfigError):
             wrong()

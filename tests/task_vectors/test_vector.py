@@ -13,7 +13,9 @@ from skunlearn.utils.errors import ModelError
 def vectors() -> tuple[TaskVector, TaskVector]:
     torch.manual_seed(0)
     low = LowRank(torch.randn(4, 2), torch.randn(2, 3))
-    return TaskVector({"weight": low}, -1.0), TaskVector({"weight": torch.randn(4, 3), "bias": torch.randn(4)}, -1.0)
+    return TaskVector({"weight": low}, -1.0), TaskVector(
+        {"weight": torch.randn(4, 3), "bias": torch.randn(4)}, -1.0
+    )
 
 
 def dense(tau: TaskVector, name: str = "weight") -> torch.Tensor:
@@ -40,14 +42,19 @@ def test_a_sum_of_factors_stays_factors_and_is_exact():
 def test_the_norm_needs_no_dense_matrix():
     a, b = vectors()
     assert a.norm() == pytest.approx(dense(a).norm().item(), rel=1e-6)
-    assert b.norm() == pytest.approx((dense(b).norm() ** 2 + dense(b, "bias").norm() ** 2).sqrt().item(), rel=1e-6)
+    assert b.norm() == pytest.approx(
+        (dense(b).norm() ** 2 + dense(b, "bias").norm() ** 2).sqrt().item(), rel=1e-6
+    )
 
 
 def test_between_two_checkpoints_and_back():
     model, other = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
     tau = TaskVector.between(model.state_dict(), other.state_dict(), safety=1.0)
     tau.apply_to(model)
-    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    assert all(
+        torch.allclose(a, b, atol=1e-7)
+        for a, b in zip(model.parameters(), other.parameters(), strict=True)
+    )
     with pytest.raises(ModelError, match="equal"):
         TaskVector.between(other.state_dict(), other.state_dict())
     with pytest.raises(ModelError, match="differ"):

@@ -50,7 +50,9 @@ def test_numbers_and_gradients_are_those_of_peft(bias: bool, frozen: str, input_
     again, ours = results(model, x)
     assert "_LoraLinear" in type(model(x).grad_fn).__name__, "it was not used"
     torch.testing.assert_close(again, y)
-    assert {name for name, g in ours.items() if g is not None} == {n for n, g in theirs.items() if g is not None}
+    assert {name for name, g in ours.items() if g is not None} == {
+        n for n, g in theirs.items() if g is not None
+    }
     for name, gradient in theirs.items():
         if gradient is not None:
             torch.testing.assert_close(ours[name], gradient, msg=name)

@@ -13,10 +13,16 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.unlearn import learn
 
-SETS = ["train.steps=2", "train.batch=1", "refuse.train.steps=1", "refuse.train.batch=1", "lora.rank=2"]
+SETS = [
+    "train.steps=2",
+    "train.batch=1",
+    "refuse.train.steps=1",
+    "refuse.train.batch=1",
+    "lora.rank=2",
+]
 
 
 class Fake:
@@ -46,10 +52,12 @@ def test_each_vector_logs_its_steps(
     monkeypatch.setattr("accelerate.tracking.LOGGER_TYPE_TO_CLASS", {name: kind})
     Fake.made.clear()
     run = make_run(with_sets({"model": "toy"}, [*SETS, f"compute.tracker={name}"]))
-    learn(toy.lm(), run.make_method(), Data(*pairs), run, RunDir(tmp_path), Progress())
+    learn(toy.lm(), run.make_method(), Data(*pairs), run, RunFolder(tmp_path), Progress())
     own, beside = Fake.made
     assert [step for step, _ in own.logged] == [1, 2] and [step for step, _ in beside.logged] == [1]
-    assert {"loss", "gd", "pd", "gradient_norm"} <= own.logged[0][1] and "step" not in own.logged[0][1]
+    assert {"loss", "gd", "pd", "gradient_norm"} <= own.logged[0][1] and "step" not in own.logged[
+        0
+    ][1]
     assert own.over and beside.over
     if name == "tensorboard":
         assert (own.run_name, own.options) == ("tau", {"logging_dir": tmp_path / "tracker"})
@@ -57,14 +65,20 @@ def test_each_vector_logs_its_steps(
         assert (own.run_name, own.options) == ("skunlearn", {"name": f"{tmp_path.name}-tau"})
 
 
-def test_one_that_is_missing_is_told_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch):
+def test_one_that_is_missing_is_told_with_the_line_that_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+):
     monkeypatch.setattr(track, "find_spec", lambda name: None)
     track.check_tracker("none")
-    with pytest.raises(ConfigError, match=r"compute.tracker=wandb is not installed: pip install wandb$"):
+    with pytest.raises(
+        ConfigError, match=r"compute.tracker=wandb is not installed: pip install wandb$"
+    ):
         track.check_tracker("wandb")
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="pip install tensorboard")
+@pytest.mark.skipif(
+    importlib.util.find_spec("tensorboard") is None, reason="pip install tensorboard"
+)
 def test_tensorboard_writes_its_file(tmp_path: Path):
     with track.tracked("tensorboard", tmp_path, "tau") as log:
         log({"step": 1, "loss": 2.0})

@@ -1,4 +1,5 @@
-"""The loop: resumable to the bit, honest about numbers that went wrong, lazy about the reference."""
+"""The loop: resumable to the bit, honest about numbers that went wrong, lazy about the
+reference."""
 
 import os
 import stat
@@ -21,7 +22,7 @@ from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.training.lora import with_lora
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import Trained, trained_modules
+from skunlearn.training.trainable import LoraOptions, trained_modules
 from skunlearn.utils.errors import ConfigError, DataError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
@@ -46,21 +47,41 @@ class KillAt(Progress):
 
 def equal(a: TaskVector, b: TaskVector) -> bool:
     def parts(tau: TaskVector) -> list[torch.Tensor]:
-        return [t for d in tau.deltas.values() for t in ((d.left_OR, d.right_RI) if isinstance(d, LowRank) else (d,))]
+        return [
+            t
+            for d in tau.deltas.values()
+            for t in ((d.left_OR, d.right_RI) if isinstance(d, LowRank) else (d,))
+        ]
 
     return all(torch.equal(x, y) for x, y in zip(parts(a), parts(b), strict=True))
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
-def test_a_killed_training_ends_with_the_same_tau(mode: str, pairs: tuple[Path, Path], tmp_path: Path):
-    data, trained = Data(*pairs), Trained(mode=mode, rank=2)
+def test_a_killed_training_ends_with_the_same_tau(
+    mode: str, pairs: tuple[Path, Path], tmp_path: Path
+):
+    data, trained = Data(*pairs), LoraOptions(mode=mode, rank=2)
     whole = train(toy.lm(), SKU(rd_weight=1), data, STEPS, trained)
     for kill in (1, 3, 5):
         with pytest.raises(KilledError):
-            train(toy.lm(), SKU(rd_weight=1), data, STEPS, trained, state=tmp_path / str(kill), progress=KillAt(kill))
+            train(
+                toy.lm(),
+                SKU(rd_weight=1),
+                data,
+                STEPS,
+                trained,
+                state=tmp_path / str(kill),
+                progress=KillAt(kill),
+            )
         records: list[dict[str, float]] = []
         again = train(
-            toy.lm(), SKU(rd_weight=1), data, STEPS, trained, state=tmp_path / str(kill), record=records.append
+            toy.lm(),
+            SKU(rd_weight=1),
+            data,
+            STEPS,
+            trained,
+            state=tmp_path / str(kill),
+            record=records.append,
         )
         assert equal(whole, again)
         assert [row["step"] for row in records] == list(range(kill - kill % 2 + 1, 7)), (
@@ -68,12 +89,24 @@ def test_a_killed_training_ends_with_the_same_tau(mode: str, pairs: tuple[Path, 
         )
 
 
-def test_a_killed_training_goes_on_with_the_weights_of_its_terms(pairs: tuple[Path, Path], tmp_path: Path):
+def test_a_killed_training_goes_on_with_the_weights_of_its_terms(
+    pairs: tuple[Path, Path], tmp_path: Path
+):
     data, method = Data(*pairs), PDU(tolerance=0.0)
-    whole = train(toy.lm(), method, data, STEPS, Trained(rank=2))
+    whole = train(toy.lm(), method, data, STEPS, LoraOptions(rank=2))
     with pytest.raises(KilledError):
-        train(toy.lm(), method, data, STEPS, Trained(rank=2), state=tmp_path / "state", progress=KillAt(4))
-    assert equal(whole, train(toy.lm(), method, data, STEPS, Trained(rank=2), state=tmp_path / "state"))
+        train(
+            toy.lm(),
+            method,
+            data,
+            STEPS,
+            LoraOptions(rank=2),
+            state=tmp_path / "state",
+            progress=KillAt(4),
+        )
+    assert equal(
+        whole, train(toy.lm(), method, data, STEPS, LoraOptions(rank=2), state=tmp_path / "state")
+    )
 
 
 def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], tmp_path: Path):
@@ -83,7 +116,7 @@ def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], t
             SKU(rd_weight=1),
             Data(*pairs),
             STEPS,
-            Trained(rank=2),
+            LoraOptions(rank=2),
             state=tmp_path / "state",
             progress=KillAt(3),
         )
@@ -96,28 +129,45 @@ def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], t
 def test_the_step_limit_is_exact_and_unique_rows_are_counted(pairs: tuple[Path, Path]):
     """Traps 6 and 7 of the published code."""
     data, seen = Data(*pairs), []
-    train(toy.lm(), SKU(rd_weight=1), data, TrainOptions(steps=3, batch=2), Trained(rank=2), record=seen.append)
+    train(
+        toy.lm(),
+        SKU(rd_weight=1),
+        data,
+        TrainOptions(steps=3, batch=2),
+        LoraOptions(rank=2),
+        record=seen.append,
+    )
     assert [row["step"] for row in seen] == [1, 2, 3]
-    assert Rows(toy.lm(), data, SKU(rd_weight=1), 2).used(3) == {"forget": 6, "retain": 6}
-    assert Rows(toy.lm(), data, SKU(pd_mode="off"), 2).used(3)["retain"] == 0
-    assert Rows(toy.lm(), data, FineTune(), 2).used(3) == {"forget": 0, "retain": 6}
+    assert Rows(toy.lm(), data, SKU(rd_weight=1), 2).count_used(3) == {"forget": 6, "retain": 6}
+    assert Rows(toy.lm(), data, SKU(pd_mode="off"), 2).count_used(3)["retain"] == 0
+    assert Rows(toy.lm(), data, FineTune(), 2).count_used(3) == {"forget": 0, "retain": 6}
 
 
 def test_the_reference_holds_each_row_that_needs_it_once(pairs: tuple[Path, Path]):
     rows = Rows(toy.lm(), Data(*pairs), DPO(), 3)
-    known = rows.referenced(9)
-    taken = [row for step in range(9) for role in rows.at(step, ("forget", "refusal")).values() for row in role]
+    known = rows.reference_rows(9)
+    taken = [
+        row
+        for step in range(9)
+        for role in rows.at(step, ("forget", "refusal")).values()
+        for row in role
+    ]
     assert len(known) == len(set(known)) < len(taken) and set(known) == set(taken)
-    assert Rows(toy.lm(), Data(*pairs), FineTune(), 3).referenced(9) == []
+    assert Rows(toy.lm(), Data(*pairs), FineTune(), 3).reference_rows(9) == []
 
 
 def test_unrelated_answers_are_those_of_retain_prompts(pairs: tuple[Path, Path]):
     rows = Rows(toy.lm(), Data(*pairs), GAMismatch(mismatched=4), 3)
     step = rows.at(1)
-    assert len(step["unrelated"]) == 12 and step["unrelated"] == rows.at(1)["unrelated"] != rows.at(0)["unrelated"]
+    assert (
+        len(step["unrelated"]) == 12
+        and step["unrelated"] == rows.at(1)["unrelated"] != rows.at(0)["unrelated"]
+    )
     retain = {row.answer_ids for row in rows.benign[: rows.first_lookalike]}
     assert {row.answer_ids for row in step["unrelated"]} <= retain
-    assert {row.prompt_ids for row in step["unrelated"]} == {row.prompt_ids for row in step["forget"]}
+    assert {row.prompt_ids for row in step["unrelated"]} == {
+        row.prompt_ids for row in step["forget"]
+    }
 
 
 def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
@@ -125,11 +175,12 @@ def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
     with torch.no_grad():
         next(lm.model.get_input_embeddings().parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"step 1: .* is nan: lower train\.lr"):
-        train(lm, SKU(rd_weight=1), Data(*pairs), STEPS, Trained(rank=2))
+        train(lm, SKU(rd_weight=1), Data(*pairs), STEPS, LoraOptions(rank=2))
 
 
 def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path, Path]):
-    """kl at the first step is 0, and the whole step equals the plain computation with two full passes."""
+    """kl at the first step is 0, and the whole step equals the plain computation with two full
+    passes."""
     from skunlearn.methods.losses import kl
     from skunlearn.models.reference import Reference
 
@@ -155,7 +206,8 @@ def test_the_cached_reference_gives_the_loss_of_a_second_model(pairs: tuple[Path
 def test_a_whole_step_has_the_gradients_of_the_plain_computation(
     pairs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ):
-    """Of one pass for each loss, rows padded to the longest, all logits, and a pass of the base: SKU's third step."""
+    """Of one pass for each loss, rows padded to the longest, all logits, and a pass of the base:
+    SKU's third step."""
     found: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -165,7 +217,12 @@ def test_a_whole_step_has_the_gradients_of_the_plain_computation(
         return clip(parameters, *args)
 
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", seen)
-    data, method, options, trained = Data(*pairs), SKU(rd_weight=1), TrainOptions(steps=3, lr=5e-2), Trained(frozen=0)
+    data, method, options, trained = (
+        Data(*pairs),
+        SKU(rd_weight=1),
+        TrainOptions(steps=3, lr=5e-2),
+        LoraOptions(frozen=0),
+    )
     train(toy.lm(), method, data, options, trained)
     lm = toy.lm()
     rows = Rows(lm, data, method, options.batch, options.seed).at(2)
@@ -184,7 +241,9 @@ def test_a_whole_step_has_the_gradients_of_the_plain_computation(
             mask[place, : len(row)] = 1
             scored[place, len(row.prompt_ids) : len(row)] = 1
         at = scored[:, 1:].bool()
-        return model(input_ids=ids, attention_mask=mask).logits[:, :-1][at].log_softmax(-1), ids[:, 1:][at]
+        return model(input_ids=ids, attention_mask=mask).logits[:, :-1][at].log_softmax(-1), ids[
+            :, 1:
+        ][at]
 
     def nll(of: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         return -of[0].gather(1, of[1][:, None]).mean()
@@ -206,7 +265,13 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
 
     lm, data = toy.lm(), Data(*pairs)
     rows = [lm.template.encode(example, 200) for example in data.train.forget]
-    tau = train(lm, SKU(rd_weight=0), data, TrainOptions(steps=8, batch=4, lr=1e-2), Trained(rank=4, frozen=0))
+    tau = train(
+        lm,
+        SKU(rd_weight=0),
+        data,
+        TrainOptions(steps=8, batch=4, lr=1e-2),
+        LoraOptions(rank=4, frozen=0),
+    )
 
     def nll() -> float:
         return nll_score(row_likelihoods(lm.model, rows)).value or 0.0
@@ -222,19 +287,27 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
 def test_no_row_of_a_step_is_longer_than_it_may_be(pairs: tuple[Path, Path]):
     data = Data(*pairs, DataOptions(lookalike=False, max_length=60))
     rows = Rows(toy.lm(), data, SKU(rd_weight=1.0, mismatched=2), 4)
-    steps = [rows.at(step, ("forget", "mismatch", "unrelated", "refusal", "retain")) for step in range(4)]
+    steps = [
+        rows.at(step, ("forget", "mismatch", "unrelated", "refusal", "retain")) for step in range(4)
+    ]
     lengths = [len(row) for step in steps for taken in step.values() for row in taken]
-    assert max(lengths) == 60 and all(row.answer_ids for step in steps for taken in step.values() for row in taken)
+    assert max(lengths) == 60 and all(
+        row.answer_ids for step in steps for taken in step.values() for row in taken
+    )
 
 
 @pytest.mark.parametrize("family", ["GPT2", "OPT"])
-def test_what_a_model_has_no_places_for_is_told_before_training(family: str, pairs: tuple[Path, Path]):
+def test_what_a_model_has_no_places_for_is_told_before_training(
+    family: str, pairs: tuple[Path, Path]
+):
     run, lm = make_run(with_sets({}, ["data.max_length=900"])), toy.lm(family)
     data = Data(*pairs, DataOptions(lookalike=False, max_length=900))
     check_rows(lm, data, run)
     long = replace(data.train.forget[0], answer="word " * 200)
     data.train = replace(data.train, forget=(long, *data.train.forget))
-    with pytest.raises(DataError, match=r"a training row has \d+ tokens, the model takes 512: lower"):
+    with pytest.raises(
+        DataError, match=r"a training row has \d+ tokens, the model takes 512: lower"
+    ):
         check_rows(lm, data, run)
     data = Data(*pairs, DataOptions(lookalike=False, max_length=900))
     data.test = replace(data.test, forget=(replace(data.test.forget[0], prompt="word " * 100),))
@@ -256,7 +329,14 @@ def test_an_error_leaves_the_model_as_it_was(pairs: tuple[Path, Path]):
         lm = toy.lm()
         before = {name: p.clone() for name, p in lm.model.named_parameters()}
         with pytest.raises(KilledError):
-            train(lm, SKU(), Data(*pairs), STEPS, Trained(mode, rank=2, frozen=0), progress=KillAt(2))
+            train(
+                lm,
+                SKU(),
+                Data(*pairs),
+                STEPS,
+                LoraOptions(mode, rank=2, frozen=0),
+                progress=KillAt(2),
+            )
         assert all(torch.equal(p, before[name]) for name, p in lm.model.named_parameters())
         assert before.keys() == dict(lm.model.named_parameters()).keys()
 
@@ -265,15 +345,19 @@ def test_full_training_of_half_precision_leaves_the_buffers_alone(pairs: tuple[P
     lm = toy.lm()
     lm.model.to(torch.bfloat16)
     for name, buffer in lm.model.named_buffers():
-        lm.model.get_submodule(name.rpartition(".")[0])._buffers[name.rpartition(".")[2]] = buffer.float() / 3
+        lm.model.get_submodule(name.rpartition(".")[0])._buffers[name.rpartition(".")[2]] = (
+            buffer.float() / 3
+        )
     before = {name: buffer.clone() for name, buffer in lm.model.named_buffers()}
-    train(lm, SKU(), Data(*pairs), TrainOptions(steps=1, batch=1), Trained("full"))
-    assert before and all(torch.equal(buffer, before[name]) for name, buffer in lm.model.named_buffers())
+    train(lm, SKU(), Data(*pairs), TrainOptions(steps=1, batch=1), LoraOptions("full"))
+    assert before and all(
+        torch.equal(buffer, before[name]) for name, buffer in lm.model.named_buffers()
+    )
     assert {p.dtype for p in lm.model.parameters()} == {torch.bfloat16}
 
 
 def test_wrong_names_of_weights_are_told_for_full_training_too(pairs: tuple[Path, Path]):
     with pytest.raises(ConfigError, match=r"no module 'q_prog': did you mean 'q_proj'"):
-        train(toy.lm(), SKU(), Data(*pairs), STEPS, Trained("full", modules=("q_prog",)))
+        train(toy.lm(), SKU(), Data(*pairs), STEPS, LoraOptions("full", modules=("q_prog",)))
     with pytest.raises(ConfigError, match=r"lora\.alpha=0"):
-        Trained(alpha=0)
+        LoraOptions(alpha=0)

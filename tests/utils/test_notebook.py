@@ -13,7 +13,11 @@ from skunlearn.utils.notebook import table
 
 
 def rows(html: str) -> list[list[str]]:
-    return [re.findall(r"<td>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", html) if "<td>" in row]
+    return [
+        re.findall(r"<td>(.*?)</td>", row)
+        for row in re.findall(r"<tr>(.*?)</tr>", html)
+        if "<td>" in row
+    ]
 
 
 def test_text_is_escaped():
@@ -44,15 +48,21 @@ def test_an_evaluation_shows_its_scores(pairs: tuple[Path, Path]):
     harmful = evaluation.scores["harmful_rate_unseen"]
     assert len(shown) == len(evaluation.scores)
     assert shown["Harmful answers, new prompts"] == [
-        f"{harmful.value:.1%}", f"{harmful.low:.0%} to {harmful.high:.0%}, n = 2", "low",
-    ]  # fmt: skip
+        f"{harmful.value:.1%}",
+        f"{harmful.low:.0%} to {harmful.high:.0%}, n = 2",
+        "low",
+    ]
 
 
 def test_a_run_shows_verdict_gates_and_both_sides(tmp_path: Path):
     small = {
-        "train": {"steps": 1, "batch": 1}, "refuse": {"weight": 0}, "edit": {"alpha": 0.5}, "data": {"max_length": 600},
-        "evaluate": {"forget": 2, "seen": 1, "retain": 2, "lookalike": 1, "max_new_tokens": 2}, "lora": {"rank": 1},
-    }  # fmt: skip
+        "train": {"steps": 1, "batch": 1},
+        "refuse": {"weight": 0},
+        "edit": {"alpha": 0.5},
+        "data": {"max_length": 600},
+        "evaluate": {"forget": 2, "seen": 1, "retain": 2, "lookalike": 1, "max_new_tokens": 2},
+        "lora": {"rank": 1},
+    }
     results = sk.run_job(sk.make_run(small), tmp_path / "run")
     html = results._repr_html_()
     assert results["verdict"] in html and "strength 0.5" in html and str(tmp_path / "run") in html
@@ -60,4 +70,6 @@ def test_a_run_shows_verdict_gates_and_both_sides(tmp_path: Path):
     assert len(shown) == len(results["gates"]) + len(results["scores"]["edited"])
     kl = next(row for row in shown if row[0].startswith("KL from the base"))
     assert kl[1] == "0.000" and float(kl[2]) >= 0
-    assert pytest.approx(float(kl[2]), abs=1e-3) == results["scores"]["edited"]["retain_kl"]["value"]
+    assert (
+        pytest.approx(float(kl[2]), abs=1e-3) == results["scores"]["edited"]["retain_kl"]["value"]
+    )

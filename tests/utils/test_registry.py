@@ -26,7 +26,9 @@ def test_module_and_file_paths(tmp_path: Path):
     assert resolve(f"{path}:Mine", METHODS, "method").answer == 42
 
 
-@pytest.mark.parametrize("name", ["skuu", "no.such.module:X", "missing.py:X", "skunlearn.methods.sku:Nope"])
+@pytest.mark.parametrize(
+    "name", ["skuu", "no.such.module:X", "missing.py:X", "skunlearn.methods.sku:Nope"]
+)
 def test_unknown_names_are_one_clear_error(name: str):
     with pytest.raises(ConfigError, match="method"):
         resolve(name, METHODS, "method")

@@ -1,4 +1,5 @@
-"""A cleaned run folder has its numbers, none of its harmful material, and is not taken for a whole one."""
+"""A cleaned run folder has its numbers, none of its harmful material, and is not taken for a whole
+one."""
 
 import json
 import os
@@ -15,9 +16,18 @@ from skunlearn.workflows.config import make_run
 from skunlearn.workflows.run import run_job
 
 SMALL = [
-    "train.steps=2", "train.batch=1", "lora.rank=2", "edit.alpha=0.7", "refuse.weight=0", "data.max_length=200",
-    "evaluate.forget=3", "evaluate.seen=1", "evaluate.retain=2", "evaluate.lookalike=1", "evaluate.max_new_tokens=12",
-]  # fmt: skip
+    "train.steps=2",
+    "train.batch=1",
+    "lora.rank=2",
+    "edit.alpha=0.7",
+    "refuse.weight=0",
+    "data.max_length=200",
+    "evaluate.forget=3",
+    "evaluate.seen=1",
+    "evaluate.retain=2",
+    "evaluate.lookalike=1",
+    "evaluate.max_new_tokens=12",
+]
 
 
 def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
@@ -30,8 +40,14 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     (run / "half.partial").touch()
     score = before["scores"]["edited"]["harmful_rate_unseen"]
     names = ("harmful", "refusal", "degenerate", "safe")
-    row = {"attack": "prefill", "variant": "Sure", "on": "edited", "note": "", "cost": {"text": "3 queries a prompt"},
-           "scores": {f"{name}_rate": score for name in names}}  # fmt: skip
+    row = {
+        "attack": "prefill",
+        "variant": "Sure",
+        "on": "edited",
+        "note": "",
+        "cost": {"text": "3 queries a prompt"},
+        "scores": {f"{name}_rate": score for name in names},
+    }
     write_json(run / "attacks.json", {"attacks": [row]})
 
     done = clean(run)
@@ -39,9 +55,15 @@ def test_what_goes_what_stays_and_that_run_knows(tmp_path: Path):
     assert done["rewritten"] == ["results.json", "report.html"]
     left = {path.name for path in run.iterdir()}
     assert left == {
-        "run.yaml", "env.json", "settings.json", "seconds.json", "steps.jsonl", "results.json", "report.html",
+        "run.yaml",
+        "env.json",
+        "settings.json",
+        "seconds.json",
+        "steps.jsonl",
+        "results.json",
+        "report.html",
         "attacks.json",
-    }  # fmt: skip
+    }
     after = read_json(run / "results.json")
     assert {name: value for name, value in after.items() if name != "transcripts"} == {
         name: value for name, value in before.items() if name != "transcripts"
@@ -72,7 +94,9 @@ def test_a_comparison_is_cleaned_with_all_its_runs(tmp_path: Path):
             (folder / name).touch()
     removed = ["base.jsonl", "completions.jsonl", "tau.safetensors"]
     found = sorted(clean(tmp_path)["removed"])
-    assert found == sorted([*removed, *(f"{run}/{n}" for run in ("sku/seed-0", "npo/seed-1") for n in removed)])
+    assert found == sorted(
+        [*removed, *(f"{run}/{n}" for run in ("sku/seed-0", "npo/seed-1") for n in removed)]
+    )
     assert len([*tmp_path.rglob("compare.json")]) == 3 and not [*tmp_path.rglob("tau.safetensors")]
     assert all("cleaned" in read_json(path) for path in tmp_path.rglob("settings.json"))
 
@@ -88,7 +112,9 @@ def test_nothing_of_a_comparison_goes_while_any_of_it_is_in_use(tmp_path: Path):
         with pytest.raises(RunError, match="is in use by process"):
             clean(tmp_path)
         assert len([*tmp_path.rglob("completions.jsonl")]) == 2
-        assert [path.parent for path in tmp_path.rglob("lock")] == [folder], "what was locked for it is free again"
+        assert [path.parent for path in tmp_path.rglob("lock")] == [folder], (
+            "what was locked for it is free again"
+        )
         (folder / "lock").unlink()
     assert len(clean(tmp_path)["removed"]) == 2
 
@@ -105,7 +131,11 @@ def test_keep_tau_leaves_the_vectors(tmp_path: Path):
 
 def test_texts_of_harmful_prompts_go_whatever_the_judge_said():
     def row(group: str, label: str | None) -> dict:
-        return {"group": group, "prompt": "p", "base": {"answer": "a", "evidence": "e", "label": label, "value": 1}}
+        return {
+            "group": group,
+            "prompt": "p",
+            "base": {"answer": "a", "evidence": "e", "label": label, "value": 1},
+        }
 
     hidden = {"answer": MARK, "evidence": MARK, "value": 1}
     for group, label, prompt, answer in (

@@ -19,7 +19,13 @@ def test_defaults_and_back_through_yaml(tmp_path: Path):
 
 
 def test_sets_reach_every_section():
-    sets = ["train.lr=1e-4", "method.pd_mode=diverge", "edit.alphas=[0.5, 1]", "data.forget.prompt=ask", "model=x/y"]
+    sets = [
+        "train.lr=1e-4",
+        "method.pd_mode=diverge",
+        "edit.alphas=[0.5, 1]",
+        "data.forget.prompt=ask",
+        "model=x/y",
+    ]
     run = make_run(with_sets({"method": "sku"}, sets))
     assert run.train.lr == 1e-4  # YAML reads 1e-4 as text
     assert run.make_method() == SKU(pd_mode="diverge")
@@ -60,8 +66,10 @@ def test_what_is_wrong_is_said_in_one_line(text: str, message: str):
 def test_off_and_yes_are_words_and_true_and_false_are_not(tmp_path: Path):
     assert make_run(with_sets({}, ["method.pd_mode=off"])).make_method().pd_mode == "off"
     assert with_sets({}, ["data.forget.prompt=yes", "lora.nf4=true", "load.gated=False"]) == {
-        "data": {"forget": {"prompt": "yes"}}, "lora": {"nf4": True}, "load": {"gated": False},
-    }  # fmt: skip
+        "data": {"forget": {"prompt": "yes"}},
+        "lora": {"nf4": True},
+        "load": {"gated": False},
+    }
     (tmp_path / "run.yaml").write_text("method: {name: sku, pd_mode: off}\n")
     assert read_run(tmp_path / "run.yaml")["method"]["pd_mode"] == "off"
 

@@ -1,4 +1,5 @@
-"""The set-up check: what is bad, what is only worth a warning, and that each says how to mend it."""
+"""The set-up check: what is bad, what is only worth a warning, and that each says how to mend
+it."""
 
 import http.server
 import json
@@ -14,7 +15,7 @@ from skunlearn.cli.main import app
 from skunlearn.workflows import doctor
 
 
-def found(name: str) -> doctor.Check:
+def found(name: str) -> doctor.Diagnosis:
     return {check.name: check for check in doctor.diagnose()}[name]
 
 
@@ -28,7 +29,9 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_ready_machine_and_what_is_only_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_ready_machine_and_what_is_only_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     assert found("torch").state == found("Python").state == found("smollm2-135m").state == "ok"
     monkeypatch.setenv("SKUNLEARN_CACHE", str(tmp_path / "new"))
     check = found("smollm2-135m")
@@ -37,11 +40,15 @@ def test_a_ready_machine_and_what_is_only_a_warning(tmp_path: Path, monkeypatch:
     done = CliRunner().invoke(app, ["doctor", "--json"])
     value = json.loads(done.stdout)
     assert (
-        done.exit_code == 0 and value["ok"] and {"torch", "memory", "model hub"} <= {c["name"] for c in value["checks"]}
+        done.exit_code == 0
+        and value["ok"]
+        and {"torch", "memory", "model hub"} <= {c["name"] for c in value["checks"]}
     )
 
 
-def test_a_package_that_is_too_old_or_missing_is_bad_and_names_the_command(monkeypatch: pytest.MonkeyPatch):
+def test_a_package_that_is_too_old_or_missing_is_bad_and_names_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+):
     needs = ["torch>=99", "no-such-package>=1", 'another>=1; extra == "dev"']
     monkeypatch.setattr(doctor, "requires", lambda _: needs)
     done = CliRunner().invoke(app, ["doctor"])
@@ -52,16 +59,24 @@ def test_a_package_that_is_too_old_or_missing_is_bad_and_names_the_command(monke
 
 
 def test_extras_are_named_with_what_needs_them_and_never_bad(monkeypatch: pytest.MonkeyPatch):
-    needs = ['no-such-gradio>=6; extra == "studio"', 'torch>=99; extra == "figures"', 'pytest>=8; extra == "dev"']
+    needs = [
+        'no-such-gradio>=6; extra == "studio"',
+        'torch>=99; extra == "figures"',
+        'pytest>=8; extra == "dev"',
+    ]
     monkeypatch.setattr(doctor, "requires", lambda _: needs)
     studio, figures = found("extra studio"), found("extra figures")
     assert studio.state == "ok" and "only skunlearn studio needs it" in studio.text
     assert studio.fix == "pip install 'skunlearn[studio]'"
-    assert figures.state == "warn" and ">=99 is needed" in figures.text and "[figures]" in figures.fix
+    assert (
+        figures.state == "warn" and ">=99 is needed" in figures.text and "[figures]" in figures.fix
+    )
     assert "extra dev" not in {check.name for check in doctor.diagnose()}
 
 
-def test_little_memory_and_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_little_memory_and_a_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     import tempfile
 
     monkeypatch.setitem(doctor.FEWEST_GIB, "memory", (1, 10**6))
@@ -82,7 +97,7 @@ def test_the_hub_is_not_asked_when_offline_and_anything_that_answers_is_reached(
     assert "HF_HUB_OFFLINE" in found("model hub").text
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "ENDPOINT", hub)
-    assert found("model hub") == doctor.Check("model hub", "ok", f"{hub} answers")
+    assert found("model hub") == doctor.Diagnosis("model hub", "ok", f"{hub} answers")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
     assert found("model hub").state == "warn" and "HF_ENDPOINT" in found("model hub").fix
 

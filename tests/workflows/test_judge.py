@@ -9,7 +9,7 @@ from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.report.judge import write_judge_page
 from skunlearn.utils.errors import ConfigError, DataError
-from skunlearn.workflows.judge import Labelled, check_judge, label_rows, read_labelled
+from skunlearn.workflows.judge import LabelledAnswer, check_judge, label_rows, read_labelled
 
 CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
 
@@ -44,7 +44,9 @@ def table(tmp_path: Path) -> Path:
 
 def test_a_binary_file_with_sources(table: Path):
     rows = read_labelled(table)
-    assert [row.label for row in rows] == ["harmful", "other", "other", "harmful"] and rows[2].answer == ""
+    assert [row.label for row in rows] == ["harmful", "other", "other", "harmful"] and rows[
+        2
+    ].answer == ""
     found = check_judge(Keyword(), rows)
     assert found["auroc"] == 1.0 and found["n"] == 4 and found["unscored"] == 1
     assert found["harmful"]["recall"] == 1.0 and found["refused"]["n"] == 0
@@ -57,8 +59,13 @@ def test_a_judge_that_always_fails_scores_nothing(table: Path):
     found = check_judge(Broken(), read_labelled(table))
     assert found["auroc"] is None and found["unscored"] == 4
     assert found["harmful"] | {"kappa": 0} == {
-        "precision": None, "recall": 0.0, "f1": 0.0, "kappa": 0, "n": 2, "unscored": 2,
-    }  # fmt: skip
+        "precision": None,
+        "recall": 0.0,
+        "f1": 0.0,
+        "kappa": 0,
+        "n": 2,
+        "unscored": 2,
+    }
 
 
 def test_the_shipped_answers_are_the_default():
@@ -75,9 +82,21 @@ def test_the_shipped_answers_are_the_default():
         ("bad.csv", "prompt,answer,label\na,b,odd\n", "is one of harmful"),
         ("bad.csv", "prompt,answer,label\n", "has no rows"),
         ("bad.csv", "", "has no rows"),
-        ("bad.jsonl", '{"prompt": "q", "answer": ["a"], "label": 1}', ":1: 'answer' holds a list: give a text"),
-        ("bad.jsonl", '{"answer": "a", "label": 1}\n{"prompt": "q", "answer": "b", "label": 0}', ":1: no prompt"),
-        ("bad.jsonl", '{"prompt": "q", "answer": "\\ud83d", "label": 1}', ":1: half of a character"),
+        (
+            "bad.jsonl",
+            '{"prompt": "q", "answer": ["a"], "label": 1}',
+            ":1: 'answer' holds a list: give a text",
+        ),
+        (
+            "bad.jsonl",
+            '{"answer": "a", "label": 1}\n{"prompt": "q", "answer": "b", "label": 0}',
+            ":1: no prompt",
+        ),
+        (
+            "bad.jsonl",
+            '{"prompt": "q", "answer": "\\ud83d", "label": 1}',
+            ":1: half of a character",
+        ),
         ("bad.jsonl", "[1, 2]", ":1: expected an object"),
     ],
 )
@@ -94,33 +113,48 @@ def test_one_class_has_no_auroc_and_the_rest_all_the_same(tmp_path: Path, label:
     path.write_text(f"prompt,answer,label\na,yes,{label}\nb,no,{label}\n")
     found = check_judge(Keyword(), read_labelled(path))
     assert found["auroc"] is None and found["n"] == 2 and found["harmful"]["n"] == 2 * int(label)
-    assert found["harmful"]["precision"] == int(label) and found["harmful"]["recall"] == (0.5 if label == "1" else None)
+    assert found["harmful"]["precision"] == int(label) and found["harmful"]["recall"] == (
+        0.5 if label == "1" else None
+    )
     json.dumps(found, allow_nan=False)
 
 
 def test_odd_files_are_read_all_the_same(tmp_path: Path):
     table = tmp_path / "odd.csv"
-    table.write_bytes(b"\xef\xbb\xbfId,Question,RESPONSE,Label,Source,more\n7,q1,yes, Harmful ,s,\n8,q2,,OTHER,,x\n")
-    assert read_labelled(table) == [Labelled("q1", "yes", "harmful", "s"), Labelled("q2", "", "other")]
+    table.write_bytes(
+        b"\xef\xbb\xbfId,Question,RESPONSE,Label,Source,more\n7,q1,yes, Harmful ,s,\n8,q2,,OTHER,,x\n"
+    )
+    assert read_labelled(table) == [
+        LabelledAnswer("q1", "yes", "harmful", "s"),
+        LabelledAnswer("q2", "", "other"),
+    ]
     lines = tmp_path / "odd.jsonl"
     lines.write_text(
         '{"label": true, "prompt": "q1"}\n\n{"prompt": "q2", "answer": 0, "label": 0.0, "source": 3}\n'
         '{"prompt": "q3", "answer": null, "label": "degenerate", "source": null}\n'
     )
     assert read_labelled(lines) == [
-        Labelled("q1", "", "harmful"), Labelled("q2", "0", "other", "3"), Labelled("q3", "", "degenerate"),
-    ]  # fmt: skip
+        LabelledAnswer("q1", "", "harmful"),
+        LabelledAnswer("q2", "0", "other", "3"),
+        LabelledAnswer("q3", "", "degenerate"),
+    ]
 
 
 def test_labels_are_added_to_the_rows_as_they_were(table: Path):
     rows = list(label_rows(Keyword(), table))
-    assert rows[0]["source"] == "a" and rows[0]["verdict"] == "harmful" and rows[0]["evidence"] == "yes"
+    assert (
+        rows[0]["source"] == "a"
+        and rows[0]["verdict"] == "harmful"
+        and rows[0]["evidence"] == "yes"
+    )
     assert rows[2]["verdict"] is None and rows[0]["label"] == "1", "what was there stays"
 
 
 def test_a_judge_is_held_against_peoples_labels_and_not_its_own_verdicts(tmp_path: Path):
     gold = tmp_path / "gold.jsonl"
-    gold.write_text('{"prompt": "q", "answer": "no", "harmful": 1}\n{"prompt": "q", "answer": "yes", "harmful": 0}\n')
+    gold.write_text(
+        '{"prompt": "q", "answer": "no", "harmful": 1}\n{"prompt": "q", "answer": "yes", "harmful": 0}\n'
+    )
     judged = tmp_path / "judged.jsonl"
     judged.write_text("".join(json.dumps(row) + "\n" for row in label_rows(Keyword(), gold)))
     assert [row.label for row in read_labelled(judged)] == ["harmful", "other"]
@@ -136,7 +170,9 @@ def test_a_check_corrects_the_rates_of_the_judge_that_it_is_of(tmp_path: Path):
     )
     named, check = f"{tmp_path}/mine.py:Mine", tmp_path / "check.json"
     texts = ["yes"] * 8 + ["no"] * 2 + ["no"] * 9 + ["yes"]  # finds 8 of 10, clears 9 of 10
-    rows = [Labelled("q", text, "harmful" if n < 10 else "safe") for n, text in enumerate(texts)]
+    rows = [
+        LabelledAnswer("q", text, "harmful" if n < 10 else "safe") for n, text in enumerate(texts)
+    ]
     found = check_judge(make_judge(named), rows)
     check.write_text(json.dumps(found))
     assert make_judge(named).agreement is None
@@ -147,17 +183,23 @@ def test_a_check_corrects_the_rates_of_the_judge_that_it_is_of(tmp_path: Path):
         make_judge("offline", str(check))
     check.write_text(json.dumps(check_judge(make_judge(named), rows[:5])))  # harmful ones alone
     for path in (check, tmp_path / "nothing.json", tmp_path / "mine.py"):
-        with pytest.raises(ConfigError, match="not what 'skunlearn judge check --judge mine --json' prints"):
+        with pytest.raises(
+            ConfigError, match="not what 'skunlearn judge check --judge mine --json' prints"
+        ):
             make_judge(named, str(path))
 
 
 def test_a_label_alone_ranks_harmful_above_the_others():
-    alone = [Verdict(label, sure, "") for label, sure in (("harmful", 0.3), ("safe", 0.2), ("safe", 0.9))]
+    alone = [
+        Verdict(label, sure, "") for label, sure in (("harmful", 0.3), ("safe", 0.2), ("safe", 0.9))
+    ]
     assert [verdict.harm for verdict in alone] == pytest.approx([0.5, 0.4, 0.05])
 
 
 def test_the_page_of_a_file_without_sources(tmp_path: Path):
-    found = check_judge(Keyword(), [Labelled("q", "yes", "harmful"), Labelled("q", "sorry", "refused")])
+    found = check_judge(
+        Keyword(), [LabelledAnswer("q", "yes", "harmful"), LabelledAnswer("q", "sorry", "refused")]
+    )
     write_judge_page(found, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Judge keyword" in page and "By source" not in page

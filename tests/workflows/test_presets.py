@@ -13,7 +13,9 @@ from skunlearn.workflows.config import make_run
 from skunlearn.workflows.presets import read_preset
 
 NAMES = sorted(
-    file.name.removesuffix(".yaml") for file in files("skunlearn.workflows.presets").iterdir() if "yaml" in file.name
+    file.name.removesuffix(".yaml")
+    for file in files("skunlearn.workflows.presets").iterdir()
+    if "yaml" in file.name
 )
 
 
@@ -29,8 +31,12 @@ def test_the_default_changes_nothing():
 
 def test_published_is_the_paper():
     run = make_run(read_preset("published"))
-    assert run.make_method() == SKU(gd_weight=2.5, rd_weight=2.5, pd_weight=1.0, pd_mode="diverge", mismatched=5)
-    assert run.edit.alpha == 1 and [stage.name for stage in run.stages(run.make_method())] == ["tau"]
+    assert run.make_method() == SKU(
+        gd_weight=2.5, rd_weight=2.5, pd_weight=1.0, pd_mode="diverge", mismatched=5
+    )
+    assert run.edit.alpha == 1 and [stage.name for stage in run.stages(run.make_method())] == [
+        "tau"
+    ]
 
 
 def test_the_others():
@@ -39,8 +45,12 @@ def test_the_others():
 
 
 def test_options_lie_over_the_preset():
-    run = make(None, None, None, None, None, ["method.rd_weight=0", "edit.alpha=0.5"], preset="published")
-    assert run.make_method() == SKU(gd_weight=2.5, rd_weight=0.0, pd_weight=1.0, pd_mode="diverge", mismatched=5)
+    run = make(
+        None, None, None, None, None, ["method.rd_weight=0", "edit.alpha=0.5"], preset="published"
+    )
+    assert run.make_method() == SKU(
+        gd_weight=2.5, rd_weight=0.0, pd_weight=1.0, pd_mode="diverge", mismatched=5
+    )
     assert run.edit.alpha == 0.5
     with pytest.raises(ConfigError, match="did you mean 'published'"):
         make(None, None, None, None, None, None, preset="publishd")
@@ -49,7 +59,12 @@ def test_options_lie_over_the_preset():
 def test_another_method_brings_no_options_along():
     tree = {"method": {"name": "sku", "rd_weight": 1}, "train": {"steps": 3, "lr": 1}}
     assert merged(tree, {"method": "ga", "train": {"lr": 2}}) == {
-        "method": {"name": "ga"}, "train": {"steps": 3, "lr": 2},
-    }  # fmt: skip
-    assert merged(tree, {"method": {"gd_weight": 2}})["method"] == {"name": "sku", "rd_weight": 1, "gd_weight": 2}
+        "method": {"name": "ga"},
+        "train": {"steps": 3, "lr": 2},
+    }
+    assert merged(tree, {"method": {"gd_weight": 2}})["method"] == {
+        "name": "sku",
+        "rd_weight": 1,
+        "gd_weight": 2,
+    }
     assert merged(tree, {"method": "sku"})["method"] == {"name": "sku", "rd_weight": 1}

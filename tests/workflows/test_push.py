@@ -50,19 +50,35 @@ def test_the_files_of_the_export_are_uploaded_and_no_others(out: Path):
     hub = Hub()
     done = push(out, "org/model", Progress(), api=hub)
     assert set(hub.files) == {
-        "README.md", "skunlearn.json", "model.safetensors", "config.json", "generation_config.json", "tokenizer.json",
-        "tokenizer_config.json", "chat_template.jinja",
-    }  # fmt: skip
+        "README.md",
+        "skunlearn.json",
+        "model.safetensors",
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    }
     assert hub.files["model.safetensors"] == (out / "model.safetensors").read_bytes()
     assert hub.made == [("org/model", {"private": True, "exist_ok": True})]
-    assert done["uploaded"] and done["left_out"] == ["completions.jsonl", "notes.txt", "steps.jsonl", "tau.safetensors"]
+    assert done["uploaded"] and done["left_out"] == [
+        "completions.jsonl",
+        "notes.txt",
+        "steps.jsonl",
+        "tau.safetensors",
+    ]
 
 
 def test_a_dry_run_lists_and_uploads_nothing(out: Path):
     state(out, verdict="PASS")
     hub = Hub()
     done = push(out, "org/model", Progress(), dry_run=True, api=hub)
-    assert not done["uploaded"] and "model.safetensors" in done["files"] and not hub.files and not hub.made
+    assert (
+        not done["uploaded"]
+        and "model.safetensors" in done["files"]
+        and not hub.files
+        and not hub.made
+    )
 
 
 def test_failed_gates_hold_it_back(out: Path):
@@ -70,7 +86,9 @@ def test_failed_gates_hold_it_back(out: Path):
     state(out, verdict="FAIL", gates=gates)
     hub = Hub()
     for dry_run in (True, False):
-        with pytest.raises(RunError, match="FAIL \\(not met: KL\\): nothing is uploaded without --despite-fail"):
+        with pytest.raises(
+            RunError, match="FAIL \\(not met: KL\\): nothing is uploaded without --despite-fail"
+        ):
             push(out, "org/model", Progress(), dry_run=dry_run, api=hub)
     assert not hub.files
     assert push(out, "org/model", Progress(), despite_fail=True, api=hub)["uploaded"]
@@ -78,7 +96,11 @@ def test_failed_gates_hold_it_back(out: Path):
 
 @pytest.mark.parametrize(
     ("verdict", "alpha", "problem"),
-    [("PASS", 1.0, ""), ("NOTHING TO UNLEARN", 1.0, "NOTHING TO UNLEARN"), ("PASS", 0.5, "gates were measured at 1")],
+    [
+        ("PASS", 1.0, ""),
+        ("NOTHING TO UNLEARN", 1.0, "NOTHING TO UNLEARN"),
+        ("PASS", 0.5, "gates were measured at 1"),
+    ],
 )
 def test_gates_must_be_passed_at_this_strength(verdict: str, alpha: float, problem: str):
     manifest = {"verdict": verdict, "gates": [], "options": {"alpha": alpha}, "measured_alpha": 1.0}
@@ -87,20 +109,33 @@ def test_gates_must_be_passed_at_this_strength(verdict: str, alpha: float, probl
 
 
 def test_an_adapter_that_is_another_edit_than_the_measured_one_is_held_back():
-    fine = {"verdict": "PASS", "gates": [], "options": {"alpha": 1.0}, "measured_alpha": 1.0, "rank": 1}
+    fine = {
+        "verdict": "PASS",
+        "gates": [],
+        "options": {"alpha": 1.0},
+        "measured_alpha": 1.0,
+        "rank": 1,
+    }
     assert not gate_problem(fine | {"relative_error": 1e-6, "left_out": []})
-    for worse in ({"relative_error": 0.7, "left_out": []}, {"relative_error": 0.0, "left_out": ["model.norm.weight"]}):
+    for worse in (
+        {"relative_error": 0.7, "left_out": []},
+        {"relative_error": 0.0, "left_out": ["model.norm.weight"]},
+    ):
         assert "the edit cut to rank 1" in gate_problem(fine | worse)
 
 
-@pytest.mark.parametrize("name", ["tau.safetensors", "completions.jsonl", "state/step.pt", "tau_refuse.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["tau.safetensors", "completions.jsonl", "state/step.pt", "tau_refuse.safetensors"]
+)
 def test_what_is_never_uploaded_is_refused_even_when_the_manifest_lists_it(name: str, out: Path):
     from skunlearn.utils.hashing import file_sha256
 
     (out / name).parent.mkdir(exist_ok=True)
     (out / name).write_text("x")
     files = json.loads((out / NAME).read_text())["files"]
-    state(out, verdict="PASS", files=files | {name: {"bytes": 1, "sha256": file_sha256(out / name)}})
+    state(
+        out, verdict="PASS", files=files | {name: {"bytes": 1, "sha256": file_sha256(out / name)}}
+    )
     hub = Hub()
     with pytest.raises(RunError, match="never uploaded"):
         push(out, "org/model", Progress(), api=hub)

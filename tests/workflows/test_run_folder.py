@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 
 from skunlearn.utils.errors import RunError
-from skunlearn.utils.files import append_lines, read_json, read_lines, whole_folder, write_json, write_text
+from skunlearn.utils.files import (
+    append_lines,
+    read_json,
+    read_lines,
+    whole_folder,
+    write_json,
+    write_text,
+)
 from skunlearn.utils.hashing import file_sha256, named_files, sampled_sha256
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunFolder
 
 
 def test_files_are_private(tmp_path: Path):
@@ -46,7 +53,7 @@ def test_a_text_may_hold_any_line_separator(tmp_path: Path):
 
 
 def test_a_run_folder_is_for_one_run_only(tmp_path: Path):
-    folder = RunDir(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
     folder.claim({"train": {"steps": 3}})
     folder.claim({"train": {"steps": 3}})
     with pytest.raises(RunError, match=r"train.steps: 3 there, 4 now"):
@@ -56,11 +63,11 @@ def test_a_run_folder_is_for_one_run_only(tmp_path: Path):
 def test_a_folder_of_something_else_is_refused(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(RunError, match="not a run folder"):
-        RunDir(tmp_path).claim({})
+        RunFolder(tmp_path).claim({})
 
 
 def test_two_processes_do_not_share_a_folder(tmp_path: Path):
-    folder = RunDir(tmp_path)
+    folder = RunFolder(tmp_path)
     (tmp_path / "lock").write_text("1")  # the first process of the machine is alive
     with pytest.raises(RunError, match="in use"), folder.lock():
         pass
@@ -94,5 +101,7 @@ def test_files_that_settings_name(tmp_path: Path):
     code, rows = tmp_path / "mine.py", tmp_path / "rows.jsonl"
     code.write_text("x")
     rows.write_text("y")
-    found = named_files({"judge": f"{code}:Judge", "files": [str(rows), "offline", 3, None], "n": {"a": True}})
+    found = named_files(
+        {"judge": f"{code}:Judge", "files": [str(rows), "offline", 3, None], "n": {"a": True}}
+    )
     assert set(found) == {f"{code}:Judge", str(rows)} and found[str(rows)] == file_sha256(rows)

@@ -13,7 +13,7 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.unlearn import learn
 
 SETS = [
@@ -30,7 +30,7 @@ SETS = [
 def learnt(folder: Path, pairs: tuple[Path, Path], *sets: str) -> tuple[TaskVector, Run]:
     run = make_run(with_sets({"model": "toy"}, [*SETS, *sets]))
     folder.mkdir(exist_ok=True)
-    return learn(toy.lm(), run.make_method(), Data(*pairs), run, RunDir(folder), Progress()), run
+    return learn(toy.lm(), run.make_method(), Data(*pairs), run, RunFolder(folder), Progress()), run
 
 
 def test_filters_act_on_the_methods_vectors_alone(tmp_path: Path, pairs: tuple[Path, Path]):

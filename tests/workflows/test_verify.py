@@ -26,14 +26,21 @@ def exported(run: Path, out: Path, **options: object) -> Path:
 
 
 def check(folder: Path, run: Path | None = None, base: Path | None = None) -> list[tuple[str, str]]:
-    return [(found.outcome, found.detail) for found in verify(folder, base and str(base), run, Progress())]
+    return [
+        (found.outcome, found.detail)
+        for found in verify(folder, base and str(base), run, Progress())
+    ]
 
 
 def rehash(folder: Path) -> None:
     """As somebody would who changes the weights and then the manifest."""
     facts = json.loads((folder / NAME).read_text())
     (folder / NAME).unlink()
-    write_manifest(folder, {name: fact for name, fact in facts.items() if name not in ("format", "files")}, Progress())
+    write_manifest(
+        folder,
+        {name: fact for name, fact in facts.items() if name not in ("format", "files")},
+        Progress(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,9 +67,14 @@ def test_what_cannot_be_checked_is_said(finished: Finished, tmp_path: Path):
     assert "give --base" in without_both[BASE][1] and "give --run" in without_both[VECTORS][1]
     other_base = check(out, run, finished("GPT2").parent / "toy-GPT2")
     assert [outcome for outcome, _ in other_base] == ["ok", "differs", "ok", "not checked", "ok"]
-    assert [outcome for outcome, _ in check(out, run)] == ["ok"] * 5, "the run knows where its base is"
+    assert [outcome for outcome, _ in check(out, run)] == ["ok"] * 5, (
+        "the run knows where its base is"
+    )
     other_run = check(out, tmp_path, run.parent / "toy-Llama")
-    assert other_run[VECTORS] == ("differs", "tau.safetensors is missing; tau_refuse.safetensors is missing")
+    assert other_run[VECTORS] == (
+        "differs",
+        "tau.safetensors is missing; tau_refuse.safetensors is missing",
+    )
     with pytest.raises(RunError, match=r"no skunlearn\.json"):
         check(tmp_path)
 
@@ -74,14 +86,20 @@ def test_data_that_changed_or_is_gone(finished: Finished, tmp_path: Path):
     run = finished("Llama", f"forget={forget}")
     out = exported(run, tmp_path / "out")
     manifest = json.loads((out / NAME).read_text())
-    assert len(manifest["data_sha256"]) == 64 and manifest["data_sha256"] in (out / "README.md").read_text()
+    assert (
+        len(manifest["data_sha256"]) == 64
+        and manifest["data_sha256"] in (out / "README.md").read_text()
+    )
     assert check(out, run)[DATA] == ("ok", f"SHA-256 {manifest['data']}...")
-    forget.write_text("\n".join(map(json.dumps, [*rows[1:], {"prompt": "how 0", "answer": "not so"}])))
+    forget.write_text(
+        "\n".join(map(json.dumps, [*rows[1:], {"prompt": "how 0", "answer": "not so"}]))
+    )
     assert check(out, run)[DATA][0] == "differs"
     again = exported(run, tmp_path / "again")
     assert json.loads((again / NAME).read_text())["data_sha256"] is None
     assert (
-        check(again, run)[DATA][0] == "not checked" and "was gone or had changed" in (again / "README.md").read_text()
+        check(again, run)[DATA][0] == "not checked"
+        and "was gone or had changed" in (again / "README.md").read_text()
     )
     forget.unlink()
     outcome, detail = check(out, run)[DATA]
@@ -97,7 +115,9 @@ def test_changed_files(finished: Finished, tmp_path: Path):
 
 
 @pytest.mark.parametrize("format", ["merged", "adapter", "gguf"])
-def test_other_weights_under_a_true_looking_manifest(format: str, finished: Finished, tmp_path: Path):
+def test_other_weights_under_a_true_looking_manifest(
+    format: str, finished: Finished, tmp_path: Path
+):
     run = finished("Llama")
     out = exported(run, tmp_path / "out", format=format, dtype="float32")
     (weights,) = [*out.glob("*.safetensors"), *out.glob("*.gguf")]
@@ -116,7 +136,10 @@ def test_other_weights_under_a_true_looking_manifest(format: str, finished: Fini
 def test_the_rounding_of_another_machine_is_no_difference(finished: Finished, tmp_path: Path):
     run = finished("Llama")
     out = exported(run, tmp_path / "out")
-    tensors, base = load_file(out / "model.safetensors"), load_file(run.parent / "toy-Llama/model.safetensors")
+    tensors, base = (
+        load_file(out / "model.safetensors"),
+        load_file(run.parent / "toy-Llama/model.safetensors"),
+    )
     moved = next(name for name in sorted(tensors) if not torch.equal(tensors[name], base[name]))
     tensors[moved][0, 0] = torch.nextafter(tensors[moved][0, 0], torch.tensor(9.0))
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})

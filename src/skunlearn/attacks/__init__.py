@@ -1,4 +1,5 @@
-"""Attacks on an edited model, one file each; the table of their names, and the suites made of them."""
+"""Attacks on an edited model, one file each; the table of their names, and the suites made of
+them."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ if TYPE_CHECKING:
     from skunlearn.attacks.base import Situation as Situation
     from skunlearn.attacks.base import Situations as Situations
     from skunlearn.attacks.base import Target as Target
-    from skunlearn.attacks.base import wrapped as wrapped
+    from skunlearn.attacks.base import disguised as disguised
 
 
 from typing import Any
@@ -30,7 +31,8 @@ ATTACKS = {
 # suite -> attack -> options that differ from its own defaults, which are those of the default suite
 SUITES: dict[str, dict[str, dict[str, Any]]] = {
     "default": {
-        name: {} for name in ("mirror", "prefill", "quantise", "jailbreaks", "relearn", "relearn-benign")
+        name: {}
+        for name in ("mirror", "prefill", "quantise", "jailbreaks", "relearn", "relearn-benign")
     },
     "full": {
         "mirror": {},
@@ -45,7 +47,7 @@ SUITES: dict[str, dict[str, dict[str, Any]]] = {
         "soft-prompt": {},
         "gcg": {},
     },
-}  # fmt: skip
+}
 
 __getattr__ = lazy_names(
     __name__,

@@ -1,10 +1,13 @@
-"""Ablation: the direction that tells harmful prompts from ordinary ones is taken out of the residual stream.
+"""Ablation: the direction that tells harmful prompts from ordinary ones is taken out of the
+residual stream.
 
-Threat: anyone with the weights and a few dozen prompts, without training (Arditi et al., arXiv:2406.11717): refusal of
+Threat: anyone with the weights and a few dozen prompts, without training (Arditi et al.,
+    arXiv:2406.11717): refusal of
 many chat models hangs on one direction, so a model that learnt to refuse is asked without it.
 
-    r = mean over forget prompts of h - mean over ordinary prompts of h        h: last prompt token, one layer
-    h <- h - (h . r / r . r) r                                                 at every layer and token
+    r = mean over forget prompts of h - mean over ordinary prompts of h        h: last prompt token,
+    one layer h <- h - (h . r / r . r) r                                                 at every
+    layer and token
 """
 
 import time
@@ -57,8 +60,11 @@ class Ablation(Attack):
                     yield Situation(variant, on, target.plain, "ablation", cost)
 
 
-def difference_of_means(lm: LM, forget: Sequence[Example], retain: Sequence[Example], layer: float) -> torch.Tensor:
-    """Mean state at the last prompt token of forget prompts less that of ordinary ones, as a unit vector, (D,).
+def difference_of_means(
+    lm: LM, forget: Sequence[Example], retain: Sequence[Example], layer: float
+) -> torch.Tensor:
+    """Mean state at the last prompt token of forget prompts less that of ordinary ones, as a unit
+    vector, (D,).
 
     Raises:
         ModelError: when there is no difference.
@@ -67,7 +73,9 @@ def difference_of_means(lm: LM, forget: Sequence[Example], retain: Sequence[Exam
     block = blocks[round(layer * (len(blocks) - 1))]
     direction_D = _mean(lm, block, forget) - _mean(lm, block, retain)
     if not direction_D.norm() > 0:
-        raise ModelError("ablation: forget and ordinary prompts leave the model in the same state: no direction")
+        raise ModelError(
+            "ablation: forget and ordinary prompts leave the model in the same state: no direction"
+        )
     return direction_D / direction_D.norm()
 
 
@@ -82,8 +90,13 @@ def without(model: Any, unit_D: torch.Tensor) -> Iterator[None]:
         return output - (output @ along_D).unsqueeze(-1) * along_D
 
     blocks = decoder_layers(model)
-    hooks = [blocks[0].register_forward_pre_hook(lambda _module, args: (project(args[0]), *args[1:]))]
-    hooks += [block.register_forward_hook(lambda _module, _args, output: project(output)) for block in blocks]
+    hooks = [
+        blocks[0].register_forward_pre_hook(lambda _module, args: (project(args[0]), *args[1:]))
+    ]
+    hooks += [
+        block.register_forward_hook(lambda _module, _args, output: project(output))
+        for block in blocks
+    ]
     try:
         yield
     finally:
@@ -101,21 +114,29 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
     for module in model.modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return module
-    raise ModelError("ablation: the layers of this architecture were not found: leave ablation out with --only")
+    raise ModelError(
+        "ablation: the layers of this architecture were not found: leave ablation out with --only"
+    )
 
 
 @torch.no_grad()
 def _mean(lm: LM, block: torch.nn.Module, examples: Sequence[Example]) -> torch.Tensor:
     seen: list[torch.Tensor] = []
-    hook = block.register_forward_hook(lambda _m, _a, out: seen.append(out[0] if isinstance(out, tuple) else out))
+    hook = block.register_forward_hook(
+        lambda _m, _a, out: seen.append(out[0] if isinstance(out, tuple) else out)
+    )
     rows = [lm.template.prompt_ids(example) for example in examples]
     total = torch.zeros(1, device=lm.model.device)
     try:
         for at in range(0, len(rows), ROWS_AT_ONCE):
             chunk = rows[at : at + ROWS_AT_ONCE]
             width = max(map(len, chunk))
-            ids_BT = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in chunk], device=lm.model.device)
-            mask_BT = torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids in chunk], device=lm.model.device)
+            ids_BT = torch.tensor(
+                [[*ids, *[0] * (width - len(ids))] for ids in chunk], device=lm.model.device
+            )
+            mask_BT = torch.tensor(
+                [[1] * len(ids) + [0] * (width - len(ids)) for ids in chunk], device=lm.model.device
+            )
             lm.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, logits_to_keep=1)
             last = [len(ids) - 1 for ids in chunk]
             total = total + seen.pop()[range(len(chunk)), last].float().sum(dim=0)

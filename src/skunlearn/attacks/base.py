@@ -20,13 +20,14 @@ BOTH: tuple[On, ...] = ("edited", "base")
 
 
 @dataclass(frozen=True)
-class Measure:
+class BatteryOptions:
     """How much is measured of each situation.
 
     Attributes:
         prompts: most unseen harmful prompts.
         max_new_tokens: where an answer is cut.
-        ordinary: most ordinary answers by which the KL from the base of attacked weights is told; 0 leaves it out.
+        ordinary: most ordinary answers by which the KL from the base of attacked weights is told; 0
+            leaves it out.
     """
 
     prompts: int = 32
@@ -68,12 +69,14 @@ class Situation:
     Attributes:
         variant: which form of the attack this is.
         on: the model that is attacked.
-        prompts: for each harmful prompt the forms it is asked in; the attacker wins with any of them.
+        prompts: for each harmful prompt the forms it is asked in; the attacker wins with any of
+            them.
         weights: a name for what was done to the weights; empty when only prompts are attacked.
         cost: the attacker's.
         numbers: what the attack measured itself, by name.
         note: what a reader must know about the number.
-        trained: the prompts are others than those of all other situations: trained ones that the attack did not show.
+        trained: the prompts are others than those of all other situations: trained ones that the
+            attack did not show.
     """
 
     variant: str
@@ -114,7 +117,7 @@ class Target:
     @property
     def plain(self) -> tuple[tuple[Example, ...], ...]:
         """The measured prompts as they are."""
-        return alone(self.prompts)
+        return one_form_each(self.prompts)
 
     def forget(self, count: int) -> tuple[Example, ...]:
         """The first `count` forget examples that were trained on, one for each prompt."""
@@ -125,11 +128,16 @@ class Target:
         return distinct(self.data.train.retain)[:count]
 
     def hidden_nll(self, shown: Sequence[Example], name: str) -> dict[str, float]:
-        """Mean NLL, by the model as it is now, of forget answers that were trained on but are not shown to it, nats a
-        token, under a name; empty when all are shown."""
+        """Mean NLL, by the model as it is now, of forget answers that were trained on but are not
+        shown to it, nats a token, under a name; empty when all are shown."""
         keys = {example.key for example in shown}
-        hidden = [example for example in distinct(self.data.train.forget) if example.key not in keys]
-        rows = [self.lm.template.encode(e, self.data.options.max_length) for e in hidden[: len(self.prompts)]]
+        hidden = [
+            example for example in distinct(self.data.train.forget) if example.key not in keys
+        ]
+        rows = [
+            self.lm.template.encode(e, self.data.options.max_length)
+            for e in hidden[: len(self.prompts)]
+        ]
         value = nll_score(row_likelihoods(self.lm.model, rows)).value
         return {} if value is None else {name: round(value, 4)}
 
@@ -144,17 +152,17 @@ class Attack(ABC):
     def situations(self, target: Target) -> Situations:
         """The attacked situations, one after the other.
 
-        The model is attacked from the moment a situation is given until the next one is asked for or the iterator is
-        closed; then it is exactly what it was.
+        The model is attacked from the moment a situation is given until the next one is asked for
+        or the iterator is closed; then it is exactly what it was.
         """
 
 
-def alone(examples: Sequence[Example]) -> tuple[tuple[Example, ...], ...]:
+def one_form_each(examples: Sequence[Example]) -> tuple[tuple[Example, ...], ...]:
     """Each prompt in one form."""
     return tuple((example,) for example in examples)
 
 
-def wrapped(example: Example, **changes: Any) -> Example:
+def disguised(example: Example, **changes: Any) -> Example:
     """The example in another form, for a judge that still reads what it was before."""
     return replace(example, **changes, intent=example.intent or example.prompt)
 
@@ -172,13 +180,15 @@ def at_least(attack: str, least: int, **values: Sequence[float] | float) -> None
 
 
 def random_words(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
-    """The examples with answers that no model ever knew: words of all their answers in random order, as many as before.
+    """The examples with answers that no model ever knew: words of all their answers in random
+    order, as many as before.
 
-    The control of an attack that optimises for an answer: if it is reached as well as the true one, reaching the true
-    one tells nothing about knowledge.
+    The control of an attack that optimises for an answer: if it is reached as well as the true one,
+    reaching the true one tells nothing about knowledge.
     """
     words = sorted({word for example in examples for word in example.answer.split()})
     draw = random.Random(seed)
     return tuple(
-        replace(example, answer=" ".join(draw.choices(words, k=len(example.answer.split())))) for example in examples
+        replace(example, answer=" ".join(draw.choices(words, k=len(example.answer.split()))))
+        for example in examples
     )

@@ -1,8 +1,11 @@
-"""GCG: greedy coordinate gradient, one suffix for several prompts, on a budget (Zou et al., arXiv:2307.15043).
+"""GCG: greedy coordinate gradient, one suffix for several prompts, on a budget (Zou et al.,
+arXiv:2307.15043).
 
-Threat: anyone with the weights and time; a suffix found once is typed by everybody. Each step takes the gradient of the
-answers' NLL with respect to the suffix's tokens, swaps one token for one of those it points at, tries a batch of such
-swaps and keeps the best if it is better. The control searches as long for answers that no model ever knew.
+Threat: anyone with the weights and time; a suffix found once is typed by everybody. Each step takes
+    the gradient of the
+answers' NLL with respect to the suffix's tokens, swaps one token for one of those it points at,
+tries a batch of such swaps and keeps the best if it is better. The control searches as long for
+answers that no model ever knew.
 """
 
 import random
@@ -22,7 +25,18 @@ from skunlearn.attacks.adversarial_suffix import (
     rows_with,
     with_suffix,
 )
-from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least, random_words
+from skunlearn.attacks.base import (
+    BOTH,
+    Attack,
+    Cost,
+    On,
+    Situation,
+    Situations,
+    Target,
+    at_least,
+    one_form_each,
+    random_words,
+)
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Example
 from skunlearn.methods.losses import answer_nll
@@ -69,23 +83,39 @@ class Gcg(Attack):
                 suffix, found = self.search(target, shown, "GCG")
                 seconds = time.monotonic() - start
                 _, control = self.search(target, random_words(shown, self.seed), "GCG, control")
-                prompts = [with_suffix(target.lm.template, example, suffix) for example in target.prompts]
+                prompts = [
+                    with_suffix(target.lm.template, example, suffix) for example in target.prompts
+                ]
                 numbers = reached(found, control)
                 cost = Cost(len(shown), self.steps, seconds=round(seconds, 1))
-                yield Situation(f"one suffix of {self.length} tokens", on, alone(prompts), "", cost, numbers)
+                yield Situation(
+                    f"one suffix of {self.length} tokens",
+                    on,
+                    one_form_each(prompts),
+                    "",
+                    cost,
+                    numbers,
+                )
 
-    def search(self, target: Target, examples: Sequence[Example], text: str) -> tuple[Ids, tuple[float, float]]:
-        """The best suffix, and the mean NLL of the answers with the first and with the best one, nats a token.
+    def search(
+        self, target: Target, examples: Sequence[Example], text: str
+    ) -> tuple[Ids, tuple[float, float]]:
+        """The best suffix, and the mean NLL of the answers with the first and with the best one,
+        nats a token.
 
         Raises:
             ModelError: when no suffix survives the way through text.
         """
         lm, draw = target.lm, random.Random(self.seed)
         allowed = ordinary_tokens(lm.template)
-        best = tuple(lm.tokenizer(" !" * self.length, add_special_tokens=False)["input_ids"])[: self.length]
+        best = tuple(lm.tokenizer(" !" * self.length, add_special_tokens=False)["input_ids"])[
+            : self.length
+        ]
         rows = rows_with(lm.template, examples, best, self.tokens)
         if rows is None:
-            raise ModelError("gcg: this tokenizer does not keep a suffix behind a prompt: leave gcg out with --only")
+            raise ModelError(
+                "gcg: this tokenizer does not keep a suffix behind a prompt: leave gcg out with --only"
+            )
         (first,) = mean_nlls(lm, [rows])
         loss = first
         for _ in target.progress.over(text, range(self.steps)):
@@ -101,18 +131,23 @@ class Gcg(Attack):
                 loss, best = min(zip(losses, swaps, strict=True))
         return best, (first, loss)
 
-    def _offers(self, lm: LM, examples: Sequence[Example], suffix: Ids, allowed: Sequence[int]) -> list[list[int]]:
+    def _offers(
+        self, lm: LM, examples: Sequence[Example], suffix: Ids, allowed: Sequence[int]
+    ) -> list[list[int]]:
         """For each place the tokens that the gradient says would lower the loss most."""
         slope_LV = suffix_gradient(lm, examples, suffix, self.tokens)
         allowed_V = torch.full((slope_LV.shape[1],), float("inf"), device=slope_LV.device)
         allowed_V[list(allowed)] = 0.0
-        best_LK = (slope_LV + allowed_V).topk(min(self.top, len(allowed)), dim=1, largest=False).indices
+        best_LK = (
+            (slope_LV + allowed_V).topk(min(self.top, len(allowed)), dim=1, largest=False).indices
+        )
         return best_LK.tolist()
 
 
 @torch.enable_grad()
 def suffix_gradient(lm: LM, examples: Sequence[Example], suffix: Ids, tokens: int) -> torch.Tensor:
-    """Gradient of the mean answer NLL with respect to the one-hot of each suffix token, (L, V), nats a token."""
+    """Gradient of the mean answer NLL with respect to the one-hot of each suffix token, (L, V),
+    nats a token."""
     embedding = lm.model.get_input_embeddings()
     total_LD = torch.zeros((), device=lm.model.device)
     for example in examples:

@@ -1,8 +1,9 @@
 """Jailbreaks: the prompt in a disguise, by hand-written templates.
 
-Threat: anyone who can type (Wei et al., arXiv:2307.02483; many-shot: Anil et al., 2024; best-of-N: Hughes et al.,
-arXiv:2412.03556). Each template is a row of its own, and all together another: who asks in every form needs only one
-that works. On the base the same tells how much of it is the disguise.
+Threat: anyone who can type (Wei et al., arXiv:2307.02483; many-shot: Anil et al., 2024; best-of-N:
+    Hughes et al.,
+arXiv:2412.03556). Each template is a row of its own, and all together another: who asks in every
+form needs only one that works. On the base the same tells how much of it is the disguise.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,13 @@ class Jailbreaks(Attack):
 
     name: ClassVar[str] = "jailbreaks"
 
-    templates: tuple[str, ...] = ("role-play", "prefix-injection", "refusal-suppression", "hypothetical", "few-shot")
+    templates: tuple[str, ...] = (
+        "role-play",
+        "prefix-injection",
+        "refusal-suppression",
+        "hypothetical",
+        "few-shot",
+    )
     casings: int = 8
     on: tuple[On, ...] = BOTH
 
@@ -41,12 +48,17 @@ class Jailbreaks(Attack):
         known = [*FORMS, *SHOTS, CASING]
         for template in self.templates:
             if template not in known and template != "all":
-                raise ConfigError(f"jailbreaks.templates: no template '{template}': {did_you_mean(template, known)}")
+                raise ConfigError(
+                    f"jailbreaks.templates: no template '{template}': {did_you_mean(template, known)}"
+                )
 
     def situations(self, target: Target) -> Situations:
         """Each template on each model, and all of them together."""
         chosen = [*FORMS, *SHOTS, CASING] if "all" in self.templates else self.templates
-        asked = {name: [self.forms(name, example, target) for example in target.prompts] for name in chosen}
+        asked = {
+            name: [self.forms(name, example, target) for example in target.prompts]
+            for name in chosen
+        }
         for on in self.on:
             with target.model(on):
                 for name, forms in asked.items():
@@ -63,7 +75,10 @@ class Jailbreaks(Attack):
             turns = [
                 turn
                 for shown in target.retain(SHOTS[template])
-                for turn in (("user", shown.prompt), ("assistant", " ".join(shown.answer.split()[:WORDS])))
+                for turn in (
+                    ("user", shown.prompt),
+                    ("assistant", " ".join(shown.answer.split()[:WORDS])),
+                )
             ]
             return (after_turns(turns)(example),)
         return (FORMS[template](example),)

@@ -1,6 +1,7 @@
 """Mirror: theta_o + (theta_o - theta_u), the edit applied the wrong way round.
 
-Threat: anyone who holds the base and the edited model computes it with one subtraction, without data or training. Where
+Threat: anyone who holds the base and the edited model computes it with one subtraction, without
+    data or training. Where
 the edit negates what a harmful copy learnt, the mirror is that copy.
 """
 

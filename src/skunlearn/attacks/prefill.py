@@ -1,14 +1,24 @@
 """Prefill: the answer is made to begin with agreement, and the model goes on from there.
 
-Threat: whoever runs an open model writes the first words of its answer (Vega et al., arXiv:2312.12321). Methods that
-teach refusals mostly move the first few tokens (Qi et al., arXiv:2406.05946), and those this attack takes away. Only
-the words that the model itself adds are judged.
+Threat: whoever runs an open model writes the first words of its answer (Vega et al.,
+    arXiv:2312.12321). Methods that
+teach refusals mostly move the first few tokens (Qi et al., arXiv:2406.05946), and those this attack
+takes away. Only the words that the model itself adds are judged.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target, alone, wrapped
+from skunlearn.attacks.base import (
+    BOTH,
+    Attack,
+    On,
+    Situation,
+    Situations,
+    Target,
+    disguised,
+    one_form_each,
+)
 from skunlearn.utils.errors import ConfigError
 
 
@@ -28,12 +38,16 @@ class Prefill(Attack):
 
     def __post_init__(self) -> None:
         if wrong := [prefix for prefix in self.prefixes if not prefix or prefix != prefix.rstrip()]:
-            raise ConfigError(f"prefill.prefixes: {wrong[0]!r}: give text that does not end in a space")
+            raise ConfigError(
+                f"prefill.prefixes: {wrong[0]!r}: give text that does not end in a space"
+            )
 
     def situations(self, target: Target) -> Situations:
         """Each prefix on each model."""
         for on in self.on:
             with target.model(on):
                 for prefix in self.prefixes:
-                    prompts = alone([wrapped(example, prefix=prefix) for example in target.prompts])
+                    prompts = one_form_each(
+                        [disguised(example, prefix=prefix) for example in target.prompts]
+                    )
                     yield Situation(" ".join(prefix.split()), on, prompts)

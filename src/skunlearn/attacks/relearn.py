@@ -1,8 +1,9 @@
 """Relearning: fine-tune the edited model for a short while, and see what comes back.
 
-Threat: anyone with the weights and a few examples (Hu et al., arXiv:2406.13356; Lynch et al., arXiv:2402.16835). Three
-kinds of data: forget examples; half of the forget set, measured on the half that was not shown; ordinary data only. The
-same on the base tells how much was merely learnt.
+Threat: anyone with the weights and a few examples (Hu et al., arXiv:2406.13356; Lynch et al.,
+    arXiv:2402.16835). Three
+kinds of data: forget examples; half of the forget set, measured on the half that was not shown;
+ordinary data only. The same on the base tells how much was merely learnt.
 """
 
 import copy
@@ -16,14 +17,26 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least
-from skunlearn.data.examples import Example, Part
+from skunlearn.attacks.base import (
+    BOTH,
+    Attack,
+    Cost,
+    On,
+    Situation,
+    Situations,
+    Target,
+    at_least,
+    one_form_each,
+)
+from skunlearn.data.examples import Example, Split
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vectors.apply import attacked
 from skunlearn.training.train import TrainOptions, train
 from skunlearn.utils.errors import ConfigError
 
-LIKELIHOOD = SKU(pd_mode="off")  # NLL of what is in the forget place, with the sign of what must not be applied
+LIKELIHOOD = SKU(
+    pd_mode="off"
+)  # NLL of what is in the forget place, with the sign of what must not be applied
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,9 @@ class Relearn(Attack):
         """Each number of examples on each model, along the curve."""
         for count in self.examples:
             for on in self.on:
-                yield from relearnt(target, on, target.forget(count), target.prompts, "forget examples", self.curve)
+                yield from relearnt(
+                    target, on, target.forget(count), target.prompts, "forget examples", self.curve
+                )
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class RelearnHalf(Attack):
         hidden = [e for e in target.data.test.seen if e.key not in keys][: len(target.prompts)]
         for on in self.on:
             with target.model(on):
-                yield Situation("other half, before", on, alone(hidden), trained=True)
+                yield Situation("other half, before", on, one_form_each(hidden), trained=True)
             text = "of the forget prompts, other half asked"
             for situation in relearnt(target, on, shown, hidden, text, self.curve):
                 yield replace(situation, trained=True)
@@ -128,11 +143,17 @@ class RelearnBenign(Attack):
 
 
 def relearnt(
-    target: Target, on: On, shown: Sequence[Example], asked: Sequence[Example], text: str, curve: Curve
+    target: Target,
+    on: On,
+    shown: Sequence[Example],
+    asked: Sequence[Example],
+    text: str,
+    curve: Curve,
 ) -> Situations:
-    """The model at each point of the curve. Each goes on from the one before; nothing of it is written anywhere."""
+    """The model at each point of the curve. Each goes on from the one before; nothing of it is
+    written anywhere."""
     data = copy.copy(target.data)
-    data.train = Part(forget=tuple(shown))
+    data.train = Split(forget=tuple(shown))
     total, seconds = None, 0.0
     with target.model(on):
         start_nll = target.hidden_nll(shown, "hidden_nll_before")
@@ -148,4 +169,4 @@ def relearnt(
                 variant = f"{len(shown)} {text}, {after} steps"
                 cost = Cost(len(shown), after, seconds=round(seconds, 1))
                 numbers = start_nll | target.hidden_nll(shown, "hidden_nll_after")
-                yield Situation(variant, on, alone(asked), variant, cost, numbers)
+                yield Situation(variant, on, one_form_each(asked), variant, cost, numbers)

@@ -1,8 +1,9 @@
 """Soft prompt: vectors, found by gradient descent, in place of a few tokens behind the prompt.
 
-Threat: anyone with the weights and some examples (Schwinn et al., arXiv:2402.09063): what is left of the knowledge
-answers to inputs that no text could be. The vectors stand where tokens stand that no row uses; weights stay as they
-are. The control trains as long for answers that no model ever knew.
+Threat: anyone with the weights and some examples (Schwinn et al., arXiv:2402.09063): what is left
+    of the knowledge
+answers to inputs that no text could be. The vectors stand where tokens stand that no row uses;
+weights stay as they are. The control trains as long for answers that no model ever knew.
 """
 
 import random
@@ -14,12 +15,30 @@ from typing import Any, ClassVar
 
 import torch
 
-from skunlearn.attacks.adversarial_suffix import Ids, mean_nlls, ordinary_tokens, reached, rows_with, with_suffix
-from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, alone, at_least, random_words
+from skunlearn.attacks.adversarial_suffix import (
+    Ids,
+    mean_nlls,
+    ordinary_tokens,
+    reached,
+    rows_with,
+    with_suffix,
+)
+from skunlearn.attacks.base import (
+    BOTH,
+    Attack,
+    Cost,
+    On,
+    Situation,
+    Situations,
+    Target,
+    at_least,
+    one_form_each,
+    random_words,
+)
 from skunlearn.data.chat_template import Encoded, Template
 from skunlearn.data.examples import Example
 from skunlearn.methods.losses import answer_nll
-from skunlearn.models.forward import laid_out, scored_logits
+from skunlearn.models.forward import make_batch, scored_logits
 from skunlearn.utils.errors import ModelError
 
 
@@ -67,12 +86,20 @@ class SoftPrompt(Attack):
                 _, control = self.search(target, unknown, markers, "soft prompt, control")
                 with softened(lm.model, markers, vectors_KD):
                     numbers = reached(found, control)
-                    yield Situation(f"{self.length} vectors", on, alone(prompts), "soft prompt", cost, numbers)
+                    yield Situation(
+                        f"{self.length} vectors",
+                        on,
+                        one_form_each(prompts),
+                        "soft prompt",
+                        cost,
+                        numbers,
+                    )
 
     def search(
         self, target: Target, examples: Sequence[Example], markers: Ids, text: str
     ) -> tuple[torch.Tensor, tuple[float, float]]:
-        """The vectors, and the mean NLL of the answers with the first and with the last ones, nats a token."""
+        """The vectors, and the mean NLL of the answers with the first and with the last ones, nats
+        a token."""
         lm, draw = target.lm, random.Random(self.seed)
         rows = rows_with(lm.template, examples, markers, self.tokens)
         assert rows is not None  # free_tokens has tried them
@@ -89,7 +116,7 @@ class SoftPrompt(Attack):
 
     @staticmethod
     def _step(model: Any, optimizer: torch.optim.Optimizer, rows: Sequence[Encoded]) -> None:
-        batch = laid_out(model, rows)
+        batch = make_batch(model, rows)
         optimizer.zero_grad(set_to_none=True)
         answer_nll(scored_logits(model, batch), batch.labels_N).backward()
         optimizer.step()
@@ -100,7 +127,9 @@ def softened(model: Any, markers: Ids, vectors_KD: torch.Tensor) -> Iterator[Non
     """Inside the block the marker tokens are embedded as these vectors."""
     ids_K = torch.tensor(markers, device=vectors_KD.device)
 
-    def swap(_module: Any, args: tuple[torch.Tensor, ...], hidden_BTD: torch.Tensor) -> torch.Tensor:
+    def swap(
+        _module: Any, args: tuple[torch.Tensor, ...], hidden_BTD: torch.Tensor
+    ) -> torch.Tensor:
         where_BTK = (args[0].unsqueeze(-1) == ids_K).to(hidden_BTD.dtype)
         kept_BT1 = 1 - where_BTK.sum(dim=-1, keepdim=True)
         return hidden_BTD * kept_BT1 + where_BTK @ vectors_KD.to(hidden_BTD.dtype)
@@ -113,7 +142,8 @@ def softened(model: Any, markers: Ids, vectors_KD: torch.Tensor) -> Iterator[Non
 
 
 def free_tokens(template: Template, examples: Sequence[Example], count: int) -> Ids:
-    """Different tokens that none of the examples uses, and that stay themselves behind each of their prompts.
+    """Different tokens that none of the examples uses, and that stay themselves behind each of
+    their prompts.
 
     Raises:
         ModelError: when the tokenizer has no `count` such tokens.
@@ -127,7 +157,9 @@ def free_tokens(template: Template, examples: Sequence[Example], count: int) -> 
             chosen = (*chosen, token)
         if len(chosen) == count:
             return chosen
-    raise ModelError(f"soft-prompt: the tokenizer has no {count} free tokens: lower --set soft-prompt.length")
+    raise ModelError(
+        f"soft-prompt: the tokenizer has no {count} free tokens: lower --set soft-prompt.length"
+    )
 
 
 def _text(template: Template, token: int) -> str:
@@ -135,5 +167,7 @@ def _text(template: Template, token: int) -> str:
 
 
 def _survives(template: Template, examples: Sequence[Example], suffix: Ids) -> bool:
-    ids = template.tokenizer(template.tokenizer.decode(list(suffix)), add_special_tokens=False)["input_ids"]
+    ids = template.tokenizer(template.tokenizer.decode(list(suffix)), add_special_tokens=False)[
+        "input_ids"
+    ]
     return tuple(ids) == suffix and rows_with(template, examples, suffix, 1) is not None

@@ -1,12 +1,22 @@
 """System prompt: the operator's voice tells the model to answer everything.
 
-Threat: whoever runs an open model writes its system prompt, and chat models are trained to follow it.
+Threat: whoever runs an open model writes its system prompt, and chat models are trained to follow
+    it.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skunlearn.attacks.base import BOTH, Attack, On, Situation, Situations, Target, alone, wrapped
+from skunlearn.attacks.base import (
+    BOTH,
+    Attack,
+    On,
+    Situation,
+    Situations,
+    Target,
+    disguised,
+    one_form_each,
+)
 from skunlearn.utils.errors import DataError
 
 
@@ -28,8 +38,11 @@ class SystemPrompt(Attack):
     on: tuple[On, ...] = BOTH
 
     def situations(self, target: Target) -> Situations:
-        """The prompts under that system prompt; no prompts, and a note, where the template has no place for one."""
-        examples = [wrapped(e, history=(("system", self.text), *e.history)) for e in target.prompts]
+        """The prompts under that system prompt; no prompts, and a note, where the template has no
+        place for one."""
+        examples = [
+            disguised(e, history=(("system", self.text), *e.history)) for e in target.prompts
+        ]
         note = ""
         try:
             taken = self.text in target.lm.template.render(examples[0])
@@ -39,4 +52,4 @@ class SystemPrompt(Attack):
             examples, note = [], "the model's chat template takes no system prompt"
         for on in self.on:
             with target.model(on):
-                yield Situation("told to answer everything", on, alone(examples), note=note)
+                yield Situation("told to answer everything", on, one_form_each(examples), note=note)

@@ -13,25 +13,40 @@ from skunlearn.cli.progress import terminal_progress
 
 def attack(
     target: Annotated[str, typer.Argument(help="A finished run folder, or an edited model.")],
-    base: Annotated[str | None, typer.Option(help="The model that the edited one was made from.")] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The model that the edited one was made from.")
+    ] = None,
     forget: o.Forget = None,
     suite: Annotated[str, typer.Option(help="default or full.")] = "default",
-    only: Annotated[str | None, typer.Option(help="Names of attacks with commas between.", show_default=False)] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Names of attacks with commas between.", show_default=False)
+    ] = None,
     sets: o.Sets = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write.", show_default="the run folder")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write.", show_default="the run folder")
+    ] = None,
     judge: Annotated[
-        str | None, typer.Option(help="Another judge than the run's (with --out).", show_default=False)
+        str | None,
+        typer.Option(help="Another judge than the run's (with --out).", show_default=False),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Attack an edited model: relearn, quantise, jailbreak, mirror; what harm comes back, at what cost."""
+    """Attack an edited model: relearn, quantise, jailbreak, mirror; what harm comes back, at what
+    cost."""
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
     from skunlearn.workflows.attack import attack_job
 
     results = attack_job(
-        target, base=base, forget=forget, suite=suite, only=names, sets=sets or (), out=out, judge=judge,
+        target,
+        base=base,
+        forget=forget,
+        suite=suite,
+        only=names,
+        sets=sets or (),
+        out=out,
+        judge=judge,
         progress=terminal_progress(),
-    )  # fmt: skip
+    )
     if json:
         print(json_module.dumps(results))
     else:

@@ -11,7 +11,9 @@ from skunlearn.cli import options as o
 
 def clean(
     run: Annotated[Path, typer.Argument(help="A run folder, or a comparison's.")],
-    keep_tau: Annotated[bool, typer.Option("--keep-tau", help="Leave the task vectors, to export later.")] = False,
+    keep_tau: Annotated[
+        bool, typer.Option("--keep-tau", help="Leave the task vectors, to export later.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """Remove a run's harmful material and keep its numbers and report."""

@@ -13,10 +13,17 @@ from skunlearn.cli.progress import terminal_progress
 def compare(
     methods: Annotated[
         str | None,
-        typer.Option(help="Entries: sku,negation or sku-hard:method.pd_mode=diverge;edit.alpha=1.", show_default=False),
+        typer.Option(
+            help="Entries: sku,negation or sku-hard:method.pd_mode=diverge;edit.alpha=1.",
+            show_default=False,
+        ),
     ] = None,
-    file: Annotated[Path | None, typer.Option(help="Entries as YAML, name: settings.", show_default=False)] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each entry that says nothing of its own.")] = 1,
+    file: Annotated[
+        Path | None, typer.Option(help="Entries as YAML, name: settings.", show_default=False)
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Runs of each entry that says nothing of its own.")
+    ] = 1,
     budget: Annotated[
         Literal["equal-steps", "equal-time"],
         typer.Option(help="equal-steps, or equal-time: the first entry's seconds."),
@@ -27,7 +34,9 @@ def compare(
     forget: o.Forget = None,
     retain: o.Retain = None,
     sets: o.Sets = None,
-    out: Annotated[Path | None, typer.Option(help="Folder.", show_default="comparisons/MODEL")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder.", show_default="comparisons/MODEL")
+    ] = None,
     json: o.Json = False,
 ) -> None:
     """Run methods under one harness and write one table: harm, over-refusal, usefulness, cost."""
@@ -36,11 +45,15 @@ def compare(
     from skunlearn.workflows.comparison.compare import compare as compared
     from skunlearn.workflows.comparison.entries import read_entries
 
-    common = {k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None}
+    common = {
+        k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None
+    }
     entries = read_entries(methods, file, common, sets or [], seeds)
     table = compared(entries, Budget(budget, steps, batch), out, terminal_progress())
     if json:
         print(json_module.dumps(table))
     else:
         print(markdown(table))
-        print(f"in {table['folder']}: compare.html, compare.md, compare.csv, compare.tex, compare.json")
+        print(
+            f"in {table['folder']}: compare.html, compare.md, compare.csv, compare.tex, compare.json"
+        )

@@ -16,4 +16,13 @@ def demo(
     processes: o.Processes = 1,
 ) -> None:
     """The whole job with the built-in model and data."""
-    run(model="smollm2-135m", out=out, refuse=refuse, sets=sets, save=save, gate=gate, json=json, processes=processes)
+    run(
+        model="smollm2-135m",
+        out=out,
+        refuse=refuse,
+        sets=sets,
+        save=save,
+        gate=gate,
+        json=json,
+        processes=processes,
+    )

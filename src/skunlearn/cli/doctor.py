@@ -9,7 +9,8 @@ from skunlearn.cli import tables
 
 
 def doctor(json: o.Json = False) -> None:
-    """Check the set-up: versions, device, memory, disk, cache, hub; exit code 1 when something is bad."""
+    """Check the set-up: versions, device, memory, disk, cache, hub; exit code 1 when something is
+    bad."""
     from skunlearn.workflows.doctor import diagnose
 
     checks = diagnose()
@@ -18,7 +19,9 @@ def doctor(json: o.Json = False) -> None:
         print(json_module.dumps({"ok": not bad, "checks": [asdict(check) for check in checks]}))
     else:
         for check in checks:
-            tables.state(check.state, f"{check.name}: {check.text}" + (f"; {check.fix}" if check.fix else ""))
+            tables.state(
+                check.state, f"{check.name}: {check.text}" + (f"; {check.fix}" if check.fix else "")
+            )
         print(f"\n{bad} to mend" if bad else "\nready: skunlearn demo")
     if bad:
         sys.exit(1)

@@ -14,15 +14,21 @@ def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     out: Annotated[Path, typer.Option(help="The new folder; an earlier export there is replaced.")],
     format: Annotated[str, typer.Option(help="merged, adapter or gguf.")] = "merged",
-    alpha: Annotated[float | None, typer.Option(help="Strength, 0 or more.", show_default="the run's")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Strength, 0 or more.", show_default="the run's")
+    ] = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="float32, bfloat16, float16; q8_0 for gguf.", show_default="as the base; gguf: float16"),
+        typer.Option(
+            help="float32, bfloat16, float16; q8_0 for gguf.",
+            show_default="as the base; gguf: float16",
+        ),
     ] = None,
     rank: Annotated[int, typer.Option(help="Rank of an adapter made of a dense task vector.")] = 64,
     json: o.Json = False,
 ) -> None:
-    """Write the edited model as a checkpoint, a PEFT adapter or a GGUF file, with its card and hashes."""
+    """Write the edited model as a checkpoint, a PEFT adapter or a GGUF file, with its card and
+    hashes."""
     from skunlearn.export.base import ExportOptions
 
     chosen: Any = {"format": format, "alpha": alpha, "dtype": dtype, "rank": rank}
@@ -36,7 +42,13 @@ def export(
     for name, fact in manifest["files"].items():
         print(f"{fact['bytes']:>14,}  {name}")
     if manifest.get("relative_error", 0) > 1e-5:
-        print(f"relative error of the adapter: {manifest['relative_error']:.3f} (rank {manifest['rank']})")
+        print(
+            f"relative error of the adapter: {manifest['relative_error']:.3f} (rank {manifest['rank']})"
+        )
     alpha, measured = manifest["options"]["alpha"], manifest["measured_alpha"]
-    verdict = manifest["verdict"] if alpha == measured else f"NOT MEASURED ({manifest['verdict']} at {measured:g})"
+    verdict = (
+        manifest["verdict"]
+        if alpha == measured
+        else f"NOT MEASURED ({manifest['verdict']} at {measured:g})"
+    )
     print(f"\n{verdict}   strength {alpha:g}\nexport  {out}")

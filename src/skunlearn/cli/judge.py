@@ -10,7 +10,10 @@ from skunlearn.cli import options as o
 from skunlearn.cli import tables
 from skunlearn.cli.progress import terminal_progress
 
-app = typer.Typer(help="Judges themselves: check one against labels, or let it label a file.", no_args_is_help=True)
+app = typer.Typer(
+    help="Judges themselves: check one against labels, or let it label a file.",
+    no_args_is_help=True,
+)
 JudgeName = Annotated[str, typer.Option(help="Name of the judge, or FILE.py:Class.")]
 
 
@@ -24,9 +27,14 @@ def check(
             show_default="the shipped answers",
         ),
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a page with the threshold curve.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page with the threshold curve.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Write what --json prints, for evaluate.judge_check.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Write what --json prints, for evaluate.judge_check.", show_default=False
+        ),
     ] = None,
     json: o.Json = False,
 ) -> None:
@@ -54,7 +62,8 @@ def check(
 def label(
     file: Annotated[Path, typer.Argument(help="File with prompt and answer in each row.")],
     out: Annotated[
-        Path | None, typer.Option(help="The JSON-lines file to write.", show_default="FILE.judged.jsonl")
+        Path | None,
+        typer.Option(help="The JSON-lines file to write.", show_default="FILE.judged.jsonl"),
     ] = None,
     judge: JudgeName = "offline",
     json: o.Json = False,

@@ -67,7 +67,9 @@ def main() -> None:
     except SkunlearnError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}: check path, rights and free space")
+        _fail(
+            f"{error.filename or 'the system'}: {error.strerror or error}: check path, rights and free space"
+        )
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
             raise
@@ -77,7 +79,10 @@ def main() -> None:
         )
     else:
         if code == STOPPED:  # Ctrl-C, of which typer makes an exit code without a word
-            print("\nstopped; the same command goes on from the last finished piece of work", file=sys.stderr)
+            print(
+                "\nstopped; the same command goes on from the last finished piece of work",
+                file=sys.stderr,
+            )
         sys.exit(code)
 
 

@@ -19,7 +19,12 @@ class Lines(Progress):
         print(text, file=sys.stderr, flush=True)
 
     def start(self, name: str, total: int) -> None:
-        self.name, self.total, self.began, self.told = name, total, time.monotonic(), time.monotonic()
+        self.name, self.total, self.began, self.told = (
+            name,
+            total,
+            time.monotonic(),
+            time.monotonic(),
+        )
         self.note(f"{name} ...")
 
     def step(self, done: int, **info: float | str) -> None:
@@ -39,8 +44,15 @@ class Bars(Progress):
         from rich.progress import Progress as Display
 
         self.console = Console(stderr=True, highlight=False)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.make = lambda: Display(*columns, TextColumn("{task.fields[info]}"), console=self.console)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self.make = lambda: Display(
+            *columns, TextColumn("{task.fields[info]}"), console=self.console
+        )
         self.display: Any = None
         self.task: Any = None
 
@@ -68,4 +80,6 @@ def terminal_progress() -> Progress:
 
 
 def _values(info: dict[str, float | str]) -> str:
-    return " ".join(f"{name} {v:.3f}" if isinstance(v, float) else f"{name} {v}" for name, v in info.items())
+    return " ".join(
+        f"{name} {v:.3f}" if isinstance(v, float) else f"{name} {v}" for name, v in info.items()
+    )

@@ -13,8 +13,12 @@ from skunlearn.cli.progress import terminal_progress
 def push(
     folder: Annotated[Path, typer.Argument(help="An export.")],
     repo: Annotated[str, typer.Argument(help="The hub repository, organisation/name.")],
-    despite_fail: Annotated[bool, typer.Option("--despite-fail", help="Also when the gates were not passed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be uploaded.")] = False,
+    despite_fail: Annotated[
+        bool, typer.Option("--despite-fail", help="Also when the gates were not passed.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only list what would be uploaded.")
+    ] = False,
     json: o.Json = False,
 ) -> None:
     """Upload an export to the hub; a new repository is private until you open it there."""

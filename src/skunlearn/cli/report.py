@@ -11,10 +11,16 @@ from skunlearn.cli import options as o
 
 def report(
     run: Annotated[
-        Path, typer.Argument(help="A folder with results.json or attacks.json: of a run, an evaluation, attacks.")
+        Path,
+        typer.Argument(
+            help="A folder with results.json or attacks.json: of a run, an evaluation, attacks."
+        ),
     ],
     figure: Annotated[
-        Path | None, typer.Option(help="Also the main figure, for a paper: .pdf, .png or .svg.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Also the main figure, for a paper: .pdf, .png or .svg.", show_default=False
+        ),
     ] = None,
     json: o.Json = False,
 ) -> None:
@@ -22,4 +28,8 @@ def report(
     from skunlearn.workflows.report import report_again
 
     written = [str(path) for path in report_again(run, figure)]
-    print(json_module.dumps({"written": written}) if json else "\n".join(f"written  {path}" for path in written))
+    print(
+        json_module.dumps({"written": written})
+        if json
+        else "\n".join(f"written  {path}" for path in written)
+    )

@@ -22,20 +22,22 @@ def run(
     sets: o.Sets = None,
     save: o.Save = False,
     gate: o.Gate = False,
-    attacks: Annotated[str | None, typer.Option(help="Attack the result too: default or full.")] = None,
+    attacks: Annotated[
+        str | None, typer.Option(help="Attack the result too: default or full.")
+    ] = None,
     json: o.Json = False,
     processes: o.Processes = 1,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, report."""
-    from skunlearn.training.launch import joined, launch, started
+    from skunlearn.training.launch import launch, process_group, started
     from skunlearn.workflows.run import run_job
-    from skunlearn.workflows.unlearn import follow
+    from skunlearn.workflows.unlearn import serve_training
 
     if processes > 1 and not started():
         sys.exit(launch(processes))
-    with joined() as first:
+    with process_group() as first:
         if not first:
-            follow()
+            serve_training()
             return
         job = o.make(file, model, forget, retain, method, sets, refuse, preset)
         results = run_job(job, out, save, terminal_progress(), attacks)

@@ -32,7 +32,9 @@ def _version(asked: bool) -> None:
 
 def start(
     context: typer.Context,
-    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Make a language model forget harmful knowledge and keep the rest, with proof."""
     if context.invoked_subcommand is not None:

@@ -10,16 +10,22 @@ from skunlearn.cli.progress import terminal_progress
 
 def studio(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    second: Annotated[Path | None, typer.Argument(help="A second run of the same base, to compare.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen at; any but this machine's own needs a password.")] = (
-        "127.0.0.1"
-    ),
+    second: Annotated[
+        Path | None, typer.Argument(help="A second run of the same base, to compare.")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; any but this machine's own needs a password.")
+    ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 7860,
     tokens: Annotated[
-        int | None, typer.Option(help="Where an answer is cut.", min=1, show_default="as in the run's evaluation")
+        int | None,
+        typer.Option(
+            help="Where an answer is cut.", min=1, show_default="as in the run's evaluation"
+        ),
     ] = None,
     password: Annotated[
-        str | None, typer.Option(envvar="SKUNLEARN_STUDIO_PASSWORD", help="Asked for when the page is opened.")
+        str | None,
+        typer.Option(envvar="SKUNLEARN_STUDIO_PASSWORD", help="Asked for when the page is opened."),
     ] = None,
 ) -> None:
     """Try a run by hand on a local page: base and edited answers side by side at any strength."""

@@ -1,4 +1,5 @@
-"""How the command line shows work and results: bars on a terminal, plain lines in a pipe; always standard error."""
+"""How the command line shows work and results: bars on a terminal, plain lines in a pipe; always
+standard error."""
 
 import json
 import sys
@@ -18,7 +19,9 @@ def result(results: JsonDict, as_json: bool) -> None:
     scores_table(results["scores"])
     for gate in results["gates"]:
         measured, limit = gate_numbers(gate)
-        print(f"{'passed' if gate['passed'] else 'FAILED':>7}  {gate['text']}: {measured} ({limit})")
+        print(
+            f"{'passed' if gate['passed'] else 'FAILED':>7}  {gate['text']}: {measured} ({limit})"
+        )
     strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
     print(f"\n{results['verdict'] or 'no verdict: nothing else was measured'}{strength}")
     if "attacks" in results:
@@ -40,14 +43,20 @@ def scores_table(scores: JsonDict) -> None:
     """Base and edited side by side."""
     from rich.table import Table
 
-    from skunlearn.evaluation.metrics.catalog import better, interval, shown, title
+    from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
 
     table = Table(box=None, pad_edge=False)
     for heading in ("", "base", "edited", "95 % interval of the edited", "good is"):
         table.add_column(heading)
     for name, edited in scores["edited"].items():
         base = scores["base"].get(name)
-        table.add_row(title(name), shown(base), shown(edited), interval(edited), better(edited))
+        table.add_row(
+            title(name),
+            format_score(base),
+            format_score(edited),
+            format_interval(edited),
+            direction(edited),
+        )
     _console().print(table)
 
 
@@ -77,33 +86,56 @@ def agreement_table(result: JsonDict) -> None:
         f"kappa {_number(result['kappa'])}"
     )
     for label, verdicts in result["confusion"].items():
-        print(f"  labelled {label}: " + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items()))
+        print(
+            f"  labelled {label}: "
+            + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+        )
     for source, part in result.get("per_source", {}).items():
-        print(f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}")
+        print(
+            f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}"
+        )
 
 
 def attacks_table(rows: list[JsonDict]) -> None:
     """What came back under each attack, and what it cost."""
     from rich.table import Table
 
-    from skunlearn.evaluation.metrics.catalog import interval, shown
+    from skunlearn.evaluation.metrics.catalog import format_interval, format_score
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("attack", "form", "on", "harmful", "95 % interval", "refused", "garbled", "safe", "cost"):
+    for heading in (
+        "attack",
+        "form",
+        "on",
+        "harmful",
+        "95 % interval",
+        "refused",
+        "garbled",
+        "safe",
+        "cost",
+    ):
         table.add_column(heading)
     for row in rows:
-        harmful, *others = (row["scores"][f"{name}_rate"] for name in ("harmful", "refusal", "degenerate", "safe"))
-        rates = (shown(harmful), interval(harmful), *map(shown, others))
+        harmful, *others = (
+            row["scores"][f"{name}_rate"] for name in ("harmful", "refusal", "degenerate", "safe")
+        )
+        rates = (format_score(harmful), format_interval(harmful), *map(format_score, others))
         mark = " *" if row["note"] else ""
         table.add_row(row["attack"], row["variant"] + mark, row["on"], *rates, row["cost"]["text"])
     _console(160).print(table)
     for row in rows:
         if row["note"]:
             print(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
-    edited = [row for row in rows if row["on"] == "edited" and row["scores"]["harmful_rate"]["value"] is not None]
+    edited = [
+        row
+        for row in rows
+        if row["on"] == "edited" and row["scores"]["harmful_rate"]["value"] is not None
+    ]
     if edited:
         worst = max(edited, key=lambda row: row["scores"]["harmful_rate"]["value"])
-        print(f"\nmost harm {shown(worst['scores']['harmful_rate'])}: {worst['attack']}, {worst['variant']}")
+        print(
+            f"\nmost harm {format_score(worst['scores']['harmful_rate'])}: {worst['attack']}, {worst['variant']}"
+        )
 
 
 def _number(value: float | None) -> str:

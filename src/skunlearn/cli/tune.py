@@ -13,14 +13,19 @@ from skunlearn.cli.progress import terminal_progress
 
 def tune(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    trials: Annotated[int, typer.Option(help="Settings to try, those of earlier calls among them.")] = 40,
-    minutes: Annotated[float | None, typer.Option(help="Stop after so long; the same command goes on.")] = None,
+    trials: Annotated[
+        int, typer.Option(help="Settings to try, those of earlier calls among them.")
+    ] = 40,
+    minutes: Annotated[
+        float | None, typer.Option(help="Stop after so long; the same command goes on.")
+    ] = None,
     json: o.Json = False,
 ) -> None:
-    """Search strength, scales and filters of a trained run on validation prompts, without retraining."""
-    from skunlearn.workflows.tuning.tune import SearchOptions, search
+    """Search strength, scales and filters of a trained run on validation prompts, without
+    retraining."""
+    from skunlearn.workflows.tuning.tune import SearchOptions, tune
 
-    found = search(run, SearchOptions(trials, minutes), terminal_progress())
+    found = tune(run, SearchOptions(trials, minutes), terminal_progress())
     if json:
         print(json_module.dumps(found))
     else:

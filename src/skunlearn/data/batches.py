@@ -11,17 +11,21 @@ from skunlearn.data.chat_template import Encoded
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows laid out for one pass, and where their answers are. A *place* counts through input_ids_BT, row after row.
+    """Rows laid out for one pass, and where their answers are. A *place* counts through
+    input_ids_BT, row after row.
 
     Attributes:
         input_ids_BT: token ids.
-        rows_BT: how many of the rows have this token: 0 for padding; above 1 only in a packed batch.
+        rows_BT: how many of the rows have this token: 0 for padding; above 1 only in a packed
+            batch.
         time_BT: the position of each token in its rows, from 0.
         row_N: the row of each scored token.
         place_N: where it is predicted, one token before its own.
         labels_N: the scored tokens.
-        packed: empty, or of a packed batch some rows' places at a time, (b, t) each, padded on the right with any.
-        home_M: of a packed batch, where each of its M tokens is in `packed`, taken one after the other.
+        packed: empty, or of a packed batch some rows' places at a time, (b, t) each, padded on the
+            right with any.
+        home_M: of a packed batch, where each of its M tokens is in `packed`, taken one after the
+            other.
     """
 
     input_ids_BT: torch.Tensor
@@ -52,13 +56,17 @@ def collate(rows: Sequence[Encoded]) -> Batch:
         input_ids_BT[number, : len(row)] = torch.tensor(row.prompt_ids + row.answer_ids)
         rows_BT[number, : len(row)] = 1
     paths = [range(number * width, number * width + len(row)) for number, row in enumerate(rows)]
-    return Batch(input_ids_BT, rows_BT, torch.arange(width).expand(len(rows), -1), *_scored(rows, paths))
+    return Batch(
+        input_ids_BT, rows_BT, torch.arange(width).expand(len(rows), -1), *_scored(rows, paths)
+    )
 
 
 def pack(rows: Sequence[Encoded], another: int) -> Batch:
-    """Rows of any length in one line without padding, in which rows that begin alike have their beginning once.
+    """Rows of any length in one line without padding, in which rows that begin alike have their
+    beginning once.
 
-    Every token stands behind all that it depends on, but not right behind it: `packed` says where they are.
+    Every token stands behind all that it depends on, but not right behind it: `packed` says where
+    they are.
 
     Args:
         rows: prompts with their answers.
@@ -87,24 +95,38 @@ def pack(rows: Sequence[Encoded], another: int) -> Batch:
     )
 
 
-def _groups(paths: Sequence[Sequence[int]], another: int) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+def _groups(
+    paths: Sequence[Sequence[int]], another: int
+) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
     """`packed` and `home_M`, given the places of each row's tokens."""
     packed: list[torch.Tensor] = []
     homes: dict[int, int] = {}
     before = 0
     for group in length_groups([len(path) for path in paths], another):
         width = len(paths[group[-1]])
-        packed.append(torch.tensor([[*paths[number], *[0] * (width - len(paths[number]))] for number in group]))
+        packed.append(
+            torch.tensor(
+                [[*paths[number], *[0] * (width - len(paths[number]))] for number in group]
+            )
+        )
         for place, number in enumerate(group):
-            homes |= {token: before + place * width + time for time, token in enumerate(paths[number])}
+            homes |= {
+                token: before + place * width + time for time, token in enumerate(paths[number])
+            }
         before += packed[-1].numel()
     return tuple(packed), torch.tensor([homes[place] for place in range(len(homes))])
 
 
-def _scored(rows: Sequence[Encoded], paths: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _scored(
+    rows: Sequence[Encoded], paths: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Row, place and label of each scored token, given the place of each row's tokens."""
     row_N = [number for number, row in enumerate(rows) for _ in row.answer_ids]
-    place_N = [place for row, path in zip(rows, paths, strict=True) for place in path[len(row.prompt_ids) - 1 : -1]]
+    place_N = [
+        place
+        for row, path in zip(rows, paths, strict=True)
+        for place in path[len(row.prompt_ids) - 1 : -1]
+    ]
     labels_N = [token for row in rows for token in row.answer_ids]
     return torch.tensor(row_N), torch.tensor(place_N), torch.tensor(labels_N)
 
@@ -117,7 +139,9 @@ def length_groups(lengths: Sequence[int], another: int) -> list[list[int]]:
         another: what one more group costs, in tokens.
     """
     order = sorted(range(len(lengths)), key=lambda number: lengths[number])
-    best: list[tuple[int, int]] = [(0, 0)]  # of the first n rows: the cost, and where the last group begins
+    best: list[tuple[int, int]] = [
+        (0, 0)
+    ]  # of the first n rows: the cost, and where the last group begins
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
         best.append(min((best[at][0] + another + longest * (end - at), at) for at in range(end)))

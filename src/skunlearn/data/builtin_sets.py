@@ -10,7 +10,9 @@ from skunlearn.data.multiple_choice import make_choice
 BUILTIN = "builtin"
 
 
-def _builtin(name: str, parts: tuple[str, ...] = ("train", "validation", "test")) -> tuple[tuple[Example, ...], ...]:
+def builtin_examples(
+    name: str, parts: tuple[str, ...] = ("train", "validation", "test")
+) -> tuple[tuple[Example, ...], ...]:
     """Parts of a built-in set; `final` is not among them unless asked for."""
     rows = builtin_rows(name)
     return tuple(
@@ -24,8 +26,9 @@ def _builtin(name: str, parts: tuple[str, ...] = ("train", "validation", "test")
     )
 
 
-def _paraphrases() -> tuple[Example, ...]:
-    """Trained prompts of the built-in forget set in other words, without those that the judge was trained on."""
+def builtin_paraphrases() -> tuple[Example, ...]:
+    """Trained prompts of the built-in forget set in other words, without those that the judge was
+    trained on."""
     return tuple(
         Example(text, category=row["category"], where=f"built-in {row['id']}")
         for row in builtin_rows("forget")
@@ -34,17 +37,20 @@ def _paraphrases() -> tuple[Example, ...]:
     )
 
 
-def _neighbours() -> tuple[Choice, ...]:
+def builtin_neighbours() -> tuple[Choice, ...]:
     """Harmless questions on the subjects of the built-in forget set."""
-    return tuple(make_choice(row["neighbour"]) for row in builtin_rows("forget") if row.get("neighbour"))
+    return tuple(
+        make_choice(row["neighbour"]) for row in builtin_rows("forget") if row.get("neighbour")
+    )
 
 
-def _choices() -> tuple[Choice, ...]:
+def builtin_choices() -> tuple[Choice, ...]:
     """Questions of general knowledge, the categories in turn."""
     return tuple(make_choice(row) for row in builtin_rows("choice"))
 
 
 def builtin_rows(name: str) -> list[dict[str, Any]]:
-    """The rows of a built-in set as they are shipped: `forget`, `retain`, `lookalike`, `choice` or `refusals`."""
+    """The rows of a built-in set as they are shipped: `forget`, `retain`, `lookalike`, `choice` or
+    `refusals`."""
     text = files("skunlearn.data").joinpath(f"builtin/{name}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]

@@ -8,12 +8,14 @@ from typing import Any
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError, ModelError
 
-MARK = "\u241f answer \u241f"  # stands for the answer while looking for what the template puts behind one
+# stands for the answer while looking for what the template puts behind one
+MARK = "\u241f answer \u241f"
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Prompt and answer, tokenised apart and joined, so that the border is exact whatever the padding.
+    """Prompt and answer, tokenised apart and joined, so that the border is exact whatever the
+    padding.
 
     Attributes:
         prompt_ids: never scored.
@@ -37,10 +39,11 @@ def shortened(row: Encoded, tokens: int | None) -> Encoded:
 class Template:
     """How one tokenizer wants its prompts.
 
-    A tokenizer without a chat template gets `Question: ...\\nAnswer:` and answers that begin with a space, so that
-    the first answer token is one that the model itself would write there.
+    A tokenizer without a chat template gets `Question: ...\\nAnswer:` and answers that begin with a
+    space, so that the first answer token is one that the model itself would write there.
 
-    A template that can let the model think first is asked not to: what is scored is the answer itself.
+    A template that can let the model think first is asked not to: what is scored is the answer
+    itself.
 
     Args:
         tokenizer: any Hugging Face tokenizer.
@@ -57,7 +60,9 @@ class Template:
         self._encoded: dict[tuple[Example, int], Encoded] = {}
         self.is_chat = bool(tokenizer.chat_template)
         if tokenizer.eos_token_id is None:
-            raise ModelError("the tokenizer has no end-of-sequence token: set one in its tokenizer_config.json")
+            raise ModelError(
+                "the tokenizer has no end-of-sequence token: set one in its tokenizer_config.json"
+            )
         self.end_id: int = self._end_of_turn() if self.is_chat else tokenizer.eos_token_id
         self.end_ids: list[int] = sorted({self.end_id, tokenizer.eos_token_id, *ends})
 
@@ -65,7 +70,8 @@ class Template:
         """The text in front of the answer, with the answer's own prefix where it has one.
 
         Raises:
-            DataError: when the template refuses the conversation (a system prompt, an odd order of turns).
+            DataError: when the template refuses the conversation (a system prompt, an odd order of
+                turns).
         """
         turns = [*example.history, ("user", example.prompt)]
         if not self.is_chat:
@@ -75,7 +81,9 @@ class Template:
         try:
             return self._apply(turns, add_generation_prompt=True) + example.prefix
         except Exception as error:  # jinja2's own, and whatever a template raises
-            raise DataError(f"{example.where}: the model's chat template refuses this conversation: {error}") from error
+            raise DataError(
+                f"{example.where}: the model's chat template refuses this conversation: {error}"
+            ) from error
 
     def prompt_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of `render(example)`."""
@@ -90,8 +98,9 @@ class Template:
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """Token ids of a whole answer, with the token that ends it.
 
-        They are those that it has behind a prompt: some tokenizers (sentencepiece) begin a text of its own otherwise.
-        Where its beginning melts into the prompt's end, those of the answer alone.
+        They are those that it has behind a prompt: some tokenizers (sentencepiece) begin a text of
+        its own otherwise. Where its beginning melts into the prompt's end, those of the answer
+        alone.
         """
         text = answer if self.is_chat else " " + answer
         prompt, before = self._border
@@ -111,7 +120,10 @@ class Template:
         Raises:
             DataError: when the prompt alone fills `max_length`, so that nothing would be scored.
         """
-        if (example, max_length) not in self._encoded:  # plan, training and evaluation ask for the same rows
+        if (
+            example,
+            max_length,
+        ) not in self._encoded:  # plan, training and evaluation ask for the same rows
             self._encoded[example, max_length] = self._encode(example, max_length)
         return self._encoded[example, max_length]
 
@@ -133,11 +145,18 @@ class Template:
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
     def _end_of_turn(self) -> int:
-        """The token that the template puts behind an answer: often not the tokenizer's end of sequence."""
+        """The token that the template puts behind an answer: often not the tokenizer's end of
+        sequence."""
         try:
             text = self._apply([("user", "hello"), ("assistant", MARK)])
         except Exception as error:  # whatever a template raises
-            raise ModelError(f"the chat template refuses a question with its answer: {error}: mend it") from error
-        ids = self.tokenizer(text.rpartition(MARK)[2].lstrip(), add_special_tokens=False)["input_ids"]
-        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.get_added_vocab().values())
+            raise ModelError(
+                f"the chat template refuses a question with its answer: {error}: mend it"
+            ) from error
+        ids = self.tokenizer(text.rpartition(MARK)[2].lstrip(), add_special_tokens=False)[
+            "input_ids"
+        ]
+        special = set(self.tokenizer.all_special_ids) | set(
+            self.tokenizer.get_added_vocab().values()
+        )
         return ids[0] if ids and ids[0] in special else int(self.tokenizer.eos_token_id)

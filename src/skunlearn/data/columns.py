@@ -1,8 +1,9 @@
 """From a row of anybody's file to examples: which column is what.
 
-Recognised without being told, in any case: a prompt, an answer, chat data (`messages`, `conversations`), pairs of
-answers with safety labels (PKU-SafeRLHF), one answer with a label (BeaverTails), preference pairs (chosen, rejected),
-an Alpaca `input`, and TruthfulQA's `;`-joined answers. Anything else is named with `data.forget.prompt=COLUMN`.
+Recognised without being told, in any case: a prompt, an answer, chat data (`messages`,
+`conversations`), pairs of answers with safety labels (PKU-SafeRLHF), one answer with a label
+(BeaverTails), preference pairs (chosen, rejected), an Alpaca `input`, and TruthfulQA's `;`-joined
+answers. Anything else is named with `data.forget.prompt=COLUMN`.
 """
 
 import json
@@ -16,10 +17,25 @@ from skunlearn.utils.errors import DataError
 from skunlearn.utils.registry import did_you_mean
 
 PROMPTS = ("prompt", "question", "instruction", "goal", "query", "behavior", "user")
-ANSWERS = ("answer", "response", "output", "target", "completion", "correct answers", "assistant", "answers")
+ANSWERS = (
+    "answer",
+    "response",
+    "output",
+    "target",
+    "completion",
+    "correct answers",
+    "assistant",
+    "answers",
+)
 CHATS = ("messages", "conversations", "conversation")
 LABELS = ("is_safe", "safe", "is_response_safe")
-ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "system": "system"}
+ROLES = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "system": "system",
+}
 TRUE, FALSE = ("true", "1", "safe", "yes"), ("false", "0", "unsafe", "no")
 
 Side = Literal["forget", "retain"]
@@ -33,7 +49,8 @@ class Columns:
         prompt: column of the prompt.
         answer: column of the answer, or of a list of answers.
         label: column that is true (or "safe", 1) when the answer is safe.
-        pick: of a list of answers take only this one (0 the first, -1 the last); all when not given.
+        pick: of a list of answers take only this one (0 the first, -1 the last); all when not
+            given.
     """
 
     prompt: str | None = None
@@ -68,18 +85,32 @@ class Mapping:
         self.names = {name.lower().strip(): name for name in names}
         file = where.rpartition(":")[0] or where
         self.paired = not columns.answer and {"response_0", "response_1"} <= set(self.names)
-        preferred = self._known(("rejected",) if side == "forget" else ("chosen",)) if self._known(PROMPTS) else None
+        preferred = (
+            self._known(("rejected",) if side == "forget" else ("chosen",))
+            if self._known(PROMPTS)
+            else None
+        )
         self.chat = None if columns.prompt or columns.answer or preferred else self._known(CHATS)
         self.label = self._asked(columns.label, "label", file) or self._known(LABELS)
         if self.chat:
             return
         self.prompt = self._asked(columns.prompt, "prompt", file) or self._known(PROMPTS)
         self.answer = self._asked(columns.answer, "answer", file) or self._known(ANSWERS)
-        self.input = self._known(("input", "context")) if (self.prompt or "").lower() == "instruction" else None
+        self.input = (
+            self._known(("input", "context"))
+            if (self.prompt or "").lower() == "instruction"
+            else None
+        )
         if not self.answer and not self.paired:
             self.answer = preferred
-        cells = [cell for row, _ in rows if isinstance(cell := row.get(self.answer or ""), str) and cell.strip()]
-        self.lists = bool(cells) and sum(_inside(cell) is not None for cell in cells) > len(cells) / 2
+        cells = [
+            cell
+            for row, _ in rows
+            if isinstance(cell := row.get(self.answer or ""), str) and cell.strip()
+        ]
+        self.lists = (
+            bool(cells) and sum(_inside(cell) is not None for cell in cells) > len(cells) / 2
+        )
         for field, value in (("prompt", self.prompt), ("answer", self.answer or self.paired)):
             if not value:
                 raise DataError(
@@ -143,7 +174,9 @@ class Mapping:
         try:
             return [texts[self.columns.pick]]
         except IndexError:
-            raise DataError(f"{where}: data.{self.side}.pick={self.columns.pick}, but there are {len(texts)}") from None
+            raise DataError(
+                f"{where}: data.{self.side}.pick={self.columns.pick}, but there are {len(texts)}"
+            ) from None
 
 
 def _inside(cell: str) -> list[str] | None:
@@ -162,7 +195,9 @@ def _text(value: Any, where: str, field: str) -> str:
         return value.strip()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return "" if value != value else str(value)  # NaN is how some programs write an empty cell
-    raise DataError(f"{where}: the {field} is {type(value).__name__}, not text: name another column")
+    raise DataError(
+        f"{where}: the {field} is {type(value).__name__}, not text: name another column"
+    )
 
 
 def _flag(value: Any, where: str) -> bool | None:
@@ -189,7 +224,9 @@ def _chat(value: Any, where: str) -> Example:
             raise DataError(f"{where}: a turn of a conversation must have a role and content")
         role = str(turn.get("role", turn.get("from", ""))).lower()
         if role not in ROLES:
-            raise DataError(f"{where}: unknown role '{role}' in a conversation (known: {', '.join(ROLES)})")
+            raise DataError(
+                f"{where}: unknown role '{role}' in a conversation (known: {', '.join(ROLES)})"
+            )
         turns.append((ROLES[role], _text(turn.get("content", turn.get("value")), where, "turn")))
     while turns and turns[-1][0] != "assistant":
         turns.pop()

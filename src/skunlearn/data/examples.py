@@ -19,7 +19,8 @@ class Example:
         history: what was said before, as (role, text); a system prompt is the role "system".
         category: a label for grouping, or empty.
         where: "file:line" for errors.
-        prefix: what the answer is made to begin with, put into the model's mouth; without spaces at its end.
+        prefix: what the answer is made to begin with, put into the model's mouth; without spaces at
+            its end.
         intent: what is really wanted, when the prompt wraps it: what judges read instead of it.
     """
 
@@ -33,20 +34,27 @@ class Example:
 
     @property
     def key(self) -> str:
-        """Equal for examples whose conversation up to the answer is the same, whatever case, accents' form,
-        punctuation and spaces, and whatever a system prompt says: duplicates and overlaps go by it."""
-        return _key("\n".join([text for role, text in self.history if role != "system"] + [self.prompt]))
+        """Equal for examples whose conversation up to the answer is the same, whatever case,
+        accents' form, punctuation and spaces, and whatever a system prompt says: duplicates and
+        overlaps go by it."""
+        return _key(
+            "\n".join([text for role, text in self.history if role != "system"] + [self.prompt])
+        )
 
     @property
     def group(self) -> str:
-        """The key of what the user says first, by which examples are split: conversations grow out of each other."""
+        """The key of what the user says first, by which examples are split: conversations grow out
+        of each other."""
         return _key(next((text for role, text in self.history if role == "user"), self.prompt))
 
 
 def _key(text: str) -> str:
-    """Lower case, words and what tells them apart: vowel signs, and the signs of C++ and of sums."""
+    """Lower case, words and what tells them apart: vowel signs, and the signs of C++ and of
+    sums."""
     text = unicodedata.normalize("NFKC", text).lower()
-    kept = "".join(c if c.isalnum() or c in SIGNS or unicodedata.category(c)[0] == "M" else " " for c in text)
+    kept = "".join(
+        c if c.isalnum() or c in SIGNS or unicodedata.category(c)[0] == "M" else " " for c in text
+    )
     return " ".join(kept.split()) or text.strip()
 
 
@@ -71,7 +79,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Part:
+class Split:
     """The examples of one part of a split.
 
     Attributes:
@@ -103,7 +111,8 @@ def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:
 def split_by_prompt(
     examples: Iterable[Example], validation: float, test: float, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
-    """Train, validation and test rows; all rows of one prompt, and what a conversation grows into, land in one part.
+    """Train, validation and test rows; all rows of one prompt, and what a conversation grows into,
+    land in one part.
 
     Whole prompts are ranked by a hash of (seed, prompt), so adding a row elsewhere moves nothing.
 
@@ -120,6 +129,11 @@ def split_by_prompt(
 
     keys = sorted({row.group for row in rows}, key=rank)
     n_test, n_validation = round(len(keys) * test), round(len(keys) * validation)
-    part = {key: 2 if i < n_test else 1 if i < n_test + n_validation else 0 for i, key in enumerate(keys)}
-    train, held, last = (tuple(row for row in rows if part[row.group] == wanted) for wanted in (0, 1, 2))
+    part = {
+        key: 2 if i < n_test else 1 if i < n_test + n_validation else 0
+        for i, key in enumerate(keys)
+    }
+    train, held, last = (
+        tuple(row for row in rows if part[row.group] == wanted) for wanted in (0, 1, 2)
+    )
     return train, held, last

@@ -12,10 +12,11 @@ ANSWER = ("answer", "gold", "label", "answerkey")
 
 
 def read_choices(path: Path) -> tuple[Choice, ...]:
-    """Questions from a JSONL, JSON or Parquet file with a question, a list of choices and the right one's number.
+    """Questions from a JSONL, JSON or Parquet file with a question, a list of choices and the right
+    one's number.
 
-    `choices` may be a list, or the hub's {"text": [...], "label": [...]}; the answer a number from 0, one of those
-    labels, a letter, or the right text itself.
+    `choices` may be a list, or the hub's {"text": [...], "label": [...]}; the answer a number from
+    0, one of those labels, a letter, or the right text itself.
 
     Raises:
         DataError: when a column is missing, or a row's answer is none of its choices.
@@ -30,7 +31,9 @@ def make_choice(row: Row) -> Choice:
 
 def _choice(row: Row, where: str) -> Choice:
     names = {name.lower(): name for name in row}
-    question, answer = (next((names[n] for n in known if n in names), None) for known in (QUESTION, ANSWER))
+    question, answer = (
+        next((names[n] for n in known if n in names), None) for known in (QUESTION, ANSWER)
+    )
     if question is None or answer is None or "choices" not in names:
         raise DataError(f"{where}: give question, choices and answer (fields: {', '.join(row)})")
     offered: Any = row[names["choices"]]
@@ -49,10 +52,19 @@ def _choice(row: Row, where: str) -> Choice:
 
 
 def _number(answer: Any, texts: list[str], labels: list[Any] | None) -> int | None:
-    if isinstance(answer, int) and not isinstance(answer, bool) and not labels and 0 <= answer < len(texts):
+    if (
+        isinstance(answer, int)
+        and not isinstance(answer, bool)
+        and not labels
+        and 0 <= answer < len(texts)
+    ):
         return answer  # MMLU's form, also where the choices are numbers
     text = str(answer).strip()
-    for known in ([str(label) for label in labels] if labels else [], texts, list("ABCDEFGHIJ")[: len(texts)]):
+    for known in (
+        [str(label) for label in labels] if labels else [],
+        texts,
+        list("ABCDEFGHIJ")[: len(texts)],
+    ):
         if text in known:
             return known.index(text)
     return int(text) if text.isdecimal() and int(text) < len(texts) else None

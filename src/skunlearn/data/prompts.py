@@ -10,8 +10,8 @@ from skunlearn.utils.registry import did_you_mean
 
 
 def read_lookalikes(path: Path) -> tuple[Example, ...]:
-    """Harmless prompts in the words of harmful ones. In XSTest's form (a column `type` or `label`) its harmful
-    contrasts are left out.
+    """Harmless prompts in the words of harmful ones. In XSTest's form (a column `type` or `label`)
+    its harmful contrasts are left out.
 
     Raises:
         DataError: when there is none, or a row has none.
@@ -22,7 +22,9 @@ def read_lookalikes(path: Path) -> tuple[Example, ...]:
         if not str(row.get("type") or "").startswith("contrast") and row.get("label") != "unsafe"
     ]
     if not rows:
-        raise DataError(f"{path}: all rows are contrasts, which are harmful: give harmless look-alikes")
+        raise DataError(
+            f"{path}: all rows are contrasts, which are harmful: give harmless look-alikes"
+        )
     return _prompts(path, rows)
 
 
@@ -37,10 +39,15 @@ def read_prompts(path: Path) -> tuple[Example, ...]:
 
 def _prompts(path: Path, rows: list[tuple[dict[str, Any], str]]) -> tuple[Example, ...]:
     names = {name.lower(): name for name in rows[0][0]}
-    column = next((names[known] for known in ("prompt", "question", "instruction", "goal") if known in names), None)
+    column = next(
+        (names[known] for known in ("prompt", "question", "instruction", "goal") if known in names),
+        None,
+    )
     if column is None:
         given = list(names.values())
-        raise DataError(f"{path}: no column 'prompt' (columns: {', '.join(given)}): {did_you_mean('prompt', given)}")
+        raise DataError(
+            f"{path}: no column 'prompt' (columns: {', '.join(given)}): {did_you_mean('prompt', given)}"
+        )
     examples = [Example(str(row.get(column) or "").strip(), where=where) for row, where in rows]
     if empty := [example for example in examples if not example.prompt]:
         raise DataError(f"{empty[0].where}: no prompt: fill it in or delete the row")

@@ -19,17 +19,32 @@ def read_rows(path: Path) -> list[tuple[Row, str]]:
         DataError: when it is missing, empty, or not what its suffix says.
     """
     if not path.is_file():
-        raise DataError(f"{path}: no such file: give a {'/'.join(SUFFIXES)} file, a named source or a hub data set id")
-    readers = {".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".jsonl": _jsonl, ".ndjson": _jsonl}
+        raise DataError(
+            f"{path}: no such file: give a {'/'.join(SUFFIXES)} file, a named source or a hub data set id"
+        )
+    readers = {
+        ".json": _json,
+        ".csv": _csv,
+        ".tsv": _csv,
+        ".parquet": _parquet,
+        ".jsonl": _jsonl,
+        ".ndjson": _jsonl,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"{path}: unknown kind of file '{path.suffix}': convert it to one of {', '.join(SUFFIXES)}")
+        raise DataError(
+            f"{path}: unknown kind of file '{path.suffix}': convert it to one of {', '.join(SUFFIXES)}"
+        )
     try:
         rows = list(reader(path))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8") from error
+        raise DataError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from error
     if not rows:
-        raise DataError(f"{path}: the file has no rows: give a file with at least one prompt and answer")
+        raise DataError(
+            f"{path}: the file has no rows: give a file with at least one prompt and answer"
+        )
     return rows
 
 
@@ -55,10 +70,14 @@ def read_hub(name: str, config: str | None, split: str) -> list[tuple[Row, str]]
 
 def _object(value: Any, where: str) -> Row:
     if not isinstance(value, dict):
-        raise DataError(f"{where}: expected an object with named fields, found {type(value).__name__}")
+        raise DataError(
+            f"{where}: expected an object with named fields, found {type(value).__name__}"
+        )
     try:
         json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:  # "\ud83d" alone: JSON may say it, no tokenizer and no file can hold it
+    except (
+        UnicodeEncodeError
+    ) as error:  # "\ud83d" alone: JSON may say it, no tokenizer and no file can hold it
         raise DataError(
             f"{where}: half of a character ({error.object[error.start]!r}): mend or delete the row"
         ) from error
@@ -73,7 +92,9 @@ def _jsonl(path: Path) -> Iterator[tuple[Row, str]]:
                 try:
                     yield _object(json.loads(line), where), where
                 except json.JSONDecodeError as error:
-                    raise DataError(f"{where}: not valid JSON ({error.msg}): one object a line is expected") from error
+                    raise DataError(
+                        f"{where}: not valid JSON ({error.msg}): one object a line is expected"
+                    ) from error
 
 
 def _json(path: Path) -> Iterator[tuple[Row, str]]:
@@ -93,12 +114,16 @@ def _json(path: Path) -> Iterator[tuple[Row, str]]:
 def _csv(path: Path) -> Iterator[tuple[Row, str]]:
     csv.field_size_limit(2**31 - 1)  # a long answer is one cell
     with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+        reader = csv.DictReader(
+            file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True
+        )
         try:
             for row in reader:
                 where = f"{path}:{reader.line_num}"
                 if None in row:
-                    raise DataError(f"{where}: more cells than the header has columns: quote cells with commas")
+                    raise DataError(
+                        f"{where}: more cells than the header has columns: quote cells with commas"
+                    )
                 yield dict(row), where
         except csv.Error as error:
             raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error

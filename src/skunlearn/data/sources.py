@@ -19,9 +19,14 @@ SOURCES = {
     "pku-saferlhf": Source("PKU-Alignment/PKU-SafeRLHF"),
     "beavertails": Source("PKU-Alignment/BeaverTails", split="30k_train"),
     "truthfulqa": Source(
-        "truthfulqa/truthful_qa", "validation", "generation", Columns(prompt="question", answer="correct_answers")
+        "truthfulqa/truthful_qa",
+        "validation",
+        "generation",
+        Columns(prompt="question", answer="correct_answers"),
     ),
     "advbench": Source("walledai/AdvBench", columns=Columns(prompt="prompt", answer="target")),
     "alpaca": Source("tatsu-lab/alpaca"),
-    "dolly": Source("databricks/databricks-dolly-15k", columns=Columns(prompt="instruction", answer="response")),
+    "dolly": Source(
+        "databricks/databricks-dolly-15k", columns=Columns(prompt="instruction", answer="response")
+    ),
 }

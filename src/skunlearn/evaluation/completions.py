@@ -14,7 +14,7 @@ from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 
 
-class Completions:
+class CompletionStore:
     """Completions by key, kept in a file so that nothing is generated or judged twice.
 
     Args:
@@ -39,7 +39,7 @@ class Completions:
             append_lines(self.path, [asdict(row) for row in rows])
 
 
-class Writer:
+class Completer:
     """Answers of one model, by its weights as they are now.
 
     Args:
@@ -54,15 +54,23 @@ class Writer:
     """
 
     def __init__(
-        self, lm: LM, judge: Judge, max_new_tokens: int, who: str, weights: str, store: Completions, progress: Progress,
+        self,
+        lm: LM,
+        judge: Judge,
+        max_new_tokens: int,
+        who: str,
+        weights: str,
+        store: CompletionStore,
+        progress: Progress,
         sampling: Sampling | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.lm, self.judge, self.max_new_tokens = lm, judge, max_new_tokens
         self.who, self.store, self.progress = who, store, progress
         self.weights, self.sampling = [lm.fingerprint, weights], sampling
 
     def complete(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, list[Completion]]:
-        """One completion for each example of each group, in their order; the groups share their batches."""
+        """One completion for each example of each group, in their order; the groups share their
+        batches."""
         examples = [(group, example) for group, chosen in groups.items() for example in chosen]
         keys = [self._key(example) for _, example in examples]
         known = self.store.known
@@ -71,18 +79,27 @@ class Writer:
             for batch in self.lm.batches([example for _, example in examples])
             if any(keys[number] not in known for number in batch)
         ]
-        for batch in self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ():
+        for batch in (
+            self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ()
+        ):
             self._answer([keys[number] for number in batch], [examples[number] for number in batch])
         if missing:
             tell_cost(self.judge, self.progress)
         found = [known[key] for key in keys]
-        return {group: [row for (g, _), row in zip(examples, found, strict=True) if g == group] for group in groups}
+        return {
+            group: [row for (g, _), row in zip(examples, found, strict=True) if g == group]
+            for group in groups
+        }
 
     def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
         chosen = [example for _, example in batch]
-        kept = [self.store.answers.get(_written(key)) for key in keys]  # another judge has read them
+        kept = [
+            self.store.answers.get(_written(key)) for key in keys
+        ]  # another judge has read them
         answers = [answer for answer in kept if answer is not None]
-        if len(answers) < len(batch):  # all of a batch: rows that share one decide each other's last bits
+        if len(answers) < len(
+            batch
+        ):  # all of a batch: rows that share one decide each other's last bits
             answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
         wanted = [example.intent or example.prompt for example in chosen]
         verdicts = self.judge.judge(wanted, answers)
@@ -97,7 +114,10 @@ class Writer:
         )
 
     def _key(self, example: Example) -> str:
-        decoding: list[Any] = [asdict(self.sampling) if self.sampling else "greedy", self.max_new_tokens]
+        decoding: list[Any] = [
+            asdict(self.sampling) if self.sampling else "greedy",
+            self.max_new_tokens,
+        ]
         wrapped = [example.intent] if example.intent else []
         written = digest([*self.weights, self.lm.template.render(example), decoding, *wrapped])
         return f"{written}-{digest(judge_key(self.judge))}"

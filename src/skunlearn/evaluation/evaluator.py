@@ -4,15 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skunlearn.data.examples import Part, distinct
+from skunlearn.data.examples import Split, distinct
 from skunlearn.data.multiple_choice import read_choices
 from skunlearn.data.prompts import read_lookalikes
-from skunlearn.evaluation.completions import Completions, Writer
+from skunlearn.evaluation.completions import Completer, CompletionStore
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Completion, Verdict
 from skunlearn.evaluation.metrics import BASIC, METRICS
 from skunlearn.evaluation.metrics.base import Score, Subject
-from skunlearn.evaluation.metrics.catalog import better, interval, shown, title
+from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
 from skunlearn.evaluation.metrics.fluency import answer_likelihoods, fluency_score, with_salad
 from skunlearn.evaluation.metrics.lm_eval import harness, load_tasks
 from skunlearn.evaluation.metrics.rates import rates, verdict_rate
@@ -38,17 +38,20 @@ class EvaluateOptions:
         lookalike: most harmless look-alikes.
         choices: most multiple-choice questions of each kind.
         max_new_tokens: where an answer is cut.
-        samples: sampled answers to each unseen harmful prompt beside the greedy one, 0 or more: one harmful answer
-            among them counts (`harmful_pass_at_n`).
+        samples: sampled answers to each unseen harmful prompt beside the greedy one, 0 or more: one
+            harmful answer among them counts (`harmful_pass_at_n`).
         temperature: of the samples, above 0.
         choice_file: multiple-choice questions in place of the built-in ones.
         lookalike_file: harmless look-alikes in place of the built-in ones, as XSTest's prompts.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
-        judge_check: file with what `skunlearn judge check --json` printed of it: its rates are corrected by that.
-        second_judge: reads the same answers; its agreement with the first is told, its verdicts decide nothing.
-        metrics: names, or "file.py:function"; what the gates need (`rates`, `likelihood`) is always measured.
-        lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the extra `lm-eval`);
-            `choices` is the most rows of each.
+        judge_check: file with what `skunlearn judge check --json` printed of it: its rates are
+            corrected by that.
+        second_judge: reads the same answers; its agreement with the first is told, its verdicts
+            decide nothing.
+        metrics: names, or "file.py:function"; what the gates need (`rates`, `likelihood`) is always
+            measured.
+        lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the
+            extra `lm-eval`); `choices` is the most rows of each.
     """
 
     forget: int = 60
@@ -69,7 +72,15 @@ class EvaluateOptions:
     lm_eval: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        least = {"forget": 1, "seen": 0, "paraphrase": 0, "retain": 1, "lookalike": 0, "choices": 0, "samples": 0}
+        least = {
+            "forget": 1,
+            "seen": 0,
+            "paraphrase": 0,
+            "retain": 1,
+            "lookalike": 0,
+            "choices": 0,
+            "samples": 0,
+        }
         least |= {"max_new_tokens": 1} | ({"choices": 1} if self.lm_eval else {})
         for name, number in least.items():
             if getattr(self, name) < number:
@@ -78,7 +89,8 @@ class EvaluateOptions:
             raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
 
     def gated(self) -> "EvaluateOptions":
-        """With what the gates are about among the metrics: none of them can be dropped by leaving out its metric."""
+        """With what the gates are about among the metrics: none of them can be dropped by leaving
+        out its metric."""
         missing = tuple(name for name in GATED if name not in self.metrics)
         return replace(self, metrics=(*missing, *self.metrics))
 
@@ -100,7 +112,8 @@ def suite_sets(name: str) -> list[str]:
 
 
 def check_names(options: EvaluateOptions) -> None:
-    """Look up everything that the options name once, so that a wrong name is told before hours of work.
+    """Look up everything that the options name once, so that a wrong name is told before hours of
+    work.
 
     Raises:
         SkunlearnError: when there is no such judge, metric, file or task.
@@ -110,12 +123,12 @@ def check_names(options: EvaluateOptions) -> None:
         make_judge(options.second_judge)
     for name in options.metrics:
         resolve(name, METRICS, "metric")
-    _with_files(Part(), options)
+    _with_files(Split(), options)
     if options.lm_eval:
         load_tasks(options.lm_eval)
 
 
-def _with_files(part: Part, options: EvaluateOptions) -> Part:
+def _with_files(part: Split, options: EvaluateOptions) -> Split:
     """The part with what own files bring in place of what is built in."""
     if options.choice_file:
         part = replace(part, choice=read_choices(Path(options.choice_file)))
@@ -130,7 +143,8 @@ class Evaluation:
 
     Attributes:
         scores: by the names of the stable contract.
-        subject: the model with its answers; as the base of another evaluation it gives KL and similarity.
+        subject: the model with its answers; as the base of another evaluation it gives KL and
+            similarity.
     """
 
     scores: dict[str, Score]
@@ -147,35 +161,42 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         scores = {name: score.as_dict() for name, score in self.scores.items()}
-        rows = [(title(name), shown(score), interval(score), better(score)) for name, score in scores.items()]
+        rows = [
+            (title(name), format_score(score), format_interval(score), direction(score))
+            for name, score in scores.items()
+        ]
         return table(self.subject.lm.name, ("", "value", "95 % interval", "good is"), rows)
 
 
 def evaluate(
     lm: LM,
-    part: Part,
+    part: Split,
     options: EvaluateOptions | None = None,
     *,
     base: Evaluation | None = None,
     max_length: int = 256,
     weights: str = "",
-    store: Completions | None = None,
+    store: CompletionStore | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Generate, judge and score.
 
     Args:
         lm: the model as it is now.
-        part: the prompts and reference answers; retain scores are left out when it has no retain examples.
+        part: the prompts and reference answers; retain scores are left out when it has no retain
+            examples.
         options: how much.
-        base: the base's evaluation on the same part; gives KL and similarity. Without it `lm` is taken for the base.
+        base: the base's evaluation on the same part; gives KL and similarity. Without it `lm` is
+            taken for the base.
         max_length: tokens of a retain row.
         weights: a name for the weights as they are now, for the store ("" is the model on disk).
         store: completions known already.
         progress: is told of the work.
     """
     options, progress = options or EvaluateOptions(), progress or Progress()
-    metrics: list[Callable[[Subject], dict[str, Score]]] = [resolve(m, METRICS, "metric") for m in options.metrics]
+    metrics: list[Callable[[Subject], dict[str, Score]]] = [
+        resolve(m, METRICS, "metric") for m in options.metrics
+    ]
     judge, who, part = (
         make_judge(options.judge, options.judge_check),
         "edited" if base else "base",
@@ -191,14 +212,21 @@ def evaluate(
     }
     groups = {group: examples for group, examples in groups.items() if examples}
 
-    def writer(sampling: Sampling | None = None) -> Writer:
-        return Writer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)
+    def writer(sampling: Sampling | None = None) -> Completer:
+        return Completer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)
 
-    kept = store or Completions()
+    kept = store or CompletionStore()
     subject = Subject(
-        lm, part, groups, writer().complete(groups), base.subject if base else None, judge.agreement, max_length,
-        options.choices, progress,
-    )  # fmt: skip
+        lm,
+        part,
+        groups,
+        writer().complete(groups),
+        base.subject if base else None,
+        judge.agreement,
+        max_length,
+        options.choices,
+        progress,
+    )
     scores: dict[str, Score] = {}
     if options.samples and "unseen" in groups:
         draws = [writer(Sampling(options.temperature, seed)) for seed in range(options.samples)]
@@ -214,8 +242,8 @@ def evaluate(
 
 
 def worst(tries: Sequence[Sequence[Completion]]) -> list[Verdict]:
-    """For each prompt the verdict on the most harmful of its answers; unscored when one could not be read and none of
-    the others is harmful."""
+    """For each prompt the verdict on the most harmful of its answers; unscored when one could not
+    be read and none of the others is harmful."""
 
     def order(verdict: Verdict) -> tuple[bool, bool, float]:
         return verdict.label == "harmful", verdict.label is None, verdict.harm
@@ -224,7 +252,8 @@ def worst(tries: Sequence[Sequence[Completion]]) -> list[Verdict]:
 
 
 def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = None) -> Evaluation:
-    """The evaluation with `answer_perplexity_*` under the base, and with word salad among the degenerate answers.
+    """The evaluation with `answer_perplexity_*` under the base, and with word salad among the
+    degenerate answers.
 
     Args:
         evaluation: of any model.
@@ -237,7 +266,9 @@ def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = N
     completions: dict[str, Sequence[Completion]] = {}
     for group, rows in subject.completions.items():
         found = answer_likelihoods(base.model, base.template, subject.groups[group], rows, progress)
-        completions[group] = [with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)]
+        completions[group] = [
+            with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)
+        ]
         if group != "prompts":  # of which the four rates alone are told
             scores[f"answer_perplexity_{group}"] = fluency_score(found)
     subject = replace(subject, completions=completions)

@@ -1,4 +1,5 @@
-"""Two evaluations of the same prompts, held against each other: verdict, gates, changes, transcripts; all JSON-able."""
+"""Two evaluations of the same prompts, held against each other: verdict, gates, changes,
+transcripts; all JSON-able."""
 
 import platform
 from collections.abc import Collection
@@ -38,10 +39,15 @@ CHANGES: dict[str, tuple[str, Collection[Label]]] = {  # rate -> group, labels t
 }
 
 
-def outcome(
-    base: Evaluation, edited: Evaluation, gates: GateOptions, options: EvaluateOptions, progress: Progress
+def compare_evaluations(
+    base: Evaluation,
+    edited: Evaluation,
+    gates: GateOptions,
+    options: EvaluateOptions,
+    progress: Progress,
 ) -> JsonDict:
-    """`verdict`, `gates`, `scores`, `changes` (paired, by rate), `judge`, `second_judge` and `transcripts`.
+    """`verdict`, `gates`, `scores`, `changes` (paired, by rate), `judge`, `second_judge` and
+    `transcripts`.
 
     Without prompts that are known to be harmful there is no verdict and no gate.
 
@@ -52,28 +58,38 @@ def outcome(
         options: the names of the judges.
         progress: is told when a second judge reads.
     """
-    verdict, found = check(base.scores, edited.scores, gates) if "unseen" in base.completions else (None, [])
+    verdict, found = (
+        check(base.scores, edited.scores, gates) if "unseen" in base.completions else (None, [])
+    )
     agreement = edited.subject.agreement
     return {
         "verdict": verdict,
         "gates": [gate.as_dict() for gate in found],
-        "scores": {"base": as_tree(base.scores), "edited": as_tree(edited.scores)},
-        "changes": {name: change(base, edited, *what) for name, what in CHANGES.items() if what[0] in base.completions},
+        "scores": {"base": as_json(base.scores), "edited": as_json(edited.scores)},
+        "changes": {
+            name: paired_change(base, edited, *what)
+            for name, what in CHANGES.items()
+            if what[0] in base.completions
+        },
         "judge": {
             "name": options.judge,
             "agreement": asdict(agreement) if agreement else None,
             "text": str(agreement) if agreement else "never checked against labels",
             "limits": card()["limits"] if options.judge == "offline" else "",
         },
-        "second_judge": second_opinion(options.second_judge, base, edited, progress) if options.second_judge else None,
+        "second_judge": second_opinion(options.second_judge, base, edited, progress)
+        if options.second_judge
+        else None,
         "transcripts": transcripts(base, edited),
     }
 
 
 def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Progress) -> JsonDict:
-    """What another judge makes of the same answers: agreement with the first, and its own harmful rates.
+    """What another judge makes of the same answers: agreement with the first, and its own harmful
+    rates.
 
-    The rates are of unseen prompts, or of anybody's. Answers that either judge left unscored are in no agreement.
+    The rates are of unseen prompts, or of anybody's. Answers that either judge left unscored are in
+    no agreement.
     """
     judge = make_judge(name)
     both: list[tuple[str, str]] = []
@@ -82,18 +98,30 @@ def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Pr
         for group, rows in evaluation.completions.items():
             progress.note(f"{judge.name}: {len(rows)} answers of {who}")
             verdicts = judge.judge([row.prompt for row in rows], [row.answer for row in rows])
-            pairs = [(row.verdict.label, verdict.label) for row, verdict in zip(rows, verdicts, strict=True)]
+            pairs = [
+                (row.verdict.label, verdict.label)
+                for row, verdict in zip(rows, verdicts, strict=True)
+            ]
             both += [(first, second) for first, second in pairs if first and second]
             if group in ("unseen", "prompts"):
                 rates[who] = verdict_rate(verdicts, ["harmful"]).as_dict()
     tell_cost(judge, progress)
     first, second = [pair[0] for pair in both], [pair[1] for pair in both]
     agreed = sum(a == b for a, b in both) / len(both) if both else None
-    return {"name": judge.name, "n": len(both), "agreed": agreed, "kappa": kappa(first, second), "harmful_rate": rates}
+    return {
+        "name": judge.name,
+        "n": len(both),
+        "agreed": agreed,
+        "kappa": kappa(first, second),
+        "harmful_rate": rates,
+    }
 
 
-def change(base: Evaluation, edited: Evaluation, group: str, labels: Collection[Label]) -> JsonDict:
-    """Change of a rate on the same prompts, with its paired interval; pairs with an unscored side are left out."""
+def paired_change(
+    base: Evaluation, edited: Evaluation, group: str, labels: Collection[Label]
+) -> JsonDict:
+    """Change of a rate on the same prompts, with its paired interval; pairs with an unscored side
+    are left out."""
     pairs = [
         (before.verdict.label in labels, after.verdict.label in labels)
         for before, after in zip(base.completions[group], edited.completions[group], strict=True)
@@ -101,7 +129,9 @@ def change(base: Evaluation, edited: Evaluation, group: str, labels: Collection[
     ]
     if not pairs:
         return {"value": None, "low": None, "high": None, "n": 0}
-    value, low, high = paired_difference([before for before, _ in pairs], [after for _, after in pairs])
+    value, low, high = paired_difference(
+        [before for before, _ in pairs], [after for _, after in pairs]
+    )
     return {"value": value, "low": low, "high": high, "n": len(pairs)}
 
 
@@ -120,7 +150,7 @@ def transcripts(base: Evaluation, edited: Evaluation) -> list[JsonDict]:
     ]
 
 
-def as_tree(scores: dict[str, Score]) -> JsonDict:
+def as_json(scores: dict[str, Score]) -> JsonDict:
     """JSON-able."""
     return {name: score.as_dict() for name, score in scores.items()}
 

@@ -1,4 +1,5 @@
-"""Intervals, and the points of a trade that nothing beats. Pure numpy; every function says what is resampled."""
+"""Intervals, and the points of a trade that nothing beats. Pure numpy; every function says what is
+resampled."""
 
 from collections.abc import Sequence
 
@@ -9,20 +10,25 @@ RESAMPLES = 2000
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The Wilson score interval of a rate, 95 % by default; (0, 1) when there is nothing to count."""
+    """The Wilson score interval of a rate, 95 % by default; (0, 1) when there is nothing to
+    count."""
     if n == 0:
         return 0.0, 1.0
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     low, high = max(0.0, float(centre - half)), min(1.0, float(centre + half))
-    return 0.0 if successes == 0 else low, 1.0 if successes == n else high  # exactly, whatever was rounded
+    return (
+        0.0 if successes == 0 else low,
+        1.0 if successes == n else high,
+    )  # exactly, whatever was rounded
 
 
 def bootstrap_mean(
     values: Sequence[float], weights: Sequence[float] | None = None, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a (weighted) mean; rows are resampled, so tokens of a row stay together.
+    """95 % percentile bootstrap interval of a (weighted) mean; rows are resampled, so tokens of a
+    row stay together.
 
     Args:
         values: one value a row.
@@ -37,9 +43,12 @@ def bootstrap_mean(
     return float(np.percentile(means, 2.5)), float(np.percentile(means, 97.5))
 
 
-def paired_difference(before: Sequence[float], after: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean of `after - before` on the same rows, and its 95 % bootstrap interval (rows are resampled). Of hits (1) and
-    misses (0) that all changed alike, or not at all, a bootstrap would make a certainty: there it is `newcombe`'s."""
+def paired_difference(
+    before: Sequence[float], after: Sequence[float], seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of `after - before` on the same rows, and its 95 % bootstrap interval (rows are
+    resampled). Of hits (1) and misses (0) that all changed alike, or not at all, a bootstrap would
+    make a certainty: there it is `newcombe`'s."""
     difference = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
     low, high = bootstrap_mean(list(difference), seed=seed)
     if len(difference) and low == high and {*before, *after} <= {0, 1}:
@@ -48,7 +57,8 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
 
 
 def newcombe(before: Sequence[float], after: Sequence[float]) -> tuple[float, float]:
-    """95 % interval of the difference of two paired rates, after less before (Newcombe 1998, method 10).
+    """95 % interval of the difference of two paired rates, after less before (Newcombe 1998, method
+    10).
 
     Args:
         before: hits (1) and misses (0), one a row.
@@ -80,9 +90,10 @@ def crossed_difference(
 ) -> tuple[float, float, float]:
     """Mean of `after - before` over prompts and seeds, and its 95 % bootstrap interval.
 
-    Prompts are resampled together, since they are the same on both sides; seeds are resampled on each side apart, since
-    those of one method have nothing to do with those of another. A few seeds hardly show how far seeds can lie apart:
-    with one, only prompts are in the interval. A prompt without a value on either side is in no mean.
+    Prompts are resampled together, since they are the same on both sides; seeds are resampled on
+    each side apart, since those of one method have nothing to do with those of another. A few seeds
+    hardly show how far seeds can lie apart: with one, only prompts are in the interval. A prompt
+    without a value on either side is in no mean.
 
     Args:
         before_SP: one value a seed and prompt; NaN where there is none.
@@ -103,7 +114,8 @@ def crossed_difference(
 
 
 def crossed_mean(values_SP: Sequence[Sequence[float]], seed: int = 0) -> tuple[float, float, float]:
-    """Mean over prompts and seeds, and its 95 % bootstrap interval, resampled as in `crossed_difference`."""
+    """Mean over prompts and seeds, and its 95 % bootstrap interval, resampled as in
+    `crossed_difference`."""
     return crossed_difference([[0.0] * len(values_SP[0])], values_SP, seed)
 
 
@@ -119,7 +131,10 @@ def seeds_interval(values: Sequence[float]) -> tuple[float, float] | None:
 def pareto_front(points: Sequence[Sequence[float]]) -> list[bool]:
     """Which points no other one beats: as low everywhere and lower somewhere."""
     return [
-        not any(all(a <= b for a, b in zip(other, point, strict=True)) and other != point for other in points)
+        not any(
+            all(a <= b for a, b in zip(other, point, strict=True)) and other != point
+            for other in points
+        )
         for point in points
     ]
 
@@ -134,13 +149,15 @@ def _known_mean(values: np.ndarray, axis: int) -> np.ndarray:
 def corrected_rate(
     hits: int, n: int, found: tuple[int, int], cleared: tuple[int, int], seed: int = 0
 ) -> tuple[float, float, float] | None:
-    """A rate as a perfect judge would have counted it (Rogan and Gladen, 1978), with its 95 % interval.
+    """A rate as a perfect judge would have counted it (Rogan and Gladen, 1978), with its 95 %
+    interval.
 
         corrected = (rate + specificity - 1) / (sensitivity + specificity - 1), cut to 0..1
 
-    Rate, sensitivity and specificity are each drawn anew (binomial, with half a hit and half a miss added, so that a
-    perfect sample is not taken for certainty), so the interval carries the uncertainty of all three. It presumes that
-    the judge errs on these answers as on the labelled ones.
+    Rate, sensitivity and specificity are each drawn anew (binomial, with half a hit and half a miss
+    added, so that a perfect sample is not taken for certainty), so the interval carries the
+    uncertainty of all three. It presumes that the judge errs on these answers as on the labelled
+    ones.
 
     Args:
         hits: answers that the judge calls harmful.
@@ -150,8 +167,8 @@ def corrected_rate(
         seed: of the draws.
 
     Returns:
-        Value, low, high; None when there is nothing to count, or when the judge cannot be told from a coin
-        (the interval of sensitivity + specificity - 1 reaches 0).
+        Value, low, high; None when there is nothing to count, or when the judge cannot be told from
+        a coin (the interval of sensitivity + specificity - 1 reaches 0).
     """
     if not n or not found[1] or not cleared[1]:
         return None
@@ -165,7 +182,9 @@ def corrected_rate(
     if np.percentile(skill, 2.5) <= 0:
         return None
     corrected = np.clip((rate + specificity - 1) / np.maximum(skill, 1e-9), 0, 1)
-    value = (hits / n + cleared[0] / cleared[1] - 1) / (found[0] / found[1] + cleared[0] / cleared[1] - 1)
+    value = (hits / n + cleared[0] / cleared[1] - 1) / (
+        found[0] / found[1] + cleared[0] / cleared[1] - 1
+    )
     return (
         min(1.0, max(0.0, value)),
         float(np.percentile(corrected, 2.5)),

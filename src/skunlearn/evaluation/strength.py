@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skunlearn.data.examples import Part
-from skunlearn.evaluation.completions import Completions
+from skunlearn.data.examples import Split
+from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, evaluate
 from skunlearn.evaluation.gates import GateOptions, check_costs, known
 from skunlearn.evaluation.metrics.base import Score
@@ -26,7 +26,8 @@ class EditOptions:
         retain: ordinary validation examples for each strength.
         lookalike: look-alikes for each strength.
         max_new_tokens: where their answers are cut.
-        filters: make the method's vector more selective, one after the other; a name, or {"name": ..., option: value}.
+        filters: make the method's vector more selective, one after the other; a name, or {"name":
+            ..., option: value}.
     """
 
     alpha: float | None = None
@@ -52,12 +53,13 @@ class EditOptions:
 
 
 @dataclass(frozen=True)
-class Point:
+class StrengthTrial:
     """What one strength does to the validation prompts.
 
     Attributes:
         alpha: the strength.
-        scores: what was measured; generation is left out where likelihood alone already broke a gate.
+        scores: what was measured; generation is left out where likelihood alone already broke a
+            gate.
         within: every gate on costs is met with its margin.
     """
 
@@ -67,26 +69,32 @@ class Point:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"alpha": self.alpha, "within": self.within, "scores": {k: v.as_dict() for k, v in self.scores.items()}}
+        return {
+            "alpha": self.alpha,
+            "within": self.within,
+            "scores": {k: v.as_dict() for k, v in self.scores.items()},
+        }
 
 
-def choose_alpha(
+def choose_strength(
     lm: LM,
     edit: TaskVector,
-    part: Part,
+    part: Split,
     options: EditOptions,
     gates: GateOptions,
     evaluation: EvaluateOptions,
     *,
     name: str,
-    store: Completions,
+    store: CompletionStore,
     progress: Progress,
     max_length: int = 256,
-) -> tuple[float, list[Point]]:
-    """The strength with the lowest harmful rate among those that meet every gate on costs with a margin.
+) -> tuple[float, list[StrengthTrial]]:
+    """The strength with the lowest harmful rate among those that meet every gate on costs with a
+    margin.
 
-    Likelihood comes first, since it is cheap; answers are generated only where it leaves a chance. When no strength
-    meets the gates the smallest one is taken, and the gates on the test prompts will say what it is worth.
+    Likelihood comes first, since it is cheap; answers are generated only where it leaves a chance.
+    When no strength meets the gates the smallest one is taken, and the gates on the test prompts
+    will say what it is worth.
 
     Args:
         lm: the base.
@@ -100,21 +108,26 @@ def choose_alpha(
         progress: is told of each strength.
         max_length: tokens of a retain row.
     """
-    small = on_validation(evaluation, options)
+    small = validation_options(evaluation, options)
     base = evaluate(lm, part, small, max_length=max_length, store=store, progress=progress)
-    points: list[Point] = [Point(0.0, base.scores, True)]
+    points: list[StrengthTrial] = [StrengthTrial(0.0, base.scores, True)]
     for alpha in sorted({*options.alphas} - {0.0}):
         with lm.edited(alpha * edit):
             weights = f"{name}*{alpha:g}"
-            point = _point(lm, part, small, base, gates, alpha, weights, max_length, store, progress)
+            point = _point(
+                lm, part, small, base, gates, alpha, weights, max_length, store, progress
+            )
         points.append(point)
         progress.note(_line(point))
-        if point.scores["retain_kl"].value is None or (point.scores["retain_kl"].value or 0) > 4 * gates.retain_kl:
+        if (
+            point.scores["retain_kl"].value is None
+            or (point.scores["retain_kl"].value or 0) > 4 * gates.retain_kl
+        ):
             break  # far out: stronger edits only do more of it
     return best(points).alpha, points
 
 
-def on_validation(evaluation: EvaluateOptions, options: EditOptions) -> EvaluateOptions:
+def validation_options(evaluation: EvaluateOptions, options: EditOptions) -> EvaluateOptions:
     """How much of the validation part is evaluated for each strength."""
     return replace(
         evaluation,
@@ -132,38 +145,60 @@ def on_validation(evaluation: EvaluateOptions, options: EditOptions) -> Evaluate
 
 
 def _point(
-    lm: LM, part: Part, small: EvaluateOptions, base: Evaluation, gates: GateOptions, alpha: float, weights: str,
-    max_length: int, store: Completions, progress: Progress,
-) -> Point:  # fmt: skip
+    lm: LM,
+    part: Split,
+    small: EvaluateOptions,
+    base: Evaluation,
+    gates: GateOptions,
+    alpha: float,
+    weights: str,
+    max_length: int,
+    store: CompletionStore,
+    progress: Progress,
+) -> StrengthTrial:
     likelihoods = row_likelihoods(lm.model, base.subject.encoded("retain"), base.subject.reference)
     cheap = {"retain_nll": nll_score(likelihoods), "retain_kl": kl_score(likelihoods)}
     if not all(gate.passed for gate in check_costs(base.scores, cheap, gates)):
-        return Point(alpha, cheap, False)
+        return StrengthTrial(alpha, cheap, False)
     asked = replace(small, metrics=("rates",))
-    full = evaluate(lm, part, asked, base=base, max_length=max_length, weights=weights, store=store, progress=progress)
+    full = evaluate(
+        lm,
+        part,
+        asked,
+        base=base,
+        max_length=max_length,
+        weights=weights,
+        store=store,
+        progress=progress,
+    )
     scores = cheap | full.scores
     within = all(gate.passed for gate in check_costs(base.scores, scores, gates, gates.margin))
-    return Point(alpha, scores, within)
+    return StrengthTrial(alpha, scores, within)
 
 
-def best(points: list[Point]) -> Point:
-    """Lowest harmful rate among the strengths within the gates; of equals the one with the lower mean probability of
-    harm, which tells apart what a few dozen yes-or-no answers cannot, then the weaker one. Of strengths of which none
-    is within it is the smallest, and 0 where no other was tried."""
+def best(points: list[StrengthTrial]) -> StrengthTrial:
+    """Lowest harmful rate among the strengths within the gates; of equals the one with the lower
+    mean probability of harm, which tells apart what a few dozen yes-or-no answers cannot, then the
+    weaker one. Of strengths of which none is within it is the smallest, and 0 where no other was
+    tried."""
     within = [point for point in points[1:] if point.within]
     if not within:
         return points[1] if len(points) > 1 else points[0]
 
-    def harm(point: Point) -> tuple[float, float, float]:
-        rate, mean = (known(point.scores, n) for n in ("harmful_rate_unseen", "harmful_probability_unseen"))
+    def harm(point: StrengthTrial) -> tuple[float, float, float]:
+        rate, mean = (
+            known(point.scores, n) for n in ("harmful_rate_unseen", "harmful_probability_unseen")
+        )
         return 1.0 if rate is None else rate, 1.0 if mean is None else mean, point.alpha
 
     return min(within, key=harm)
 
 
-def _line(point: Point) -> str:
+def _line(point: StrengthTrial) -> str:
     shown = ("harmful_rate_unseen", "degenerate_rate_unseen", "retain_kl")
     values = ", ".join(
-        f"{name} {score.value:.3f}" for name, score in point.scores.items() if name in shown and score.value is not None
+        f"{name} {score.value:.3f}"
+        for name, score in point.scores.items()
+        if name in shown and score.value is not None
     )
     return f"alpha {point.alpha:g}: {values}{'' if point.within else '  (outside the gates)'}"

@@ -19,8 +19,8 @@ class ExportOptions:
     Attributes:
         format: a checkpoint, a PEFT adapter, or a GGUF file.
         alpha: strength, 0 or more; the run's own when not given.
-        dtype: of the weights; by default the base's own for merged, float32 for an adapter, float16 for GGUF, which
-            alone knows q8_0.
+        dtype: of the weights; by default the base's own for merged, float32 for an adapter, float16
+            for GGUF, which alone knows q8_0.
         rank: of an adapter made of a dense task vector (1 or more); factors keep their own.
     """
 
@@ -33,9 +33,13 @@ class ExportOptions:
         if self.format not in ("merged", "adapter", "gguf"):
             raise ConfigError(f"--format {self.format}: give merged, adapter or gguf")
         if self.alpha is not None and not 0 <= self.alpha < float("inf"):
-            raise ConfigError(f"--alpha {self.alpha}: a negative strength would make the harmful model; give 0 or more")
+            raise ConfigError(
+                f"--alpha {self.alpha}: a negative strength would make the harmful model; give 0 or more"
+            )
         if self.dtype not in (None, *DTYPES) and (self.dtype, self.format) != ("q8_0", "gguf"):
-            raise ConfigError(f"--dtype {self.dtype}: give {', '.join(DTYPES)}, or q8_0 with --format gguf")
+            raise ConfigError(
+                f"--dtype {self.dtype}: give {', '.join(DTYPES)}, or q8_0 with --format gguf"
+            )
         if self.rank < 1:
             raise ConfigError(f"--rank {self.rank}: give 1 or more")
 
@@ -67,7 +71,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Check:
+class Finding:
     """What `verify` found out about one thing.
 
     Attributes:

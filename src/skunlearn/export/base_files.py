@@ -1,4 +1,5 @@
-"""What a finished run gives to an export: settings, results, task vectors, and the base they belong to."""
+"""What a finished run gives to an export: settings, results, task vectors, and the base they belong
+to."""
 
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,13 +16,24 @@ from skunlearn.utils.progress import Progress
 SAFETENSORS = (SINGLE, "model-*.safetensors", INDEX)
 OLDER = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 BESIDE = (
-    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*",
-    "merges.txt", "spiece.model", "chat_template*", "additional_chat_templates/*.jinja", "LICENSE*", "NOTICE*",
-)  # fmt: skip
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "chat_template*",
+    "additional_chat_templates/*.jinja",
+    "LICENSE*",
+    "NOTICE*",
+)
 
 
 def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
-    """The folder with the base's own files; those of a hub model are fetched or found in the hub's cache.
+    """The folder with the base's own files; those of a hub model are fetched or found in the hub's
+    cache.
 
     Raises:
         ModelError: when there is no such model.
@@ -33,10 +45,16 @@ def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
 
     def fetched(patterns: Iterable[str]) -> Path:
         token = None if options.gated else False
-        return Path(snapshot_download(where, revision=options.revision, token=token, allow_patterns=list(patterns)))
+        return Path(
+            snapshot_download(
+                where, revision=options.revision, token=token, allow_patterns=list(patterns)
+            )
+        )
 
     try:
-        found = fetched([*SAFETENSORS, *BESIDE, "README.md", *(["*.py"] if options.trust_remote_code else [])])
+        found = fetched(
+            [*SAFETENSORS, *BESIDE, "README.md", *(["*.py"] if options.trust_remote_code else [])]
+        )
         return found if has_safetensors(found) else fetched(OLDER)
     except Exception as error:  # the hub client raises a dozen kinds
         raise ModelError(f"base '{name}' cannot be fetched from the hub: {error!s:.160}") from error
@@ -48,14 +66,16 @@ def has_safetensors(folder: Path) -> bool:
 
 
 def beside(folder: Path, trust_remote_code: bool = False) -> list[Path]:
-    """A checkpoint's files other than weights: config, tokenizer, template, licence, and code that is trusted."""
+    """A checkpoint's files other than weights: config, tokenizer, template, licence, and code that
+    is trusted."""
     patterns = [*BESIDE, *(["*.py"] if trust_remote_code else [])]
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 
 @contextmanager
 def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iterator[Path]:
-    """A folder with the base's weights as safetensors: the base itself, or a copy made for the time of the block."""
+    """A folder with the base's weights as safetensors: the base itself, or a copy made for the time
+    of the block."""
     if has_safetensors(base):
         yield base
         return
@@ -66,7 +86,9 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
         )
     from transformers import AutoModelForCausalLM
 
-    progress.note(f"{base.name} has no safetensors: its weights are loaded and written as such first")
+    progress.note(
+        f"{base.name} has no safetensors: its weights are loaded and written as such first"
+    )
     with tempfile.TemporaryDirectory() as scratch:
         trust = options.trust_remote_code
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", trust_remote_code=trust)

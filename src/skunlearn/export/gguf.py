@@ -1,4 +1,5 @@
-"""theta_o + edit as one GGUF file for llama.cpp and what is built on it: Llama, Mistral, Qwen2 and Qwen3."""
+"""theta_o + edit as one GGUF file for llama.cpp and what is built on it: Llama, Mistral, Qwen2 and
+Qwen3."""
 
 from __future__ import annotations
 
@@ -10,14 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from skunlearn.export.base import Check, Job
+from skunlearn.export.base import Finding, Job
 from skunlearn.export.gguf_tokenizer import add_tokenizer
 from skunlearn.export.safetensors_io import Shard
 from skunlearn.models.gguf import NAME, factors
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
-ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}  # model_type -> GGUF's name
+ARCHITECTURES = {
+    "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "qwen2",
+    "qwen3": "qwen3",
+}  # model_type -> GGUF's name
 TYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "q8_0": "Q8_0"}
 FILE_TYPES = {"F32": "ALL_F32", "BF16": "MOSTLY_BF16", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0"}
 BLOCK = 32  # values of a Q8_0 block
@@ -53,13 +59,15 @@ def file_name(job: Job) -> str:
 
 
 def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Write the file; matrices in the type asked for (rows that Q8_0 cannot hold in F16), vectors in F32.
+    """Write the file; matrices in the type asked for (rows that Q8_0 cannot hold in F16), vectors
+    in F32.
 
     Returns:
         The file's name.
 
     Raises:
-        ModelError: when the architecture, its rotary scaling or the tokenizer has no form in GGUF known here.
+        ModelError: when the architecture, its rotary scaling or the tokenizer has no form in GGUF
+            known here.
     """
     import gguf
 
@@ -78,7 +86,9 @@ def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
         writer.add_tensor_info(NAME, scaling.shape, scaling.dtype, scaling.nbytes)
     for tensor in found:
         size = prod(gguf.quants.quant_shape_to_byte_shape(tensor.shape, tensor.type))
-        writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), size, raw_dtype=tensor.type)
+        writer.add_tensor_info(
+            tensor.name, tensor.shape, np.dtype(np.float32), size, raw_dtype=tensor.type
+        )
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -90,7 +100,7 @@ def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     return {"file": file_name(job)}
 
 
-def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Check:
+def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Finding:
     """Whether the file's tensors are base + edit, up to one step of their type."""
     import gguf
 
@@ -98,9 +108,9 @@ def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Chec
     file = {tensor.name: tensor for tensor in gguf.GGUFReader(folder / file_name(job)).tensors}
     wanted = tensors(job)
     if not _same(_scaling(job.checkpoint.model.config), file.pop(NAME, None)):
-        return Check(what, "differs", f"'{NAME}' is not the base's")
+        return Finding(what, "differs", f"'{NAME}' is not the base's")
     if odd := sorted(set(file) ^ {tensor.name for tensor in wanted}):
-        return Check(what, "differs", f"'{odd[0]}' is in one only ({len(odd)} such tensors)")
+        return Finding(what, "differs", f"'{odd[0]}' is in one only ({len(odd)} such tensors)")
     exact = True
     for tensor in progress.over("comparing tensors", wanted):
         ours, other = values(job, tensor), file[tensor.name]
@@ -110,8 +120,8 @@ def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Chec
             continue
         exact = False
         if other.tensor_type != tensor.type or not _near(ours, other.data, tensor.type):
-            return Check(what, "differs", f"'{tensor.name}' is not base + tau")
-    return Check(what, "ok", "bit for bit" if exact else "up to rounding")
+            return Finding(what, "differs", f"'{tensor.name}' is not base + tau")
+    return Finding(what, "ok", "bit for bit" if exact else "up to rounding")
 
 
 def tensors(job: Job) -> list[Tensor]:
@@ -124,9 +134,13 @@ def tensors(job: Job) -> list[Tensor]:
 
     config = job.checkpoint.model.config
     if config.model_type not in ARCHITECTURES:
-        raise ModelError(f"no GGUF of a {config.model_type} is made here ({', '.join(ARCHITECTURES)} are): use merged")
+        raise ModelError(
+            f"no GGUF of a {config.model_type} is made here ({', '.join(ARCHITECTURES)} are): use merged"
+        )
     if (rope := config.rope_parameters.get("rope_type", "default")) not in ("default", "llama3"):
-        raise ModelError(f"no GGUF is made of rotary scaling '{rope}' here: export merged, and convert with llama.cpp")
+        raise ModelError(
+            f"no GGUF is made of rotary scaling '{rope}' here: export merged, and convert with llama.cpp"
+        )
     architecture = gguf.MODEL_ARCH[ARCHITECTURES[config.model_type].upper()]
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
     wanted = gguf.GGMLQuantizationType[TYPES[job.options.dtype or "float16"]]
@@ -135,9 +149,13 @@ def tensors(job: Job) -> list[Tensor]:
         for source, entry in shard.entries.items():
             if source.endswith("rotary_emb.inv_freq"):
                 continue  # old checkpoints keep it; it follows from the config
-            name = names.get_name(job.checkpoint.parameters.get(source, source), try_suffixes=(".weight", ".bias"))
+            name = names.get_name(
+                job.checkpoint.parameters.get(source, source), try_suffixes=(".weight", ".bias")
+            )
             if name is None:
-                raise ModelError(f"{shard.path}: GGUF has no name for '{source}': use --format merged")
+                raise ModelError(
+                    f"{shard.path}: GGUF has no name for '{source}': use --format merged"
+                )
             kind = wanted if len(entry.shape) > 1 else gguf.GGMLQuantizationType.F32
             if kind == gguf.GGMLQuantizationType.Q8_0 and entry.columns % BLOCK:
                 kind = gguf.GGMLQuantizationType.F16
@@ -197,7 +215,9 @@ def _add_shape(writer: Any, config: Any) -> None:
 def _near(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], kind: Any) -> bool:
     import gguf
 
-    a, b = (gguf.quants.dequantize(values, kind).astype(np.float64).ravel() for values in (ours, theirs))
+    a, b = (
+        gguf.quants.dequantize(values, kind).astype(np.float64).ravel() for values in (ours, theirs)
+    )
     if kind == gguf.GGMLQuantizationType.Q8_0:
         room = 1.01 / 127 * np.abs(a).reshape(-1, BLOCK).max(1).repeat(BLOCK)
     else:

@@ -1,4 +1,5 @@
-"""A tokenizer.json in GGUF's words: tokens, their kinds, merges or scores, and how text is cut before merging."""
+"""A tokenizer.json in GGUF's words: tokens, their kinds, merges or scores, and how text is cut
+before merging."""
 
 import json
 from pathlib import Path
@@ -26,25 +27,37 @@ def add_tokenizer(writer: Any, folder: Path, size: int) -> None:
         size: rows of the embedding; unused ones get a placeholder.
 
     Raises:
-        ModelError: when the tokenizer is neither byte-level BPE cut in a way known here, nor BPE with byte fallback.
+        ModelError: when the tokenizer is neither byte-level BPE cut in a way known here, nor BPE
+            with byte fallback.
     """
     import gguf
 
     try:
         core = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{folder / 'tokenizer.json'}: not readable: save the tokenizer as a fast one") from error
+        raise ModelError(
+            f"{folder / 'tokenizer.json'}: not readable: save the tokenizer as a fast one"
+        ) from error
     model, added = core["model"], {token["id"]: token for token in core["added_tokens"]}
     if model["type"] != "BPE":
-        raise ModelError(f"{folder}: no GGUF is made of a {model['type']} tokenizer here: use --format merged")
+        raise ModelError(
+            f"{folder}: no GGUF is made of a {model['type']} tokenizer here: use --format merged"
+        )
     if not model["merges"]:
-        raise ModelError(f"{folder}: no GGUF is made of a tokenizer without merges: use --format merged")
+        raise ModelError(
+            f"{folder}: no GGUF is made of a tokenizer without merges: use --format merged"
+        )
     tokens = {number: token for token, number in model["vocab"].items()}
     tokens |= {number: token["content"] for number, token in added.items()}
     if max(tokens) >= size:
-        raise ModelError(f"{folder}: token {max(tokens)} has no row in an embedding of {size}: use --format merged")
+        raise ModelError(
+            f"{folder}: token {max(tokens)} has no row in an embedding of {size}: use --format merged"
+        )
     sentencepiece = bool(model.get("byte_fallback"))
-    kinds = [_kind(number, tokens, added, model.get("unk_token") if sentencepiece else None) for number in range(size)]
+    kinds = [
+        _kind(number, tokens, added, model.get("unk_token") if sentencepiece else None)
+        for number in range(size)
+    ]
     names = [tokens.get(number, f"[PAD{number}]") for number in range(size)]
     writer.add_tokenizer_model("llama" if sentencepiece else "gpt2")
     writer.add_tokenizer_pre("default" if sentencepiece else _cut(core["pre_tokenizer"], folder))
@@ -68,7 +81,11 @@ def _kind(number: int, tokens: dict[int, str], added: dict[int, Any], unknown: s
     if number in added:
         return int(TokenType.CONTROL if added[number]["special"] else TokenType.USER_DEFINED)
     byte = tokens[number]
-    return int(TokenType.BYTE if len(byte) == 6 and byte.startswith("<0x") and unknown else TokenType.NORMAL)
+    return int(
+        TokenType.BYTE
+        if len(byte) == 6 and byte.startswith("<0x") and unknown
+        else TokenType.NORMAL
+    )
 
 
 def _cut(pre_tokenizer: Any, folder: Path) -> str:
@@ -77,7 +94,9 @@ def _cut(pre_tokenizer: Any, folder: Path) -> str:
     found = tuple(
         (
             step["type"],
-            step["pattern"].get("Regex") if step["type"] == "Split" else step.get(flags.get(step["type"], "")),
+            step["pattern"].get("Regex")
+            if step["type"] == "Split"
+            else step.get(flags.get(step["type"], "")),
         )
         for step in steps
     )
@@ -90,7 +109,8 @@ def _cut(pre_tokenizer: Any, folder: Path) -> str:
 
 
 def _scores(names: list[str], merges: list[Any]) -> list[float]:
-    """llama.cpp merges the pair with the best score of its result first: minus the place of the first such merge."""
+    """llama.cpp merges the pair with the best score of its result first: minus the place of the
+    first such merge."""
     places: dict[str, int] = {}
     for place, merge in enumerate(merges):
         pair = merge.split(" ") if isinstance(merge, str) else merge
@@ -102,7 +122,10 @@ def _prefixes(core: dict[str, Any]) -> bool:
     """Whether text gets a space in front."""
     normalizer, cut = core.get("normalizer") or {}, core.get("pre_tokenizer") or {}
     steps = normalizer.get("normalizers", [normalizer])
-    return any(step.get("type") == "Prepend" for step in steps) or cut.get("prepend_scheme", "never") != "never"
+    return (
+        any(step.get("type") == "Prepend" for step in steps)
+        or cut.get("prepend_scheme", "never") != "never"
+    )
 
 
 def _ends(folder: Path, ids: dict[str, int]) -> dict[str, bool]:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from skunlearn.export.base import Check
+from skunlearn.export.base import Finding
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import file_sha256
@@ -20,11 +20,16 @@ def write_manifest(folder: Path, facts: JsonDict, progress: Progress) -> JsonDic
     """
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {
-        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+        path.relative_to(folder).as_posix(): {
+            "bytes": path.stat().st_size,
+            "sha256": file_sha256(path),
+        }
         for path in progress.over("hashing the export", paths)
     }
     manifest = {"format": FORMAT, **facts, "files": files}
-    (folder / NAME).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / NAME).write_text(
+        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return manifest
 
 
@@ -36,12 +41,15 @@ def read_manifest(folder: Path) -> JsonDict:
     """
     manifest = read_json(folder / NAME)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise RunError(f"{folder}: no {NAME} of an export here: give a folder that 'skunlearn export' made")
+        raise RunError(
+            f"{folder}: no {NAME} of an export here: give a folder that 'skunlearn export' made"
+        )
     return manifest
 
 
-def check_files(folder: Path, manifest: JsonDict, progress: Progress) -> Check:
-    """Whether every file is there and as it was; files that the manifest does not list are only counted."""
+def check_files(folder: Path, manifest: JsonDict, progress: Progress) -> Finding:
+    """Whether every file is there and as it was; files that the manifest does not list are only
+    counted."""
     wrong = []
     for name, fact in progress.over("hashing the export", list(manifest["files"].items())):
         path = folder / name
@@ -50,8 +58,10 @@ def check_files(folder: Path, manifest: JsonDict, progress: Progress) -> Check:
         elif file_sha256(path) != fact["sha256"]:
             wrong.append(f"{name} has changed")
     other = len(unlisted(folder, manifest))
-    detail = "; ".join(wrong) or f"{len(manifest['files'])} files" + (f", {other} others not listed" if other else "")
-    return Check("files are as exported", "differs" if wrong else "ok", detail)
+    detail = "; ".join(wrong) or f"{len(manifest['files'])} files" + (
+        f", {other} others not listed" if other else ""
+    )
+    return Finding("files are as exported", "differs" if wrong else "ok", detail)
 
 
 def unlisted(folder: Path, manifest: JsonDict) -> list[str]:

@@ -7,13 +7,15 @@ from typing import Any
 
 import torch
 
-from skunlearn.export.base import Check, Job
+from skunlearn.export.base import Finding, Job
 from skunlearn.export.base_files import beside
 from skunlearn.export.out_of_core import weight_files
 from skunlearn.export.safetensors_io import Shard
 from skunlearn.utils.progress import Progress
 
-ROUNDING = 1e-5  # of the largest change in a block: other machines add up a product in another order
+ROUNDING = (
+    1e-5  # of the largest change in a block: other machines add up a product in another order
+)
 
 
 def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
@@ -35,17 +37,22 @@ def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     return {}
 
 
-def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Check:
+def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Finding:
     """Whether the weights in `folder` are base + edit, up to the rounding of another machine."""
     what = "base + tau gives these weights"
-    found = {name: shard for file in weight_files(folder) for shard in [Shard(folder / file)] for name in shard.entries}
+    found = {
+        name: shard
+        for file in weight_files(folder)
+        for shard in [Shard(folder / file)]
+        for name in shard.entries
+    }
     wanted = {name: shard for shard in job.checkpoint.shards.values() for name in shard.entries}
     if odd := sorted(set(found) ^ set(wanted)):
-        return Check(what, "differs", f"'{odd[0]}' is in one only ({len(odd)} such tensors)")
+        return Finding(what, "differs", f"'{odd[0]}' is in one only ({len(odd)} such tensors)")
     exact = True
     for name, shard in progress.over("comparing tensors", list(wanted.items())):
         if found[name].entries[name].shape != shard.entries[name].shape:
-            return Check(what, "differs", f"'{name}' has another shape")
+            return Finding(what, "differs", f"'{name}' has another shape")
         first = 0
         for rows, dense in job.checkpoint.blocks(shard, name, job.edit, job.dtype):
             others = found[name].rows(name, first, first + len(rows))
@@ -54,8 +61,8 @@ def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Chec
                 continue
             exact = False
             if dense is None or others.dtype != rows.dtype or not _near(rows, others, dense):
-                return Check(what, "differs", f"'{name}' is not base + tau")
-    return Check(what, "ok", "bit for bit" if exact else "up to rounding")
+                return Finding(what, "differs", f"'{name}' is not base + tau")
+    return Finding(what, "ok", "bit for bit" if exact else "up to rounding")
 
 
 def _near(rows: torch.Tensor, others: torch.Tensor, dense: torch.Tensor) -> bool:

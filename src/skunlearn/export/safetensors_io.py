@@ -1,7 +1,8 @@
 """Safetensors files read and written by rows, so that a file may be larger than memory.
 
-Eight bytes with the header's length, a JSON header (name -> dtype, shape, offsets), the tensors' bytes. The library
-maps files into memory, which counts as memory in use, and writes whole ones only.
+Eight bytes with the header's length, a JSON header (name -> dtype, shape, offsets), the tensors'
+bytes. The library maps files into memory, which counts as memory in use, and writes whole ones
+only.
 """
 
 import json
@@ -16,10 +17,19 @@ import torch
 from skunlearn.utils.errors import ModelError
 
 DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
-    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
-    "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
-}  # fmt: skip
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -29,7 +39,8 @@ class Entry:
 
     Attributes:
         dtype: of its values.
-        shape: of the tensor; it is read and written as `rows` x `columns`, the last dimension being the columns.
+        shape: of the tensor; it is read and written as `rows` x `columns`, the last dimension being
+            the columns.
         start: first byte in the file.
     """
 
@@ -76,14 +87,22 @@ class Shard:
             self.metadata: dict[str, str] = header.pop("__metadata__", {})
             found = sorted(header.items(), key=lambda item: item[1]["data_offsets"])
             self.entries = {
-                name: Entry(DTYPES[fact["dtype"]], tuple(fact["shape"]), 8 + length + fact["data_offsets"][0])
+                name: Entry(
+                    DTYPES[fact["dtype"]],
+                    tuple(fact["shape"]),
+                    8 + length + fact["data_offsets"][0],
+                )
                 for name, fact in found
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path}: not a readable safetensors file ({error!s:.80}): fetch it again") from error
+            raise ModelError(
+                f"{path}: not a readable safetensors file ({error!s:.80}): fetch it again"
+            ) from error
         end = max((entry.start + entry.bytes for entry in self.entries.values()), default=0)
         if end > path.stat().st_size:
-            raise ModelError(f"{path}: {end - path.stat().st_size} bytes are missing at its end: fetch it again")
+            raise ModelError(
+                f"{path}: {end - path.stat().st_size} bytes are missing at its end: fetch it again"
+            )
 
     def rows(self, name: str, first: int = 0, last: int | None = None) -> torch.Tensor:
         """Rows `first` to `last` (exclusive; all when not given) of a tensor, as a matrix."""
@@ -101,7 +120,10 @@ class Shard:
 
 
 def write_shard(
-    path: Path, entries: Mapping[str, Entry], blocks: Iterable[torch.Tensor], metadata: Mapping[str, str]
+    path: Path,
+    entries: Mapping[str, Entry],
+    blocks: Iterable[torch.Tensor],
+    metadata: Mapping[str, str],
 ) -> None:
     """Write a safetensors file, which takes its name when it is whole.
 
@@ -115,7 +137,11 @@ def write_shard(
     end = 0
     for name, entry in entries.items():
         offsets = [end, end + entry.bytes]
-        header[name] = {"dtype": NAMES[entry.dtype], "shape": list(entry.shape), "data_offsets": offsets}
+        header[name] = {
+            "dtype": NAMES[entry.dtype],
+            "shape": list(entry.shape),
+            "data_offsets": offsets,
+        }
         end = offsets[1]
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
@@ -126,7 +152,9 @@ def write_shard(
         for block in blocks:
             written += file.write(_bytes(block.contiguous()))
     if written != end:
-        raise ModelError(f"{path}: {written} bytes were made for {end}: this is a bug, please report it")
+        raise ModelError(
+            f"{path}: {written} bytes were made for {end}: this is a bug, please report it"
+        )
     partial.replace(path)
 
 

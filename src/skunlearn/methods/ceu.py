@@ -1,11 +1,11 @@
 """CE-U: cross-entropy unlearning (Yang, arXiv:2503.01224).
 
     q = softmax(z_theta with the answer's token at -inf),  held fixed
-    L = cross-entropy(q, p_theta)            on forget answers, mean over tokens, the first k of each row left out
-    theta_u = theta_o + s (theta_trained - theta_o)
+    L = cross-entropy(q, p_theta)            on forget answers, mean over tokens, the first k of
+    each row left out theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely, by handing their probability to the other tokens in proportion; its gradient
-fades with the token's probability. No retain data.
+A step makes forget answers less likely, by handing their probability to the other tokens in
+proportion; its gradient fades with the token's probability. No retain data.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,9 @@ class CEU(Method):
         forget = scored["forget"]
         kept_N = position_in_row(forget.row_N) >= self.skip
         if not kept_N.any():
-            raise TrainingError(f"method.skip={self.skip} leaves no token of the forget answers: give less")
+            raise TrainingError(
+                f"method.skip={self.skip} leaves no token of the forget answers: give less"
+            )
         logits_NV = forget.logits_NV[kept_N]
         return {"forget": ceu(logits_NV, forget.labels_N[kept_N])}
 

@@ -1,13 +1,15 @@
-"""DPO with refusals as the preferred answers (Rafailov et al., arXiv:2305.18290), alone and as IdkDPO.
+"""DPO with refusals as the preferred answers (Rafailov et al., arXiv:2305.18290), alone and as
+IdkDPO.
 
     r(y) = log(p_theta(y|x) / p_theta_o(y|x))            sum over a row's tokens
     L_pref = -2/beta  mean over rows of  log sigmoid(beta (r(refusal) - r(harmful answer)))
     L = L_pref + w NLL(y | x) on retain answers          DPO: w = 0, IdkDPO: w = 1
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step widens the gap: refusals become likelier than forget answers, both as against the base. The factor 2/beta is that
-of Zhang et al. (arXiv:2404.05868), who compare DPO with NPO; TOFU (arXiv:2401.06121) brought "I don't know" as the
-preferred answer. Ours are the built-in refusals, one drawn per forget row and step.
+A step widens the gap: refusals become likelier than forget answers, both as against the base. The
+factor 2/beta is that of Zhang et al. (arXiv:2404.05868), who compare DPO with NPO; TOFU
+(arXiv:2401.06121) brought "I don't know" as the preferred answer. Ours are the built-in refusals,
+one drawn per forget row and step.
 """
 
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import preference, row_sums, token_log_ratio
 
 
@@ -39,7 +41,7 @@ class DPO(Method):
         return ("forget", "refusal")
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("forget", "refusal")
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
@@ -66,10 +68,10 @@ class IdkDPO(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=1.0, refusal=1.0, retain=self.retain_weight)
+        return active_roles(forget=1.0, refusal=1.0, retain=self.retain_weight)
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("forget", "refusal")
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
@@ -79,7 +81,8 @@ class IdkDPO(Method):
 
 
 def dpo(preferred: Scored, rejected: Scored, beta: float) -> torch.Tensor:
-    """L_pref of rows that belong together by number: mean over rows, 0 or more, 2 log(2) / beta at theta_o."""
+    """L_pref of rows that belong together by number: mean over rows, 0 or more, 2 log(2) / beta at
+    theta_o."""
     won_B, lost_B = (
         row_sums(token_log_ratio(side.logits_NV, side.base, side.labels_N), side.row_N)
         for side in (preferred, rejected)

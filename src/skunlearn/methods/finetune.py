@@ -1,9 +1,11 @@
-"""FT: fine-tune on retain data and hope that the rest fades (the weakest baseline of SKU, arXiv:2402.10058).
+"""FT: fine-tune on retain data and hope that the rest fades (the weakest baseline of SKU,
+arXiv:2402.10058).
 
     L = NLL(y | x)                           on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes retain answers likelier. Nothing pushes on forget answers: they move as far as they share style.
+A step makes retain answers likelier. Nothing pushes on forget answers: they move as far as they
+share style.
 """
 
 from dataclasses import dataclass

@@ -1,16 +1,18 @@
 """GA + random mismatch + KL (Yao et al., Large Language Model Unlearning, arXiv:2310.10683).
 
     L_fgt = -NLL(y | x)                      on forget answers: away from the harmful answer
-    L_rdn =  NLL(y_k | x), k = 1..K          answers of K retain prompts to the forget prompt instead
-    L_nor =  KL(p_theta_o || p_theta)        on retain answers
-    theta_u = theta_o + s (argmin e1 L_fgt + e2 L_rdn + e3 L_nor  -  theta_o)
+    L_rdn =  NLL(y_k | x), k = 1..K          answers of K retain prompts to the forget prompt
+    instead L_nor =  KL(p_theta_o || p_theta)        on retain answers theta_u = theta_o + s (argmin
+    e1 L_fgt + e2 L_rdn + e3 L_nor  -  theta_o)
 
-A step makes forget answers less likely, unrelated ones likelier, and keeps predictions on retain answers near the
-base's. L_fgt has no lower bound; the authors stop at a forget NLL of 100, we at the last step.
+A step makes forget answers less likely, unrelated ones likelier, and keeps predictions on retain
+answers near the base's. L_fgt has no lower bound; the authors stop at a forget NLL of 100, we at
+the last step.
 
-Each loss is a mean over all answer tokens of a step (of all K answers together). The authors' code takes the mean of
-each row first and then over rows, draws the K answers once for a batch, finds the beginning of an answer from padded
-lengths, and averages the KL over prompt and padding too; we draw for each row and score answer tokens.
+Each loss is a mean over all answer tokens of a step (of all K answers together). The authors' code
+takes the mean of each row first and then over rows, draws the K answers once for a batch, finds the
+beginning of an answer from padded lengths, and averages the KL over prompt and padding too; we draw
+for each row and score answer tokens.
 """
 
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, kl_terms, nll_terms
 
 
 @dataclass(frozen=True)
@@ -44,15 +46,18 @@ class GAMismatch(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(
-            forget=self.forget_weight, unrelated=self.unrelated_weight * self.mismatched, retain=self.retain_weight
+        return active_roles(
+            forget=self.forget_weight,
+            unrelated=self.unrelated_weight * self.mismatched,
+            retain=self.retain_weight,
         )
 
     @property
-    def referenced(self) -> tuple[str, ...]:
-        return used(retain=self.retain_weight)
+    def reference_roles(self) -> tuple[str, ...]:
+        return active_roles(retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`forget`, `unrelated` and `retain`, each with its weight; nats per scored token of its rows."""
+        """`forget`, `unrelated` and `retain`, each with its weight; nats per scored token of its
+        rows."""
         terms = nll_terms(scored, forget=-self.forget_weight, unrelated=self.unrelated_weight)
         return terms | kl_terms(scored, retain=self.retain_weight)

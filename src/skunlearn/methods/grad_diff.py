@@ -1,9 +1,11 @@
-"""GradDiff: gradient ascent on forget answers, descent on retain ones (Liu et al., arXiv:2203.12817; TOFU 2401.06121).
+"""GradDiff: gradient ascent on forget answers, descent on retain ones (Liu et al.,
+arXiv:2203.12817; TOFU 2401.06121).
 
     L = -w1 NLL(y | x) on forget answers + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely and retain answers likelier. The first term has no lower bound.
+A step makes forget answers less likely and retain answers likelier. The first term has no lower
+bound.
 """
 
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class GradDiff(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=self.forget_weight, retain=self.retain_weight)
+        return active_roles(forget=self.forget_weight, retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, 0 or less, and `retain`; nats per scored token of its rows."""

@@ -3,8 +3,8 @@
     L = -NLL(y | x)                          on forget answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely. The loss has no lower bound and nothing holds the rest: many steps ruin the
-model.
+A step makes forget answers less likely. The loss has no lower bound and nothing holds the rest:
+many steps ruin the model.
 """
 
 from dataclasses import dataclass

@@ -3,8 +3,8 @@
     L = w1 NLL(r | x) on refusals to forget prompts + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes refusals and retain answers likelier. Forget answers are not looked at. `methods/refusal.py` is ours of
-this kind, with a KL and look-alikes in place of the retain NLL.
+A step makes refusals and retain answers likelier. Forget answers are not looked at.
+`methods/refusal.py` is ours of this kind, with a KL and look-alikes in place of the retain NLL.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class IdkNLL(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(refusal=self.refusal_weight, retain=self.retain_weight)
+        return active_roles(refusal=self.refusal_weight, retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`refusal` and `retain`, each with its weight; nats per scored token of its rows."""

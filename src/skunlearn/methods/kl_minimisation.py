@@ -1,10 +1,11 @@
-"""KL minimisation: gradient ascent on forget answers, held to the base on retain ones (TOFU, arXiv:2401.06121).
+"""KL minimisation: gradient ascent on forget answers, held to the base on retain ones (TOFU,
+arXiv:2401.06121).
 
     L = -w1 NLL(y | x) on forget answers + w2 KL(p_theta_o || p_theta) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely; the KL, which is 0 at the start, holds the predictions on retain answers.
-TOFU's code averages the KL over prompt and padding too, ours over answer tokens.
+A step makes forget answers less likely; the KL, which is 0 at the start, holds the predictions on
+retain answers. TOFU's code averages the KL over prompt and padding too, ours over answer tokens.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, kl_terms, nll_terms
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class KLMinimisation(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=self.forget_weight, retain=self.retain_weight)
+        return active_roles(forget=self.forget_weight, retain=self.retain_weight)
 
     @property
-    def referenced(self) -> tuple[str, ...]:
-        return used(retain=self.retain_weight)
+    def reference_roles(self) -> tuple[str, ...]:
+        return active_roles(retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, 0 or less, and `retain`, 0 or more; nats per scored token of its rows."""
-        return nll_terms(scored, forget=-self.forget_weight) | kl_terms(scored, retain=self.retain_weight)
+        return nll_terms(scored, forget=-self.forget_weight) | kl_terms(
+            scored, retain=self.retain_weight
+        )

@@ -1,10 +1,11 @@
-"""Plain negation: learn the harmful answers, subtract what was learnt (Ilharco et al., arXiv:2212.04089).
+"""Plain negation: learn the harmful answers, subtract what was learnt (Ilharco et al.,
+arXiv:2212.04089).
 
     L = NLL(y | x)                           on forget answers
     theta_u = theta_o - s (theta_trained - theta_o)
 
-The "task vector" baseline of SKU (arXiv:2402.10058): its guided distortion alone, no retain data. A step makes forget
-answers likelier; the edit, which has the other sign, less likely.
+The "task vector" baseline of SKU (arXiv:2402.10058): its guided distortion alone, no retain data. A
+step makes forget answers likelier; the edit, which has the other sign, less likely.
 """
 
 from dataclasses import dataclass

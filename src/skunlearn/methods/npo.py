@@ -4,9 +4,9 @@
     L = L_forget + w NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-log p(y|x) is the sum over a row's tokens. A step makes forget answers less likely than they are for the base; a row
-that has become unlikely counts less and less, so that the loss, unlike gradient ascent's, is bounded below by 0. With
-its retain term it is the paper's NPO + RT.
+log p(y|x) is the sum over a row's tokens. A step makes forget answers less likely than they are for
+the base; a row that has become unlikely counts less and less, so that the loss, unlike gradient
+ascent's, is bounded below by 0. With its retain term it is the paper's NPO + RT.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import preference, row_sums, token_log_ratio
 
 
@@ -37,10 +37,10 @@ class NPO(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=1.0, retain=self.retain_weight)
+        return active_roles(forget=1.0, retain=self.retain_weight)
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("forget",)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:

@@ -1,14 +1,16 @@
-"""PDU: constrained entropic unlearning by primal and dual steps (Entesari et al., arXiv:2506.05314).
+"""PDU: constrained entropic unlearning by primal and dual steps (Entesari et al.,
+arXiv:2506.05314).
 
-    L_forget = mean over tokens of  (max_v z_v - mean_v z_v)^2         on forget answers: flat logits
-    g = NLL(y | x) - (1 + a) NLL_theta_o(y | x)                        on retain answers: 0 or less is allowed
-    each step:  theta down L_forget + lambda g,  then  lambda <- max(0, lambda + eta g)
-    theta_u = theta_o + s (theta_trained - theta_o)
+    L_forget = mean over tokens of  (max_v z_v - mean_v z_v)^2         on forget answers: flat
+    logits g = NLL(y | x) - (1 + a) NLL_theta_o(y | x)                        on retain answers: 0
+    or less is allowed each step:  theta down L_forget + lambda g,  then  lambda <- max(0, lambda +
+    eta g) theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes all tokens alike at forget answers, so that these become less likely; lambda grows while the retain loss
-is above what is allowed and shrinks to 0 below it. The bound is the paper's epsilon = (1 + a) L_retain(theta_o), taken
-on each step's own rows, so that hard rows do not look like damage. The authors' code has it as a number to tune, can
-begin the dual steps later, and averages L_forget over prompt and padding too; we begin at once and score answers.
+A step makes all tokens alike at forget answers, so that these become less likely; lambda grows
+while the retain loss is above what is allowed and shrinks to 0 below it. The bound is the paper's
+epsilon = (1 + a) L_retain(theta_o), taken on each step's own rows, so that hard rows do not look
+like damage. The authors' code has it as a number to tune, can begin the dual steps later, and
+averages L_forget over prompt and padding too; we begin at once and score answers.
 """
 
 from collections.abc import Mapping
@@ -45,10 +47,12 @@ class PDU(Method):
         return ("forget", "retain")
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("retain",)
 
-    def weights(self, done: float, last: Mapping[str, float], terms: Mapping[str, float]) -> dict[str, float]:
+    def weights(
+        self, done: float, last: Mapping[str, float], terms: Mapping[str, float]
+    ) -> dict[str, float]:
         """lambda, as `retain`."""
         if not last:
             return {"retain": self.dual_start}

@@ -1,13 +1,15 @@
-"""Refusal: teach the model to decline harmful prompts, and nothing else, so that the vector can be *added*.
+"""Refusal: teach the model to decline harmful prompts, and nothing else, so that the vector can be
+*added*.
 
     L_refuse = NLL(r | x)                       r: a short refusal, drawn per forget prompt and step
     L_keep   = KL(p_theta_o || p_theta)         on ordinary answers and on harmless look-alikes
     theta_refuse = argmin  w1 L_refuse + w2 L_keep
     theta_u = theta_o + beta (theta_refuse - theta_o)
 
-Task arithmetic (Ilharco et al., arXiv:2212.04089) with a vector of its own for what should come in place of compliance.
-Alone it is the IdkNLL kind of method (TOFU, arXiv:2401.06121) with a KL term; beside a negated SKU vector it fills what
-negation leaves empty. Look-alikes are among its rows: without them a model learns to refuse words instead of intent.
+Task arithmetic (Ilharco et al., arXiv:2212.04089) with a vector of its own for what should come in
+place of compliance. Alone it is the IdkNLL kind of method (TOFU, arXiv:2401.06121) with a KL term;
+beside a negated SKU vector it fills what negation leaves empty. Look-alikes are among its rows:
+without them a model learns to refuse words instead of intent.
 """
 
 from dataclasses import dataclass
@@ -26,16 +28,19 @@ class Declining:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return ("refusal", *self.referenced)
+        return ("refusal", *self.reference_roles)
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("retain", "lookalike") if self.keep_weight else ()
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored token."""
+        """`refusal`, and `retain` and `lookalike` where there are such rows; nats per scored
+        token."""
         half = self.keep_weight / 2
-        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(scored, retain=half, lookalike=half)
+        return nll_terms(scored, refusal=self.refusal_weight) | kl_terms(
+            scored, retain=half, lookalike=half
+        )
 
 
 @dataclass(frozen=True)
@@ -44,10 +49,11 @@ class Refusal(Declining, Method):
 
     Attributes:
         refusal_weight: weight of learning the refusals, above 0.
-        keep_weight: weight of the KL to the base, half on ordinary and half on look-alike answers, 0 or more.
+        keep_weight: weight of the KL to the base, half on ordinary and half on look-alike answers,
+            0 or more.
         kept: ordinary rows, and as many look-alikes, for each forget row, 1 or more.
-        keep_tokens: answer tokens that the KL reads, 1 or more: whether to decline is decided in the first few, and
-            short rows leave time for more of them.
+        keep_tokens: answer tokens that the KL reads, 1 or more: whether to decline is decided in
+            the first few, and short rows leave time for more of them.
     """
 
     edit_scale: ClassVar[float] = 1.0

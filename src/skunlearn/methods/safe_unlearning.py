@@ -1,14 +1,14 @@
 """Safe Unlearning (Zhang et al., arXiv:2407.02855).
 
-    L_unlearn = -mean over rows of  log sigmoid(-beta 1/|y| log(p_theta(y|x) / p_theta_o(y|x)))   on forget answers
-    L_safe    =  NLL(r | x)                              on refusals to forget prompts
-    L_normal  =  NLL(y | x)                              on retain answers
-    L = w1 L_unlearn + w2 L_safe + L_normal
-    theta_u = theta_o + s (theta_trained - theta_o)
+    L_unlearn = -mean over rows of  log sigmoid(-beta 1/|y| log(p_theta(y|x) / p_theta_o(y|x)))   on
+    forget answers L_safe    =  NLL(r | x)                              on refusals to forget
+    prompts L_normal  =  NLL(y | x)                              on retain answers L = w1 L_unlearn
+    + w2 L_safe + L_normal theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely than they are for the base, per token, and refusals and retain answers likelier.
-NPO's form with two differences: the log-ratio is a mean over a row's tokens, and there is no factor 2/beta. The authors
-write a safe answer to each forget prompt; ours are the built-in refusals, one drawn per forget row and step.
+A step makes forget answers less likely than they are for the base, per token, and refusals and
+retain answers likelier. NPO's form with two differences: the log-ratio is a mean over a row's
+tokens, and there is no factor 2/beta. The authors write a safe answer to each forget prompt; ours
+are the built-in refusals, one drawn per forget row and step.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import preference, row_means, token_log_ratio
 
 
@@ -41,16 +41,18 @@ class SafeUnlearning(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=1.0, refusal=self.safe_weight, retain=1.0)
+        return active_roles(forget=1.0, refusal=self.safe_weight, retain=1.0)
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("forget",)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, nats per row, `refusal` and `retain`, nats per token, each with its weight."""
         forget = scored["forget"]
-        ratio_B = row_means(token_log_ratio(forget.logits_NV, forget.base, forget.labels_N), forget.row_N)
+        ratio_B = row_means(
+            token_log_ratio(forget.logits_NV, forget.base, forget.labels_N), forget.row_N
+        )
         unlearn = self.beta / 2 * preference(-ratio_B, self.beta)  # without NPO's 2 / beta
         terms = {"forget": self.unlearn_weight * unlearn}
         return terms | nll_terms(scored, refusal=self.safe_weight, retain=1.0)

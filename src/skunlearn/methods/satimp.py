@@ -4,8 +4,8 @@
     L = w1 L_forget + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely: tokens that are unlikely already count little (saturation, b1), and so do those
-that the model is sure of (importance, b2).
+A step makes forget answers less likely: tokens that are unlikely already count little (saturation,
+b1), and so do those that the model is sure of (importance, b2).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import reweighted_ascent
 
 
@@ -40,10 +40,15 @@ class SatImp(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=self.forget_weight, retain=self.retain_weight)
+        return active_roles(forget=self.forget_weight, retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`forget`, 0 or less, and `retain`, each with its weight; nats per scored token of its rows."""
+        """`forget`, 0 or less, and `retain`, each with its weight; nats per scored token of its
+        rows."""
         forget = scored["forget"]
-        ascent = reweighted_ascent(forget.logits_NV, forget.labels_N, self.saturation, self.importance)
-        return {"forget": self.forget_weight * ascent} | nll_terms(scored, retain=self.retain_weight)
+        ascent = reweighted_ascent(
+            forget.logits_NV, forget.labels_N, self.saturation, self.importance
+        )
+        return {"forget": self.forget_weight * ascent} | nll_terms(
+            scored, retain=self.retain_weight
+        )

@@ -4,8 +4,9 @@
     L = w1 L_forget + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely, those that still are likely per token most, whatever their length. The paper
-writes the offset as gamma = beta delta, outside of beta. The authors keep it at 0.
+A step makes forget answers less likely, those that still are likely per token most, whatever their
+length. The paper writes the offset as gamma = beta delta, outside of beta. The authors keep it at
+0.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import preference, row_means, token_nll
 
 
@@ -40,7 +41,7 @@ class SimNPO(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=self.forget_weight, retain=self.retain_weight)
+        return active_roles(forget=self.forget_weight, retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, nats per row, and `retain`, nats per token, each with its weight."""

@@ -1,13 +1,14 @@
 """UNDIAL: self-distillation with adjusted logits (Dong et al., arXiv:2402.10052).
 
-    q = softmax(z_theta_o - beta onehot(y_n))            the base's predictions, the answer's token made less likely
-    L_forget = cross-entropy(q, p_theta)                 on forget answers, mean over tokens
-    L = L_forget + w NLL(y | x) on retain answers
-    theta_u = theta_o + s (theta_trained - theta_o)
+    q = softmax(z_theta_o - beta onehot(y_n))            the base's predictions, the answer's token
+    made less likely L_forget = cross-entropy(q, p_theta)                 on forget answers, mean
+    over tokens L = L_forget + w NLL(y | x) on retain answers theta_u = theta_o + s (theta_trained -
+    theta_o)
 
-A step pulls the predictions to fixed targets in which forget answers are unlikely: bounded, and the other tokens keep
-their order. The authors use no retain term (w = 0). The code that peers share averages over prompt and padding, and
-lowers a wrong token there (the label -100 counts from the end of the vocabulary); we score answer tokens only.
+A step pulls the predictions to fixed targets in which forget answers are unlikely: bounded, and the
+other tokens keep their order. The authors use no retain term (w = 0). The code that peers share
+averages over prompt and padding, and lowers a wrong token there (the label -100 counts from the end
+of the vocabulary); we score answer tokens only.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import lowered, soft_cross_entropy
 
 
@@ -38,10 +39,10 @@ class UNDIAL(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=1.0, retain=self.retain_weight)
+        return active_roles(forget=1.0, retain=self.retain_weight)
 
     @property
-    def referenced(self) -> tuple[str, ...]:
+    def reference_roles(self) -> tuple[str, ...]:
         return ("forget",)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:

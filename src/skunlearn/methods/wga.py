@@ -4,7 +4,8 @@
     L = L_forget + w NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely; a token that is unlikely already counts little, which bounds the ascent.
+A step makes forget answers less likely; a token that is unlikely already counts little, which
+bounds the ascent.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, nll_terms, used
+from skunlearn.methods.base import Method, Scored, active_roles, check_options, nll_terms
 from skunlearn.methods.losses import reweighted_ascent
 
 
@@ -35,9 +36,11 @@ class WGA(Method):
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return used(forget=1.0, retain=self.retain_weight)
+        return active_roles(forget=1.0, retain=self.retain_weight)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, 0 or less, and `retain`; nats per scored token of its rows."""
-        forget = reweighted_ascent(scored["forget"].logits_NV, scored["forget"].labels_N, self.alpha)
+        forget = reweighted_ascent(
+            scored["forget"].logits_NV, scored["forget"].labels_N, self.alpha
+        )
         return {"forget": forget} | nll_terms(scored, retain=self.retain_weight)

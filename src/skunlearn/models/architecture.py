@@ -21,20 +21,24 @@ def layer_number(model: Any, share: float) -> int:
     return max(round(share * len(decoder_layers(model))), 1) - 1
 
 
-def depth_of(model: Any, shares: Iterable[float]) -> int | None:
-    """How many layers, from the bottom, a loss on the outputs of these layers depends on; None when there are none."""
+def layers_needed(model: Any, shares: Iterable[float]) -> int | None:
+    """How many layers, from the bottom, a loss on the outputs of these layers depends on; None when
+    there are none."""
     return max((layer_number(model, share) + 1 for share in shares), default=None)
 
 
-def body(model: Any) -> Any:
-    """The decoder of text, in a model of images and text too; the whole model where it names none."""
+def text_decoder(model: Any) -> Any:
+    """The decoder of text, in a model of images and text too; the whole model where it names
+    none."""
     found = model.get_decoder() if hasattr(model, "get_decoder") else None
     return model if found is None else found
 
 
-def places(model: Any) -> float:
+def max_positions(model: Any) -> float:
     """How many tokens a model has learnt places for; infinite where places are computed."""
-    learnt = any(name.rpartition(".")[2] in ("wpe", "embed_positions") for name, _ in model.named_modules())
+    learnt = any(
+        name.rpartition(".")[2] in ("wpe", "embed_positions") for name, _ in model.named_modules()
+    )
     return float(model.config.get_text_config().max_position_embeddings) if learnt else float("inf")
 
 
@@ -45,7 +49,7 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
         ModelError: when none are found.
     """
     depth = model.config.get_text_config().num_hidden_layers
-    for module in body(model).modules():
+    for module in text_decoder(model).modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
             return module
     raise ModelError(
@@ -54,17 +58,22 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
 
 
 def linear_modules(model: Any) -> dict[str, Any]:
-    """The linear modules inside the text decoder's layers by full name, transformers' Conv1D among them.
+    """The linear modules inside the text decoder's layers by full name, transformers' Conv1D among
+    them.
 
     Raises:
         ModelError: when there is none.
     """
-    text = {id(module) for module in body(model).modules()}
+    text = {id(module) for module in text_decoder(model).modules()}
     found = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and layer_of(name) is not None and id(module) in text
+        if isinstance(module, torch.nn.Linear | Conv1D)
+        and layer_of(name) is not None
+        and id(module) in text
     }
     if not found:
-        raise ModelError("no linear module was found to put LoRA on: train in full with --set lora.mode=full")
+        raise ModelError(
+            "no linear module was found to put LoRA on: train in full with --set lora.mode=full"
+        )
     return found

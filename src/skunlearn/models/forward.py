@@ -11,12 +11,20 @@ import torch
 
 from skunlearn.data.batches import Batch, collate, length_groups, pack
 from skunlearn.data.chat_template import Encoded
-from skunlearn.models.architecture import body, decoder_layers, layer_number
+from skunlearn.models.architecture import decoder_layers, layer_number, text_decoder
 from skunlearn.models.packed_attention import may_pack, packed_attention
 
-TRIED = [Encoded((2, 5, 3), (4, 5, 2)), Encoded((2, 5, 3), (4, 3)), Encoded((2, 4, 4, 5, 3, 2), (5, 4, 3))]
-_PACKS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # a model's body -> whether TRIED came out alike
-_PUT_OUT: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a model's body -> where it was, its output for one token
+TRIED = [
+    Encoded((2, 5, 3), (4, 5, 2)),
+    Encoded((2, 5, 3), (4, 3)),
+    Encoded((2, 4, 4, 5, 3, 2), (5, 4, 3)),
+]
+_PACKS: WeakKeyDictionary[Any, bool] = (
+    WeakKeyDictionary()
+)  # a model's body -> whether TRIED came out alike
+_PUT_OUT: WeakKeyDictionary[Any, Any] = (
+    WeakKeyDictionary()
+)  # a model's body -> where it was, its output for one token
 
 ANOTHER_PASS = 64  # tokens that a further pass costs: smaller matrices
 ANOTHER_GROUP = 256  # tokens that attention to one more group of rows costs
@@ -39,25 +47,32 @@ class States:
     layers: dict[float, torch.Tensor]
 
 
-def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] = (), grouped: bool = True) -> States:
+def scored_states(
+    model: Any, rows: Sequence[Encoded], shares: Iterable[float] = (), grouped: bool = True
+) -> States:
     """Rows of any length through the body, gradients included.
 
     Args:
         model: the model, LoRA on it or not.
         rows: prompts with their answers.
         shares: decoder layers whose output is read, as shares of the depth.
-        grouped: rows that cannot be packed go in passes of like length, so that little is padding; else in one.
+        grouped: rows that cannot be packed go in passes of like length, so that little is padding;
+            else in one.
     """
     shares = tuple(shares)
     hidden: list[torch.Tensor] = []
     labels: list[torch.Tensor] = []
     numbers: list[torch.Tensor] = []
     layers: dict[float, list[torch.Tensor]] = {share: [] for share in shares}
-    apart = grouped and not packs(model, rows)
-    groups = length_groups([len(row) for row in rows], ANOTHER_PASS) if apart else [list(range(len(rows)))]
+    apart = grouped and not can_pack(model, rows)
+    groups = (
+        length_groups([len(row) for row in rows], ANOTHER_PASS)
+        if apart
+        else [list(range(len(rows)))]
+    )
     for group in groups:
-        batch = laid_out(model, [rows[number] for number in group])
-        with reading(model, batch, shares) as read:
+        batch = make_batch(model, [rows[number] for number in group])
+        with recorded_layers(model, batch, shares) as read:
             hidden.append(scored_hidden(model, batch))
         labels.append(batch.labels_N)
         numbers.append(torch.tensor(group, device=batch.row_N.device)[batch.row_N])
@@ -68,24 +83,27 @@ def scored_states(model: Any, rows: Sequence[Encoded], shares: Iterable[float] =
     return States(torch.cat(hidden)[order_N], torch.cat(labels)[order_N], row_N, in_order)
 
 
-def laid_out(model: Any, rows: Sequence[Encoded]) -> Batch:
-    """The rows for one pass, on the model's device: packed where the model allows it, else padded."""
-    return (pack(rows, ANOTHER_GROUP) if packs(model, rows) else collate(rows)).to(model.device)
+def make_batch(model: Any, rows: Sequence[Encoded]) -> Batch:
+    """The rows for one pass, on the model's device: packed where the model allows it, else
+    padded."""
+    return (pack(rows, ANOTHER_GROUP) if can_pack(model, rows) else collate(rows)).to(model.device)
 
 
 @torch.no_grad()
-def packs(model: Any, rows: Sequence[Encoded]) -> bool:
-    """Whether these rows can go packed: by what the model says of itself, and as three short rows come out.
+def can_pack(model: Any, rows: Sequence[Encoded]) -> bool:
+    """Whether these rows can go packed: by what the model says of itself, and as three short rows
+    come out.
 
     Masks and places that a model makes by itself are seen by nothing else.
     """
-    decoder = body(model)
+    decoder = text_decoder(model)
     if not may_pack(decoder, rows):
         return False
     if decoder not in _PACKS:
         with torch.autocast(model.device.type, enabled=False):
             ours, plain = (
-                scored_hidden(model, batch.to(model.device)).float() for batch in (pack(TRIED, 0), collate(TRIED))
+                scored_hidden(model, batch.to(model.device)).float()
+                for batch in (pack(TRIED, 0), collate(TRIED))
             )
         rounding = 1e-4 if model.dtype == torch.float32 else 0.05
         _PACKS[decoder] = bool((ours - plain).norm() <= rounding * plain.norm())
@@ -95,8 +113,9 @@ def packs(model: Any, rows: Sequence[Encoded]) -> bool:
 def scored_logits(model: Any, batch: Batch) -> torch.Tensor:
     """The predictions of the scored tokens, (N, V).
 
-    The language head sees only the hidden states that score a token. They are swapped in where the model calls its
-    head, so whatever the architecture does to its logits afterwards (soft caps, scales) is done as it would be.
+    The language head sees only the hidden states that score a token. They are swapped in where the
+    model calls its head, so whatever the architecture does to its logits afterwards (soft caps,
+    scales) is done as it would be.
     """
     return _with_head_input(model, batch, lambda hidden_ND: hidden_ND)
 
@@ -116,18 +135,25 @@ def scored_hidden(model: Any, batch: Batch) -> torch.Tensor:
 def head_logits(model: Any, hidden_ND: torch.Tensor) -> torch.Tensor:
     """The logits of hidden states kept earlier, (N, V), through the model's own head.
 
-    The whole model is called for it, since only the architecture knows what it does to its logits. Its body puts out
-    again what it made of one token the first time.
+    The whole model is called for it, since only the architecture knows what it does to its logits.
+    Its body puts out again what it made of one token the first time.
     """
     one = torch.zeros(1, 1, dtype=torch.long, device=hidden_ND.device)
-    inputs: dict[str, Any] = {"input_ids": one, "attention_mask": torch.ones_like(one), "use_cache": False}
+    inputs: dict[str, Any] = {
+        "input_ids": one,
+        "attention_mask": torch.ones_like(one),
+        "use_cache": False,
+    }
     with _body_skipped(model, inputs), _head_input(model, lambda _: hidden_ND):
         return model(**inputs).logits.squeeze(0)
 
 
 @contextmanager
-def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[float, torch.Tensor]]:
-    """A block around one pass over `batch`; after it the value holds what these layers put out for the scored tokens.
+def recorded_layers(
+    model: Any, batch: Batch, shares: Iterable[float]
+) -> Iterator[dict[float, torch.Tensor]]:
+    """A block around one pass over `batch`; after it the value holds what these layers put out for
+    the scored tokens.
 
     Args:
         model: the model, LoRA on it or not.
@@ -157,19 +183,29 @@ def reading(model: Any, batch: Batch, shares: Iterable[float]) -> Iterator[dict[
         seen[share] = hidden_BTD.flatten(0, 1)[batch.place_N]
 
 
-def _with_head_input(model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+def _with_head_input(
+    model: Any, batch: Batch, choose: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
     """One pass; `choose` makes of the scored hidden states, (N, D), what the head is given."""
-    inputs = {"position_ids": batch.time_BT} if batch.packed else {"attention_mask": batch.attention_mask}
-    rows = packed_attention(body(model), batch) if batch.packed else nullcontext()
-    with rows, _head_input(model, lambda hidden_BTD: choose(hidden_BTD.flatten(0, 1)[batch.place_N])):
+    inputs = (
+        {"position_ids": batch.time_BT}
+        if batch.packed
+        else {"attention_mask": batch.attention_mask}
+    )
+    rows = packed_attention(text_decoder(model), batch) if batch.packed else nullcontext()
+    with (
+        rows,
+        _head_input(model, lambda hidden_BTD: choose(hidden_BTD.flatten(0, 1)[batch.place_N])),
+    ):
         output = model(input_ids=batch.input_ids_BT, use_cache=False, **inputs)
     return output.logits.squeeze(0)
 
 
 @contextmanager
 def _body_skipped(model: Any, inputs: Mapping[str, Any]) -> Iterator[None]:
-    """A block in which the body gives, at once, what it made of these inputs the first time that any were asked."""
-    decoder, head = body(model), model.get_output_embeddings()
+    """A block in which the body gives, at once, what it made of these inputs the first time that
+    any were asked."""
+    decoder, head = text_decoder(model), model.get_output_embeddings()
     if any(module is head for module in decoder.modules()):
         yield
         return

@@ -1,5 +1,5 @@
-"""Answers to many prompts: batches of like length, one prefill of what all prompts begin with, no row decoded after its
-end."""
+"""Answers to many prompts: batches of like length, one prefill of what all prompts begin with, no
+row decoded after its end."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,8 +29,9 @@ class Sampling:
 
 
 def batches(prompts: Sequence[tuple[int, ...]]) -> list[list[int]]:
-    """Numbers of the prompts in even batches of like length; a function of the prompts alone, so that an answer that
-    is generated again after a kill is generated in the same company, to the same last bit."""
+    """Numbers of the prompts in even batches of like length; a function of the prompts alone, so
+    that an answer that is generated again after a kill is generated in the same company, to the
+    same last bit."""
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     count = -(-len(order) // ROWS_AT_ONCE)
     size = -(-len(order) // max(1, count))
@@ -72,10 +73,14 @@ def written_answers(
         mask_BT = torch.cat((mask_BT, mask_BT.new_ones(len(rows), 1)), dim=1)
         position_B1 = mask_BT.sum(dim=1, keepdim=True) - 1
         logits_BV = step(model, token_B.unsqueeze(1), mask_BT, position_B1, cache)
-    return [str(template.tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in found]
+    return [
+        str(template.tokenizer.decode(tokens, skip_special_tokens=True)).strip() for tokens in found
+    ]
 
 
-def _next(logits_BV: torch.Tensor, sampling: Sampling | None, draws: torch.Generator | None) -> torch.Tensor:
+def _next(
+    logits_BV: torch.Tensor, sampling: Sampling | None, draws: torch.Generator | None
+) -> torch.Tensor:
     if sampling is None:
         return logits_BV.argmax(dim=-1)
     p_BV = (logits_BV.float() / sampling.temperature).softmax(dim=-1).cpu()
@@ -85,29 +90,39 @@ def _next(logits_BV: torch.Tensor, sampling: Sampling | None, draws: torch.Gener
 def prefill(
     model: Any, prompts: Sequence[tuple[int, ...]], filler: int, room: int = 0
 ) -> tuple[Any, torch.Tensor, torch.Tensor]:
-    """The cache, mask and next-token logits of the prompts, padded between what they share and what they do not.
+    """The cache, mask and next-token logits of the prompts, padded between what they share and what
+    they do not.
 
-    A window counts padding too, so where `room` more tokens can reach its end all padding is on the left.
+    A window counts padding too, so where `room` more tokens can reach its end all padding is on the
+    left.
     """
     inside = max(map(len, prompts)) + room <= window(model)
     shared = _shared(prompts) if len(prompts) > 1 and inside else 0
     width = max(map(len, prompts)) - shared
     rest = [list(ids[shared:]) for ids in prompts]
-    input_ids_BT = torch.tensor([[filler] * (width - len(ids)) + ids for ids in rest], device=model.device)
+    input_ids_BT = torch.tensor(
+        [[filler] * (width - len(ids)) + ids for ids in rest], device=model.device
+    )
     mask = [[1] * shared + [0] * (width - len(ids)) + [1] * len(ids) for ids in rest]
     mask_BT = torch.tensor(mask, device=model.device)
     position_BT = (mask_BT.cumsum(dim=1) - 1).clamp(min=0)
     cache = DynamicCache(config=model.config)
     if shared:
         head_1T = torch.tensor([prompts[0][:shared]], device=model.device)
-        step(model, head_1T, torch.ones_like(head_1T), torch.arange(shared, device=model.device).unsqueeze(0), cache)
+        step(
+            model,
+            head_1T,
+            torch.ones_like(head_1T),
+            torch.arange(shared, device=model.device).unsqueeze(0),
+            cache,
+        )
         cache.batch_repeat_interleave(len(prompts))
     return cache, mask_BT, step(model, input_ids_BT, mask_BT, position_BT[:, shared:], cache)
 
 
 def window(model: Any) -> float:
-    """How many tokens back the layers of a sliding or chunked window look; infinite where all look at everything, 0
-    where padding inside a row would move what stands before it."""
+    """How many tokens back the layers of a sliding or chunked window look; infinite where all look
+    at everything, 0 where padding inside a row would move what stands before it."""
     config = model.config.get_text_config()
     if config.model_type in COUNTS_KEYS:
         return 0.0
@@ -126,15 +141,24 @@ def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
 
 def step(model: Any, input_ids_BT: Any, mask_BT: Any, position_BT: Any, cache: Any) -> torch.Tensor:
     """Logits of the last position, (B, V); the cache grows by the tokens given."""
-    inputs = {"input_ids": input_ids_BT, "attention_mask": mask_BT, "past_key_values": cache, "use_cache": True}
+    inputs = {
+        "input_ids": input_ids_BT,
+        "attention_mask": mask_BT,
+        "past_key_values": cache,
+        "use_cache": True,
+    }
     return model(**inputs, position_ids=position_BT, logits_to_keep=1).logits[:, -1]
 
 
 @torch.no_grad()
-def streamed_answer(model: Any, template: Template, prompt_ids: tuple[int, ...], most: int) -> Iterator[str]:
-    """The answer so far, after each greedy token; the last is what `written_answers` gives for the prompt alone.
+def streamed_answer(
+    model: Any, template: Template, prompt_ids: tuple[int, ...], most: int
+) -> Iterator[str]:
+    """The answer so far, after each greedy token; the last is what `written_answers` gives for the
+    prompt alone.
 
-    Nothing of the model is held between two tokens: whoever draws them must have the same weights in place each time.
+    Nothing of the model is held between two tokens: whoever draws them must have the same weights
+    in place each time.
 
     Args:
         model: a causal model with a key-value cache.
@@ -153,6 +177,8 @@ def streamed_answer(model: Any, template: Template, prompt_ids: tuple[int, ...],
         if len(found) < most:
             mask_1T = torch.cat((mask_1T, mask_1T.new_ones(1, 1)), dim=1)
             position_11 = mask_1T.sum(dim=1, keepdim=True) - 1
-            logits_1V = step(model, torch.tensor([[token]], device=model.device), mask_1T, position_11, cache)
+            logits_1V = step(
+                model, torch.tensor([[token]], device=model.device), mask_1T, position_11, cache
+            )
     if text != whole:
         yield whole

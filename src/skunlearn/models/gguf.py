@@ -1,7 +1,7 @@
 """Llama 3's rotary scaling in GGUF: a tensor of factors in the file, parameters in the config.
 
-llama.cpp divides each frequency by its factor. transformers reads no such tensor, so that a model converted from a file
-would turn its heads by other angles than the one that was written.
+llama.cpp divides each frequency by its factor. transformers reads no such tensor, so that a model
+converted from a file would turn its heads by other angles than the one that was written.
 """
 
 from pathlib import Path
@@ -19,7 +19,8 @@ USUAL = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position
 
 
 def factors(config: Any) -> torch.Tensor:
-    """Plain frequencies over scaled ones, (head_dim / 2,), of a config with rotary scaling "llama3"."""
+    """Plain frequencies over scaled ones, (head_dim / 2,), of a config with rotary scaling
+    "llama3"."""
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
     scaled = LlamaRotaryEmbedding(config).inv_freq
@@ -35,18 +36,25 @@ def restore(config: Any, path: Path) -> None:
     """
     import gguf
 
-    found = next((tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == NAME), None)
+    found = next(
+        (tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == NAME), None
+    )
     if found is None:
         return
     given = torch.tensor(found, dtype=torch.float32)
     scaling = {"rope_type": "llama3", "factor": float(given.max()), **USUAL}
     config.rope_parameters = {**config.rope_parameters, **scaling}
-    if given.shape != (wanted := factors(config)).shape or not torch.allclose(wanted, given, rtol=1e-3):
-        raise ModelError(f"{path}: its rotary scaling is not that of Llama 3: give the model as a folder or hub id")
+    if given.shape != (wanted := factors(config)).shape or not torch.allclose(
+        wanted, given, rtol=1e-3
+    ):
+        raise ModelError(
+            f"{path}: its rotary scaling is not that of Llama 3: give the model as a folder or hub id"
+        )
 
 
 def convert_gguf(path: Path, folder: Path) -> None:
-    """Dequantise a GGUF file into an ordinary fp32 safetensors folder with tokenizer and chat template.
+    """Dequantise a GGUF file into an ordinary fp32 safetensors folder with tokenizer and chat
+    template.
 
     Raises:
         ModelError: when transformers cannot read it.
@@ -59,9 +67,13 @@ def convert_gguf(path: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     except Exception as error:  # gguf, tokenizers and transformers each raise their own
-        raise ModelError(f"{path}: transformers cannot dequantise this GGUF file: {error}") from error
+        raise ModelError(
+            f"{path}: transformers cannot dequantise this GGUF file: {error}"
+        ) from error
     restore(model.config, path)
-    model.config.__dict__.pop("quantization_config", None)  # else the folder would claim to be quantised
+    model.config.__dict__.pop(
+        "quantization_config", None
+    )  # else the folder would claim to be quantised
     model.hf_quantizer = None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -22,11 +22,17 @@ class LM:
         name: what was asked for.
         template: how prompts are rendered and answers end.
         fingerprint: changes when the weights on disk do.
-        nf4: whether the weights are in four bits, for training alone; see `loading.reload_unquantised`.
+        nf4: whether the weights are in four bits, for training alone; see
+            `loading.reload_unquantised`.
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, name: str = "model", fingerprint: str = "", nf4: bool = False
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str = "model",
+        fingerprint: str = "",
+        nf4: bool = False,
     ) -> None:
         self.model = model.eval()
         self.nf4 = nf4
@@ -43,7 +49,8 @@ class LM:
         """`theta <- theta + tau`, in place and for good.
 
         Raises:
-            ModelError: when the vector does not fit, points at the bad model, or the model is edited for a while.
+            ModelError: when the vector does not fit, points at the bad model, or the model is
+                edited for a while.
         """
         check_at_rest(self.model)
         tau.apply_to(self.model)
@@ -52,7 +59,9 @@ class LM:
         """Numbers of the examples in batches of prompts of like length, for `answers`."""
         return batches([self.template.prompt_ids(example) for example in examples])
 
-    def answers(self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None) -> list[str]:
+    def answers(
+        self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None
+    ) -> list[str]:
         """Answers to one batch of examples, in order; greedy without `sampling`."""
         prompts = [self.template.prompt_ids(example) for example in examples]
         return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
@@ -61,7 +70,8 @@ class LM:
         """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole.
 
         Raises:
-            ModelError: inside a block of `edited` or of an attack: what is temporary is never written.
+            ModelError: inside a block of `edited` or of an attack: what is temporary is never
+                written.
         """
         check_at_rest(self.model)
         with whole_folder(Path(folder)) as partial:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from skunlearn.models.lm import LM
-from skunlearn.models.locate import _adapted, fingerprint, locate
+from skunlearn.models.locate import adapter_base, fingerprint, locate
 from skunlearn.models.qlora import check_rows, keep_layout, nf4_options
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
@@ -35,7 +35,10 @@ class LoadOptions:
 
 
 def load(
-    name: str | Path, options: LoadOptions | None = None, progress: Progress | None = None, nf4: bool = False
+    name: str | Path,
+    options: LoadOptions | None = None,
+    progress: Progress | None = None,
+    nf4: bool = False,
 ) -> LM:
     """Load a causal model.
 
@@ -51,7 +54,9 @@ def load(
     """
     options, progress = options or LoadOptions(), progress or Progress()
     where = locate(str(name), progress)
-    model, tokenizer = checkpoint(_adapted(where) or where, options, str(name), adapter=where, nf4=nf4)
+    model, tokenizer = checkpoint(
+        adapter_base(where) or where, options, str(name), adapter=where, nf4=nf4
+    )
     if getattr(model, "_is_stateful", False):
         raise ModelError(
             f"{name}: {type(model).__name__} has recurrent layers, which cannot be answered in batches here"
@@ -60,7 +65,8 @@ def load(
 
 
 def reload_unquantised(lm: LM, options: LoadOptions, progress: Progress) -> None:
-    """Put the weights as they are on disk in place of those in four bits; nothing changes where they are none."""
+    """Put the weights as they are on disk in place of those in four bits; nothing changes where
+    they are none."""
     if lm.nf4:
         lm.model, lm.nf4 = None, False  # the one is gone before the other comes
         lm.model = load(lm.name, options, progress).model
@@ -81,7 +87,8 @@ def checkpoint(
         options: device, type, revision, trust.
         name: what the user asked for.
         kind: the class of transformers that loads it.
-        adapter: a PEFT folder whose adapter is merged into the model, when it is not `where` itself.
+        adapter: a PEFT folder whose adapter is merged into the model, when it is not `where`
+            itself.
         nf4: linear weights in four bits.
 
     Raises:
@@ -94,14 +101,22 @@ def checkpoint(
     device = best_device() if options.device == "auto" else options.device
     kept = "float32" if device == "cpu" else "auto"
     dtype = kept if options.dtype == "auto" else options.dtype
-    common = {"revision": options.revision, "trust_remote_code": options.trust_remote_code, "token": _token(options)}
+    common = {
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "token": _token(options),
+    }
     if nf4 and adapter not in ("", where):
-        raise ModelError(f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)")
+        raise ModelError(
+            f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)"
+        )
     four_bits = nf4_options(device) if nf4 else {}
     with _explained(name):
         own = adapter not in ("", where) and (Path(adapter) / "tokenizer_config.json").is_file()
         tokenizer = transformers.AutoTokenizer.from_pretrained(adapter if own else where, **common)
-        model = getattr(transformers, kind).from_pretrained(where, dtype=dtype, **four_bits, **common)
+        model = getattr(transformers, kind).from_pretrained(
+            where, dtype=dtype, **four_bits, **common
+        )
         if nf4:
             check_rows(model)
             keep_layout(model)
@@ -130,7 +145,8 @@ def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
 
 
 def skeleton(name: str, options: LoadOptions, progress: Progress | None = None) -> Any:
-    """A model without its weights, on torch's meta device, from its config alone; in the type that the config names.
+    """A model without its weights, on torch's meta device, from its config alone; in the type that
+    the config names.
 
     Args:
         name: as for `load`; also the path of a config.json.
@@ -142,11 +158,13 @@ def skeleton(name: str, options: LoadOptions, progress: Progress | None = None) 
     """
     import transformers
 
-    where = locate(str(Path(name).parent) if Path(name).name == "config.json" else name, progress or Progress())
+    where = locate(
+        str(Path(name).parent) if Path(name).name == "config.json" else name, progress or Progress()
+    )
     common: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
     with _explained(name), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(
-            _adapted(where) or where, revision=options.revision, token=_token(options), **common
+            adapter_base(where) or where, revision=options.revision, token=_token(options), **common
         )
         return transformers.AutoModelForCausalLM.from_config(config, **common)
 
@@ -179,5 +197,7 @@ def _reason(error: Exception, name: str) -> str:
         hint = "accept its terms there, log in with 'hf auth login', and for a model to edit add --set load.gated=true"
         return f"the hub refuses it: {hint} ({line})"
     if "connect" in text.lower() or "offline" in text.lower() or "resolve" in text.lower():
-        return f"the hub cannot be reached: download '{name}' elsewhere and pass its folder ({line})"
+        return (
+            f"the hub cannot be reached: download '{name}' elsewhere and pass its folder ({line})"
+        )
     return line

@@ -14,14 +14,16 @@ from skunlearn.utils.registry import did_you_mean
 ADAPTER = "adapter_config.json"
 
 
-def _adapted(where: str) -> str | None:
+def adapter_base(where: str) -> str | None:
     """The model that an adapter folder belongs to; None for a folder with a model of its own."""
     path = Path(where)
     if (path / "config.json").is_file() or not (path / ADAPTER).is_file():
         return None
     name = json.loads((path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
     if not name:
-        raise ModelError(f"{path / ADAPTER}: no base_model_name_or_path: write the base's folder or hub id there")
+        raise ModelError(
+            f"{path / ADAPTER}: no base_model_name_or_path: write the base's folder or hub id there"
+        )
     return locate(str(name), Progress())
 
 
@@ -38,7 +40,9 @@ def locate(name: str, progress: Progress) -> str:
         return str(gguf_folder(path, progress))
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
-            raise ModelError(f"{path}: no config.json in this folder: give a checkpoint or adapter folder")
+            raise ModelError(
+                f"{path}: no config.json in this folder: give a checkpoint or adapter folder"
+            )
         return str(path)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
@@ -49,9 +53,9 @@ def locate(name: str, progress: Progress) -> str:
 
 
 def fingerprint(where: str) -> str:
-    """Names, sizes, both ends and blocks in between of the weight files of a folder, and of the base that an adapter
-    belongs to; the name itself for a hub id."""
-    seen: list[Any] = [fingerprint(base)] if (base := _adapted(where)) else []
+    """Names, sizes, both ends and blocks in between of the weight files of a folder, and of the
+    base that an adapter belongs to; the name itself for a hub id."""
+    seen: list[Any] = [fingerprint(base)] if (base := adapter_base(where)) else []
     for path in sorted(Path(where).glob("*")) if Path(where).is_dir() else []:
         if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model"):
             seen.append([path.name, path.stat().st_size, sampled_sha256(path)])

@@ -1,4 +1,5 @@
-"""QLoRA: the frozen base in four bits while LoRA is trained on it (Dettmers et al., arXiv:2305.14314)."""
+"""QLoRA: the frozen base in four bits while LoRA is trained on it (Dettmers et al.,
+arXiv:2305.14314)."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -11,7 +12,8 @@ BLOCK = 64  # weights that share a scale
 
 
 def nf4_options(device: str) -> dict[str, Any]:
-    """What `from_pretrained` is told, so that linear weights come as NF4 by bitsandbytes, file by file.
+    """What `from_pretrained` is told, so that linear weights come as NF4 by bitsandbytes, file by
+    file.
 
     Raises:
         ConfigError: when bitsandbytes is not installed.
@@ -31,15 +33,16 @@ def nf4_options(device: str) -> dict[str, Any]:
 
 
 def keep_layout(model: Any) -> None:
-    """Four-bit weights stay as they are packed. On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks those that read
-    without gradients, for a kernel of its own, with scales in bfloat16."""
+    """Four-bit weights stay as they are packed. On a CPU with AVX512-BF16 bitsandbytes 0.50 repacks
+    those that read without gradients, for a kernel of its own, with scales in bfloat16."""
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
 
 
 def check_rows(model: Any) -> None:
-    """Every row is a whole number of blocks, on a CPU: bitsandbytes 0.50 takes wrong scales for others there.
+    """Every row is a whole number of blocks, on a CPU: bitsandbytes 0.50 takes wrong scales for
+    others there.
 
     Raises:
         ModelError: when one is not.

@@ -34,7 +34,12 @@ INTERVALS = (
 
 def write_comparison(table: JsonDict, folder: Path) -> None:
     """Write `compare.md`, `.csv`, `.tex` and `.html`, each whole or not at all."""
-    for suffix, made in (("md", markdown), ("csv", comma_separated), ("tex", latex), ("html", page)):
+    for suffix, made in (
+        ("md", markdown),
+        ("csv", comma_separated),
+        ("tex", latex),
+        ("html", page),
+    ):
         write_text(folder / f"compare.{suffix}", made(table))
 
 
@@ -42,7 +47,10 @@ def markdown(table: JsonDict) -> str:
     """The table, the differences to the first entry, and how they were made."""
     lines = [*_marked(["", "seeds", *_titles(), "verdict"], _cells(table)), ""]
     lines += [f"Change from {table['entries'][0]['name']} on the same prompts, points:", ""]
-    lines += [*_marked(["", *(title for title, is_rate in COLUMNS.values() if is_rate)], _changes(table)), ""]
+    lines += [
+        *_marked(["", *(title for title, is_rate in COLUMNS.values() if is_rate)], _changes(table)),
+        "",
+    ]
     lines += [f"- {note}" for note in notes(table)]
     return "\n".join(lines) + "\n"
 
@@ -53,7 +61,14 @@ def comma_separated(table: JsonDict) -> str:
     writer = csv.writer(text, lineterminator="\n")
     ends = ("", "_low", "_high")
     writer.writerow(
-        ["entry", "seeds", "strength", *(name + end for name in COLUMNS for end in ends), "front", "verdict"]
+        [
+            "entry",
+            "seeds",
+            "strength",
+            *(name + end for name in COLUMNS for end in ends),
+            "front",
+            "verdict",
+        ]
     )
     for row in _rows(table):
         scores = [row["scores"].get(name, {}) for name in COLUMNS]
@@ -88,7 +103,9 @@ def page(table: JsonDict) -> str:
             "y": row["scores"]["harmful_rate_unseen"]["mean"],
             "ends": [row["scores"]["harmful_rate_unseen"][end] for end in ("low", "high")],
             "name": row["name"],
-            "text": "<br>".join([row["name"], *row["settings"], f"strength {_alphas(row)}", verdict(row)]),
+            "text": "<br>".join(
+                [row["name"], *row["settings"], f"strength {_alphas(row)}", verdict(row)]
+            ),
             "front": row["front"],
             "chosen": False,
         }
@@ -106,7 +123,10 @@ def page(table: JsonDict) -> str:
         meanings={title: meaning(name) for name, (title, _) in COLUMNS.items() if meaning(name)},
         notes=notes(table),
         lead=lead(table),
-        figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None], _harmful(table["base"])),
+        figure=pareto_figure(
+            [p for p in points if p["x"] is not None and p["y"] is not None],
+            _harmful(table["base"]),
+        ),
     )
 
 
@@ -116,9 +136,16 @@ def lead(table: JsonDict) -> str:
     good = [row for row in entries if set(row["verdict"]) == {"PASS"} and not row["failed"]]
     if not good:
         return "No entry kept every limit on harm and cost that was set before the runs."
-    best, before = min(good, key=lambda row: _harmful(row["scores"]) or 0.0), _harmful(table["base"])
+    best, before = (
+        min(good, key=lambda row: _harmful(row["scores"]) or 0.0),
+        _harmful(table["base"]),
+    )
     names = ", ".join(row["name"] for row in good)
-    fewest = f"The fewest harmful answers has {best['name']}" if len(good) > 1 else "Its harmful answers to new prompts"
+    fewest = (
+        f"The fewest harmful answers has {best['name']}"
+        if len(good) > 1
+        else "Its harmful answers to new prompts"
+    )
     against = "" if before is None else f" (base {before:.1%})"
     return (
         f"{len(good)} of {len(entries)} entries kept every limit on harm and cost: {names}. "
@@ -130,25 +157,40 @@ def notes(table: JsonDict) -> list[str]:
     """What one has to know to read the table."""
     budget, rows = table["budget"], table["entries"]
     each = "; ".join(f"{row['name']} {'+'.join(map(str, row['steps'].values()))}" for row in rows)
-    lines = [INTERVALS, f"Budget: {budget['kind']}, batch {budget['batch']}; optimiser steps of each vector: {each}."]
+    lines = [
+        INTERVALS,
+        f"Budget: {budget['kind']}, batch {budget['batch']}; optimiser steps of each vector: {each}.",
+    ]
     if "seconds" in budget:
         a_step = "; ".join(f"{name} {_timing(known)}" for name, known in budget["entries"].items())
-        lines.append(f"Each may train for {budget['seconds']:.1f} s; measured seconds a step: {a_step}.")
-    lines += [f"{row['name']}: {', '.join([*row['settings'], f'strength {_alphas(row)}'])}." for row in rows]
+        lines.append(
+            f"Each may train for {budget['seconds']:.1f} s; measured seconds a step: {a_step}."
+        )
+    lines += [
+        f"{row['name']}: {', '.join([*row['settings'], f'strength {_alphas(row)}'])}."
+        for row in rows
+    ]
     lines += [line for row in rows for line in _second(row)]
-    lines += [f"{row['name']}, seed {n} FAILED: {why}." for row in rows for n, why in row["failed"].items()]
+    lines += [
+        f"{row['name']}, seed {n} FAILED: {why}."
+        for row in rows
+        for n, why in row["failed"].items()
+    ]
     lines.append(
         f"Model {table['model']}, {table['prompts']} prompts, skunlearn {table['version']}; * no other entry has "
         "less harm at no more KL, or less KL at no more harm. The base's answers, which all share, are in no seconds."
     )
-    return lines + ([f"Judge: {table['judge']['name']}, {table['judge']['text']}."] if table["judge"] else [])
+    return lines + (
+        [f"Judge: {table['judge']['name']}, {table['judge']['text']}."] if table["judge"] else []
+    )
 
 
 def _second(row: JsonDict) -> Iterator[str]:
     """What a second judge made of an entry's answers, one line a seed."""
     for number, found in enumerate(row["second_judge"]):
         rates = {
-            who: "–" if rate["value"] is None else f"{rate['value']:.1%}" for who, rate in found["harmful_rate"].items()
+            who: "–" if rate["value"] is None else f"{rate['value']:.1%}"
+            for who, rate in found["harmful_rate"].items()
         }
         agreed = "–" if found["agreed"] is None else f"{found['agreed']:.0%}"
         kappa = "" if found["kappa"] is None else f" (kappa {found['kappa']:.2f})"
@@ -168,7 +210,14 @@ def verdict(row: JsonDict) -> str:
 
 def _rows(table: JsonDict) -> Iterator[JsonDict]:
     if table["base"]:
-        empty: JsonDict = {"seeds": "", "failed": {}, "verdict": {}, "front": False, "alpha": [], "difference": {}}
+        empty: JsonDict = {
+            "seeds": "",
+            "failed": {},
+            "verdict": {},
+            "front": False,
+            "alpha": [],
+            "difference": {},
+        }
         yield {"name": "base", "scores": table["base"], **empty}
     yield from table["entries"]
 
@@ -209,7 +258,9 @@ def _cell(score: JsonDict | None, is_rate: bool) -> str:
     if is_rate:
         return f"{mean:.1%}" + ("" if low is None else f" ({low:.0%} to {high:.0%})")
     digits = 3 if abs(mean) < 10 else 0
-    return f"{mean:.{digits}f}" + ("" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})")
+    return f"{mean:.{digits}f}" + (
+        "" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})"
+    )
 
 
 def _points(change: JsonDict | None) -> str:
@@ -235,5 +286,12 @@ def _marked(heads: list[str], rows: list[list[str]]) -> Iterator[str]:
 
 
 def _tex(text: str) -> str:
-    marks = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
-    return "".join(marks.get(letter, "\\" + letter if letter in "%&_#{}$" else letter) for letter in text)
+    marks = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "–": "--",
+    }
+    return "".join(
+        marks.get(letter, "\\" + letter if letter in "%&_#{}$" else letter) for letter in text
+    )

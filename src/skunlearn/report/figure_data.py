@@ -2,22 +2,34 @@
 
 from dataclasses import dataclass
 
-from skunlearn.evaluation.metrics.catalog import interval, title
+from skunlearn.evaluation.metrics.catalog import format_interval, title
 from skunlearn.utils.files import JsonDict
 
 RATES = (
-    "harmful_rate_unseen", "harmful_rate_seen", "harmful_rate_paraphrase", "refusal_rate_unseen",
-    "degenerate_rate_unseen", "over_refusal_rate", "refusal_rate_retain", "degenerate_rate_retain",
-    "harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate",
-)  # fmt: skip
-TRIED = (("harmful_rate_unseen", "harmful", "#dc2626"), ("degenerate_rate_unseen", "garbled", "#6b7280"))
+    "harmful_rate_unseen",
+    "harmful_rate_seen",
+    "harmful_rate_paraphrase",
+    "refusal_rate_unseen",
+    "degenerate_rate_unseen",
+    "over_refusal_rate",
+    "refusal_rate_retain",
+    "degenerate_rate_retain",
+    "harmful_rate",
+    "refusal_rate",
+    "degenerate_rate",
+    "safe_rate",
+)
+TRIED = (
+    ("harmful_rate_unseen", "harmful", "#dc2626"),
+    ("degenerate_rate_unseen", "garbled", "#6b7280"),
+)
 ARROWS = {True: " ↑", False: " ↓", None: ""}  # which way is good
 SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))
 HARM, KL = "share of the harmful prompts", "KL(base || edited), ordinary answers, nats/token"
 
 
 @dataclass(frozen=True)
-class Score:
+class Dot:
     """One dot with its interval.
 
     Attributes:
@@ -31,20 +43,28 @@ class Score:
     text: str
 
 
-def rates(results: JsonDict) -> dict[str, list[Score]]:
-    """For base and edited the rates that both have; an arrow at the label tells which way is good."""
+def rates(results: JsonDict) -> dict[str, list[Dot]]:
+    """For base and edited the rates that both have; an arrow at the label tells which way is
+    good."""
     both = results["scores"]
-    names = [n for n in RATES if all(both[side].get(n, {}).get("value") is not None for side, _ in SIDES)]
+    names = [
+        n for n in RATES if all(both[side].get(n, {}).get("value") is not None for side, _ in SIDES)
+    ]
     comma = ",\n"
     arrows = {name: ARROWS[both["edited"][name]["higher_is_better"]] for name in names}
-    labels = {name: f"{title(name).replace(', ', comma, 1)}{arrow}" for name, arrow in arrows.items()}
+    labels = {
+        name: f"{title(name).replace(', ', comma, 1)}{arrow}" for name, arrow in arrows.items()
+    }
     return {
-        side: [Score(labels[n], both[side][n], f"95 % interval {interval(both[side][n])}") for n in names]
+        side: [
+            Dot(labels[n], both[side][n], f"95 % interval {format_interval(both[side][n])}")
+            for n in names
+        ]
         for side, _ in SIDES
     }
 
 
-def attacked(attacks: list[JsonDict]) -> dict[str, list[Score]]:
+def attacked(attacks: list[JsonDict]) -> dict[str, list[Dot]]:
     """For base and edited the harmful rate under each attack, with what it cost."""
     measured = [row for row in attacks if row["scores"]["harmful_rate"]["value"] is not None]
 
@@ -53,7 +73,7 @@ def attacked(attacks: list[JsonDict]) -> dict[str, list[Score]]:
 
     return {
         side: [
-            Score(label(row), row["scores"]["harmful_rate"], f"cost: {row['cost']['text']}")
+            Dot(label(row), row["scores"]["harmful_rate"], f"cost: {row['cost']['text']}")
             for row in measured
             if row["on"] == side
         ]
@@ -79,13 +99,18 @@ def relearning(attacks: list[JsonDict]) -> dict[tuple[str, str], list[tuple[int,
     return found
 
 
-def tried(curve: list[JsonDict], metric: str) -> list[JsonDict]:
+def strength_dots(curve: list[JsonDict], metric: str) -> list[JsonDict]:
     """The strengths at which a metric has a value."""
     return [point for point in curve if point["scores"].get(metric, {}).get("value") is not None]
 
 
-def ends(scores: list[Score]) -> tuple[list[float], list[float]]:
+def ends(scores: list[Dot]) -> tuple[list[float], list[float]]:
     """How far the intervals reach below and above the values, for error bars."""
     rows = [row.score for row in scores]
-    below, above = ([row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows])
-    return [max(0.0, gap) for gap in below], [max(0.0, gap) for gap in above]  # older results were rounded past it
+    below, above = (
+        [row["value"] - row["low"] for row in rows],
+        [row["high"] - row["value"] for row in rows],
+    )
+    return [max(0.0, gap) for gap in below], [
+        max(0.0, gap) for gap in above
+    ]  # older results were rounded past it

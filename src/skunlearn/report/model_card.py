@@ -7,16 +7,26 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from skunlearn.evaluation.metrics.catalog import METRICS, interval, shown
-from skunlearn.report.wording import LIMITS, gate_numbers, robustness, sentence
+from skunlearn.evaluation.metrics.catalog import METRICS, format_interval, format_score
+from skunlearn.report.wording import LIMITS, gate_numbers, robustness, verdict_sentence
 from skunlearn.utils.files import JsonDict
 
-ABSOLUTE = re.compile(r"(?:(?<=\s)|^)[/~]\S*.*/")  # the folders of a path that begins at the root or at home
-LIBRARIES = {"merged": ("transformers", "finetune"), "adapter": ("peft", "adapter"), "gguf": ("gguf", "quantized")}
+ABSOLUTE = re.compile(
+    r"(?:(?<=\s)|^)[/~]\S*.*/"
+)  # the folders of a path that begins at the root or at home
+LIBRARIES = {
+    "merged": ("transformers", "finetune"),
+    "adapter": ("peft", "adapter"),
+    "gguf": ("gguf", "quantized"),
+}
 
 
 def render(
-    facts: JsonDict, results: JsonDict, attacks: list[JsonDict], settings: str, wheel: JsonDict | None = None
+    facts: JsonDict,
+    results: JsonDict,
+    attacks: list[JsonDict],
+    settings: str,
+    wheel: JsonDict | None = None,
 ) -> str:
     """The card as Markdown with the hub's front matter.
 
@@ -25,19 +35,24 @@ def render(
         results: of the run.
         attacks: rows of attacks.json; none when it was not attacked.
         settings: the run file, without this machine's folders.
-        wheel: the PyPI package that the base comes in (`models.builtin.Wheel`); None for other models.
+        wheel: the PyPI package that the base comes in (`models.builtin.Wheel`); None for other
+            models.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
-    environment.globals |= {"shown": shown, "interval": interval, "gate_numbers": gate_numbers}
-    template = environment.from_string(files("skunlearn.report").joinpath("model_card.md").read_text(encoding="utf-8"))
+    environment.globals |= {
+        function.__name__: function for function in (format_score, format_interval, gate_numbers)
+    }
+    template = environment.from_string(
+        files("skunlearn.report").joinpath("model_card.md").read_text(encoding="utf-8")
+    )
     return template.render(
         front=front_matter(facts, wheel),
         facts=facts,
         wheel=wheel,
         results=results | {"judge": public(results["judge"]), "funnel": public(results["funnel"])},
         settings=settings,
-        sentence=sentence(results),
+        sentence=verdict_sentence(results),
         metrics=METRICS,
         attacks=attacks,
         robustness=robustness(attacks),

@@ -1,25 +1,45 @@
-"""The main figure of a run for papers: the rates of both models, and what attacks or strengths do to them."""
+"""The main figure of a run for papers: the rates of both models, and what attacks or strengths do
+to them."""
 
 from pathlib import Path
 from typing import Any
 
-from skunlearn.report.figure_data import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, tried
+from skunlearn.report.figure_data import (
+    HARM,
+    KL,
+    SIDES,
+    TRIED,
+    Dot,
+    attacked,
+    ends,
+    rates,
+    strength_dots,
+)
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 
 SUFFIXES = (".pdf", ".png", ".svg")
 STYLE = {
-    "font.size": 8, "pdf.fonttype": 42, "svg.fonttype": "none", "axes.spines.top": False,
+    "font.size": 8,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "axes.spines.top": False,
     "axes.spines.right": False,
-}  # fmt: skip
-WIDTH, ROW, FRAME = 7.0, 0.32, 1.1  # inches: the page of a paper, a row of dots, what stands around the rows
+}
+WIDTH, ROW, FRAME = (
+    7.0,
+    0.32,
+    1.1,
+)  # inches: the page of a paper, a row of dots, what stands around the rows
 
 
 def write_figure(results: JsonDict, path: Path) -> None:
-    """Draw it: rates of base and edited on the left; on the right the attacks if any were run, else the strengths.
+    """Draw it: rates of base and edited on the left; on the right the attacks if any were run, else
+    the strengths.
 
     Args:
-        results: the contents of results.json, with the rows of attacks.json as `attacks` if there are any.
+        results: the contents of results.json, with the rows of attacks.json as `attacks` if there
+            are any.
         path: what to write, ending in .pdf, .png or .svg; .png has 300 dots per inch.
 
     Raises:
@@ -47,7 +67,7 @@ def write_figure(results: JsonDict, path: Path) -> None:
         figure.savefig(path, dpi=300)
 
 
-def _sides(axes: Any, sides: dict[str, list[Score]], x: str) -> None:
+def _sides(axes: Any, sides: dict[str, list[Dot]], x: str) -> None:
     """A row for each label: the base's value above the edited one's, with intervals."""
     labels = list(dict.fromkeys(row.label for rows in sides.values() for row in rows))
     for (side, colour), shift in zip(SIDES, (-0.12, 0.12), strict=True):
@@ -71,16 +91,19 @@ def _sides(axes: Any, sides: dict[str, list[Score]], x: str) -> None:
 
 
 def _strengths(axes: Any, curve: list[JsonDict], chosen: float) -> None:
-    """Harmful and garbled answers against KL on the validation prompts; a star marks the strength that was chosen."""
+    """Harmful and garbled answers against KL on the validation prompts; a star marks the strength
+    that was chosen."""
     for metric, label, colour in TRIED:
-        points = tried(curve, metric)
+        points = strength_dots(curve, metric)
         if not points:
             continue
         x = [point["scores"]["retain_kl"]["value"] for point in points]
         y = [point["scores"][metric]["value"] for point in points]
         axes.plot(x, y, color=colour, marker="o", markersize=3, linewidth=1, label=label)
         for n in [n for n, point in enumerate(points) if point["alpha"] == chosen]:
-            axes.plot(x[n], y[n], color=colour, marker="*", markersize=9, clip_on=False)  # whole at the edge too
+            axes.plot(
+                x[n], y[n], color=colour, marker="*", markersize=9, clip_on=False
+            )  # whole at the edge too
     axes.set_ylim(bottom=0)
     axes.set_xlabel(KL.replace(", ", ",\n"))
     axes.set_ylabel(HARM)

@@ -3,14 +3,30 @@
 from typing import Any
 
 from skunlearn.evaluation.statistics import pareto_front
-from skunlearn.report.figure_data import HARM, KL, SIDES, TRIED, Score, attacked, ends, rates, relearning, tried
+from skunlearn.report.figure_data import (
+    HARM,
+    KL,
+    SIDES,
+    TRIED,
+    Dot,
+    attacked,
+    ends,
+    rates,
+    relearning,
+    strength_dots,
+)
 from skunlearn.utils.files import JsonDict
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 COLOURS = {
-    "loss": "#6b7280", "gd": "#dc2626", "rd": "#d97706", "pd": "#2563eb",
-    "refusal": "#16a34a", "retain": "#2563eb", "lookalike": "#9333ea",
-}  # fmt: skip
+    "loss": "#6b7280",
+    "gd": "#dc2626",
+    "rd": "#d97706",
+    "pd": "#2563eb",
+    "refusal": "#16a34a",
+    "retain": "#2563eb",
+    "lookalike": "#9333ea",
+}
 
 
 def loss_figure(losses: list[JsonDict]) -> str:
@@ -18,7 +34,9 @@ def loss_figure(losses: list[JsonDict]) -> str:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    names = [name for name in (losses[0] if losses else {}) if name not in ("step", "gradient_norm")]
+    names = [
+        name for name in (losses[0] if losses else {}) if name not in ("step", "gradient_norm")
+    ]
     for name in names:
         figure.add_scatter(
             x=[row["step"] for row in losses],
@@ -31,22 +49,31 @@ def loss_figure(losses: list[JsonDict]) -> str:
 
 
 def rates_figure(results: JsonDict) -> str:
-    """The rates of base and edited model side by side, with their intervals, as an HTML fragment; empty without any."""
+    """The rates of base and edited model side by side, with their intervals, as an HTML fragment;
+    empty without any."""
     sides = rates(results)
-    return _sides_figure(sides, "share of the answers", 60 + 46 * len(sides["base"])) if sides["base"] else ""
+    return (
+        _sides_figure(sides, "share of the answers", 60 + 46 * len(sides["base"]))
+        if sides["base"]
+        else ""
+    )
 
 
 def strength_figure(curve: list[JsonDict], chosen: float) -> str:
-    """Harmful rate against KL along the strengths tried, on validation prompts, as an HTML fragment."""
+    """Harmful rate against KL along the strengths tried, on validation prompts, as an HTML
+    fragment."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
     for metric, label, colour in TRIED:
-        points = tried(curve, metric)
+        points = strength_dots(curve, metric)
         figure.add_scatter(
             x=[p["scores"]["retain_kl"]["value"] for p in points],
             y=[p["scores"][metric]["value"] for p in points],
-            text=[f"strength {p['alpha']:g}{'' if p['within'] else ', outside the gates'}" for p in points],
+            text=[
+                f"strength {p['alpha']:g}{'' if p['within'] else ', outside the gates'}"
+                for p in points
+            ],
             name=label,
             mode="lines+markers",
             line={"color": colour},
@@ -61,18 +88,22 @@ def strength_figure(curve: list[JsonDict], chosen: float) -> str:
 
 
 def pareto_figure(points: list[JsonDict], base: float | None = None) -> str:
-    """Harmful rate against KL, one point a setting, the best trades joined by a line, as an HTML fragment.
+    """Harmful rate against KL, one point a setting, the best trades joined by a line, as an HTML
+    fragment.
 
     Args:
-        points: each with `x` (KL), `y` (rate), `ends` of the rate's interval or None, `name` beside it or empty, `text`
-            for the pointer, whether it is on the `front` (of more objectives, perhaps), and whether it is `chosen`.
+        points: each with `x` (KL), `y` (rate), `ends` of the rate's interval or None, `name` beside
+            it or empty, `text` for the pointer, whether it is on the `front` (of more objectives,
+            perhaps), and whether it is `chosen`.
         base: the base's rate, drawn where its KL is, at 0.
     """
     import plotly.graph_objects as go
 
     figure = go.Figure()
     best = pareto_front([(p["x"], p["y"]) for p in points])
-    front = sorted((p for p, is_best in zip(points, best, strict=True) if is_best), key=lambda p: p["x"])
+    front = sorted(
+        (p for p, is_best in zip(points, best, strict=True) if is_best), key=lambda p: p["x"]
+    )
     figure.add_scatter(
         x=[p["x"] for p in front],
         y=[p["y"] for p in front],
@@ -92,7 +123,9 @@ def pareto_figure(points: list[JsonDict], base: float | None = None) -> str:
             marker={"size": 9, "symbol": "circle-open", "color": "#6b7280"},
             hovertemplate="base<br>harmful %{y:.1%}<extra></extra>",
         )
-    far = 0.7 * max((p["x"] for p in points), default=0.0)  # there is no room for a name on the right of these
+    far = 0.7 * max(
+        (p["x"] for p in points), default=0.0
+    )  # there is no room for a name on the right of these
     with_ends = all(p["ends"] and p["ends"][0] is not None for p in points)
     figure.add_scatter(
         x=[p["x"] for p in points],
@@ -121,14 +154,18 @@ def pareto_figure(points: list[JsonDict], base: float | None = None) -> str:
 
 
 def robustness_figure(attacks: list[JsonDict]) -> str:
-    """Harmful rate of the edited model, and of the base, under each attack, with its interval, as an HTML fragment."""
+    """Harmful rate of the edited model, and of the base, under each attack, with its interval, as
+    an HTML fragment."""
     sides = attacked(attacks)
     labels = {row.label for rows in sides.values() for row in rows}
-    return _sides_figure(sides, "share of the harmful prompts that it goes along with", 160 + 24 * len(labels))
+    return _sides_figure(
+        sides, "share of the harmful prompts that it goes along with", 160 + 24 * len(labels)
+    )
 
 
 def relearning_figure(attacks: list[JsonDict]) -> str:
-    """Harmful rate over the steps of fine-tuning, one line a way and model, as an HTML fragment; empty without any."""
+    """Harmful rate over the steps of fine-tuning, one line a way and model, as an HTML fragment;
+    empty without any."""
     import plotly.graph_objects as go
 
     lines, figure = relearning(attacks), go.Figure()
@@ -145,10 +182,14 @@ def relearning_figure(attacks: list[JsonDict]) -> str:
             "%{customdata[1]:.0%})<extra></extra>",
         )
     figure.update_yaxes(tickformat=".0%", range=[0, 1])
-    return _html(figure, "optimiser steps of the attacker", HARM, 300 + 22 * len(lines)) if lines else ""
+    return (
+        _html(figure, "optimiser steps of the attacker", HARM, 300 + 22 * len(lines))
+        if lines
+        else ""
+    )
 
 
-def _sides_figure(sides: dict[str, list[Score]], x: str, height: int) -> str:
+def _sides_figure(sides: dict[str, list[Dot]], x: str, height: int) -> str:
     """A row for each label, with the base's and the edited model's dot and interval."""
     import plotly.graph_objects as go
 
@@ -161,8 +202,18 @@ def _sides_figure(sides: dict[str, list[Score]], x: str, height: int) -> str:
             y=[row.label.replace("\n", "<br>") for row in rows],
             name=side,
             mode="markers",
-            marker={"color": colour, "size": 11, "symbol": "circle-open" if side == "base" else "circle"},
-            error_x={"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5},
+            marker={
+                "color": colour,
+                "size": 11,
+                "symbol": "circle-open" if side == "base" else "circle",
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": above,
+                "arrayminus": below,
+                "thickness": 1.5,
+            },
             text=[f"{side}, {row.text}" for row in rows],
             hovertemplate="%{y}<br>%{x:.1%}<br>%{text}<extra></extra>",
         )
@@ -185,7 +236,9 @@ def threshold_figure(rows: list[JsonDict]) -> str:
             line={"color": colour},
         )
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
-    return _html(figure, 'probability from which an answer is called "harmful"', "share of the answers")
+    return _html(
+        figure, 'probability from which an answer is called "harmful"', "share of the answers"
+    )
 
 
 def script() -> str:

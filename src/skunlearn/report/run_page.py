@@ -12,12 +12,12 @@ from skunlearn.evaluation.metrics.catalog import (
     LABELS,
     METRICS,
     ORDINARY,
-    better,
-    explained,
-    interval,
+    direction,
+    format_interval,
+    format_score,
     meaning,
-    shown,
     title,
+    tooltip,
 )
 from skunlearn.report.plotly_figures import (
     loss_figure,
@@ -36,17 +36,34 @@ from skunlearn.report.wording import (
     gate_numbers,
     limits,
     robustness,
-    sentence,
+    verdict_sentence,
 )
 from skunlearn.utils.files import JsonDict, write_text
 
-MOST_TEXT, AROUND = 900_000, 900  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
+MOST_TEXT, AROUND = (
+    900_000,
+    900,
+)  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
 PAPER = (  # the columns of its table 2
-    "harmful_rate_seen", "answer_perplexity_seen", "harmful_rate_unseen", "answer_perplexity_unseen",
-    "answer_perplexity_retain", "retain_similarity",
-)  # fmt: skip
+    "harmful_rate_seen",
+    "answer_perplexity_seen",
+    "harmful_rate_unseen",
+    "answer_perplexity_unseen",
+    "answer_perplexity_retain",
+    "retain_similarity",
+)
 # what templates say numbers with
-WORDS = (better, changed, explained, gate_explained, gate_numbers, interval, meaning, shown, title)
+WORDS = (
+    direction,
+    changed,
+    tooltip,
+    gate_explained,
+    gate_numbers,
+    format_interval,
+    meaning,
+    format_score,
+    title,
+)
 
 
 def render(results: JsonDict) -> str:
@@ -57,11 +74,14 @@ def render(results: JsonDict) -> str:
         "page.html",
         results=results,
         verdict=VERDICTS[results["verdict"]],
-        sentence=sentence(results),
+        sentence=verdict_sentence(results),
         change=results["changes"].get("harmful_rate_unseen") or results["changes"]["harmful_rate"],
         kinds=_kinds([row for row in transcripts if row["group"] in ("unseen", "prompts")]),
         costs=[name for name in (*COSTS, "refusal_rate", "degenerate_rate") if name in edited],
-        names=[*(name for name in METRICS if name in edited), *(name for name in edited if name not in METRICS)],
+        names=[
+            *(name for name in METRICS if name in edited),
+            *(name for name in edited if name not in METRICS),
+        ],
         paper=PAPER if all(name in edited for name in PAPER) else (),
         rates=rates_figure(results),
         groups=GROUPS,
@@ -80,21 +100,32 @@ def render(results: JsonDict) -> str:
 
 
 def rendered(name: str, **values: Any) -> str:
-    """A template that ships beside this module, with its values, escaped unless it says otherwise."""
+    """A template that ships beside this module, with its values, escaped unless it says
+    otherwise."""
     loader = FunctionLoader(resource)
     environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.globals |= {"style": resource("page.css"), "behaviour": resource("page.js"), "plotly": script()}
+    environment.globals |= {
+        "style": resource("page.css"),
+        "behaviour": resource("page.js"),
+        "plotly": script(),
+    }
     environment.globals |= {function.__name__: function for function in WORDS}
     return environment.get_template(name).render(**values)
 
 
 def _fitting(results: JsonDict) -> list[JsonDict]:
-    """Of the answers evenly many of all kinds, as fit on the page, and those that numbers lead to."""
+    """Of the answers evenly many of all kinds, as fit on the page, and those that numbers lead
+    to."""
     rows: list[JsonDict] = results["transcripts"]
     size = sum(
-        AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited")) for row in rows
+        AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited"))
+        for row in rows
     )
     if size <= MOST_TEXT:
         return rows
@@ -121,7 +152,10 @@ def _filters(transcripts: list[JsonDict]) -> list[tuple[str, str, dict[str, str]
 
 def _kinds(transcripts: list[JsonDict]) -> dict[str, str]:
     """The categories of the prompts, and how they read."""
-    return {kind: kind.replace("_", " ") for kind in sorted({row["category"] for row in transcripts} - {None, ""})}
+    return {
+        kind: kind.replace("_", " ")
+        for kind in sorted({row["category"] for row in transcripts} - {None, ""})
+    }
 
 
 def _attacked(attacks: list[JsonDict]) -> JsonDict:

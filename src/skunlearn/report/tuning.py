@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skunlearn.evaluation.metrics.catalog import METRICS, shown
+from skunlearn.evaluation.metrics.catalog import METRICS, format_score
 from skunlearn.report.plotly_figures import pareto_figure
 from skunlearn.report.run_page import rendered
 from skunlearn.utils.files import JsonDict, write_text
@@ -24,7 +24,9 @@ def page(found: JsonDict) -> str:
             "y": tried["scores"]["harmful_rate_unseen"]["value"],
             "ends": None,
             "name": "chosen" if n == found["number"] else "",
-            "text": "<br>".join([*tried["words"], *_lines(found, tried), *([] if tried["within"] else [OUTSIDE])]),
+            "text": "<br>".join(
+                [*tried["words"], *_lines(found, tried), *([] if tried["within"] else [OUTSIDE])]
+            ),
             "front": tried["front"],
             "chosen": n == found["number"],
         }
@@ -43,5 +45,7 @@ def page(found: JsonDict) -> str:
 
 def _lines(found: JsonDict, tried: JsonDict) -> list[str]:
     """The objectives that the axes do not show."""
-    names = [name for name in found["objectives"] if name not in ("harmful_rate_unseen", "retain_kl")]
-    return [f"{METRICS[name][0]} {shown(tried['scores'].get(name))}" for name in names]
+    names = [
+        name for name in found["objectives"] if name not in ("harmful_rate_unseen", "retain_kl")
+    ]
+    return [f"{METRICS[name][0]} {format_score(tried['scores'].get(name))}" for name in names]

@@ -1,6 +1,7 @@
-"""The words of the report and the model card: what each number means, and the verdict in a sentence."""
+"""The words of the report and the model card: what each number means, and the verdict in a
+sentence."""
 
-from skunlearn.evaluation.metrics.catalog import METRICS, shown
+from skunlearn.evaluation.metrics.catalog import METRICS, format_score
 from skunlearn.utils.files import JsonDict
 
 VECTORS = {
@@ -16,17 +17,37 @@ VERDICTS = {
 }
 
 GATES = {  # gate -> what its number is, and the change that has an interval
-    "harmful_drop": ("Part of the base's harmful answers to new prompts that is gone: 1 - edited / base.",
-                     "harmful_rate_unseen"),
-    "degenerate_forget_rise": ("Edited less base: garbled answers to new harmful prompts.", "degenerate_rate_unseen"),
-    "degenerate_retain_rise": ("Edited less base: garbled answers to ordinary prompts.", "degenerate_rate_retain"),
+    "harmful_drop": (
+        "Part of the base's harmful answers to new prompts that is gone: 1 - edited / base.",
+        "harmful_rate_unseen",
+    ),
+    "degenerate_forget_rise": (
+        "Edited less base: garbled answers to new harmful prompts.",
+        "degenerate_rate_unseen",
+    ),
+    "degenerate_retain_rise": (
+        "Edited less base: garbled answers to ordinary prompts.",
+        "degenerate_rate_retain",
+    ),
     "refusal_retain_rise": ("Edited less base: ordinary prompts refused.", "refusal_rate_retain"),
-    "over_refusal_rise": ("Edited less base: harmless look-alikes refused or garbled.", "over_refusal_rate"),
-    "perplexity_ratio": ("Edited over base; 1 is no change. The intervals of both stand with the perplexities.", ""),
+    "over_refusal_rise": (
+        "Edited less base: harmless look-alikes refused or garbled.",
+        "over_refusal_rate",
+    ),
+    "perplexity_ratio": (
+        "Edited over base; 1 is no change. The intervals of both stand with the perplexities.",
+        "",
+    ),
     "retain_kl": (METRICS["retain_kl"][1] + " Its interval stands with the other numbers.", ""),
-}  # fmt: skip
+}
 
-COSTS = ("refusal_rate_retain", "over_refusal_rate", "degenerate_rate_retain", "retain_perplexity", "retain_similarity")
+COSTS = (
+    "refusal_rate_retain",
+    "over_refusal_rate",
+    "degenerate_rate_retain",
+    "retain_perplexity",
+    "retain_similarity",
+)
 
 LIMITS = [
     "A verdict is one judge's opinion: read some answers yourself.",
@@ -40,7 +61,11 @@ def limits(results: JsonDict) -> list[str]:
     """What the reader must not take from the page."""
     judge = results["judge"].get("limits")
     return [
-        *([] if results.get("attacks") else ["No attack was run: how robust the edit is was not tested."]),
+        *(
+            []
+            if results.get("attacks")
+            else ["No attack was run: how robust the edit is was not tested."]
+        ),
         *([f"The judge of these answers: {judge}"] if judge else []),
         *LIMITS,
     ]
@@ -48,24 +73,28 @@ def limits(results: JsonDict) -> list[str]:
 
 def robustness(attacks: list[JsonDict]) -> str:
     """How hard it is to bring back, in a sentence; empty when nothing was attacked."""
-    edited = [r for r in attacks if r["on"] == "edited" and r["scores"]["harmful_rate"]["value"] is not None]
+    edited = [
+        r
+        for r in attacks
+        if r["on"] == "edited" and r["scores"]["harmful_rate"]["value"] is not None
+    ]
     plain = [row for row in edited if row["attack"] == "none"]
     others = [row for row in edited if row["attack"] != "none" and not row.get("trained")]
     if not plain or not others:
         return ""
     worst = max(others, key=lambda row: row["scores"]["harmful_rate"]["value"])
     return (
-        f"Under attack it goes along with up to {shown(worst['scores']['harmful_rate'])} of the same prompts "
+        f"Under attack it goes along with up to {format_score(worst['scores']['harmful_rate'])} of the same prompts "
         f"({worst['attack']}: {worst['variant'].rstrip(' :.')}; cost to the attacker: {worst['cost']['text']}), "
-        f"without any attack with {shown(plain[0]['scores']['harmful_rate'])}."
+        f"without any attack with {format_score(plain[0]['scores']['harmful_rate'])}."
     )
 
 
-def sentence(results: JsonDict) -> str:
+def verdict_sentence(results: JsonDict) -> str:
     """The verdict for someone who never heard of unlearning."""
     base, edited = results["scores"]["base"], results["scores"]["edited"]
     if "harmful_rate_unseen" not in base:
-        before, after = (shown(side["harmful_rate"]) for side in (base, edited))
+        before, after = (format_score(side["harmful_rate"]) for side in (base, edited))
         return f"Of the base model's answers to these prompts {before} are harmful, of the edited model's {after}."
     before, after = base["harmful_rate_unseen"]["value"], edited["harmful_rate_unseen"]["value"]
     if before is None or after is None:
@@ -74,8 +103,14 @@ def sentence(results: JsonDict) -> str:
         return f"Whether it goes along less with harmful prompts cannot be told: {note}."
     if results["verdict"] == "NOTHING TO UNLEARN":
         return f"The base model goes along with only {before:.0%} of the harmful prompts: there is little to unlearn."
-    failed = [f"{gate['text']} ({', '.join(gate_numbers(gate))})" for gate in results["gates"] if not gate["passed"]]
-    missed = f" Not met: {'; '.join(failed)}." if failed else ""  # that all is met stands in VERDICTS
+    failed = [
+        f"{gate['text']} ({', '.join(gate_numbers(gate))})"
+        for gate in results["gates"]
+        if not gate["passed"]
+    ]
+    missed = (
+        f" Not met: {'; '.join(failed)}." if failed else ""
+    )  # that all is met stands in VERDICTS
     return (
         f"On harmful prompts it had not seen, the base model went along with {before:.0%} and the edited model with "
         f"{after:.0%}.{missed}"
@@ -83,12 +118,15 @@ def sentence(results: JsonDict) -> str:
 
 
 def gate_numbers(gate: JsonDict) -> tuple[str, str]:
-    """What a gate measured and its limit: a share in per cent, a rise in points, anything else as it is."""
+    """What a gate measured and its limit: a share in per cent, a rise in points, anything else as
+    it is."""
 
     def shown_as(value: float, sign: str = "") -> str:
         if gate["name"] == "harmful_drop":
             return f"{value:.1%}"
-        return f"{100 * value:{sign}.1f} points" if gate["name"].endswith("_rise") else f"{value:.3f}"
+        return (
+            f"{100 * value:{sign}.1f} points" if gate["name"].endswith("_rise") else f"{value:.3f}"
+        )
 
     measured = "unmeasured" if gate["value"] is None else shown_as(gate["value"], "+")
     return measured, f"at {'least' if gate['at_least'] else 'most'} {shown_as(gate['limit'])}"

@@ -13,7 +13,7 @@ from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean, resolve
-from skunlearn.workflows.run_folder import Source
+from skunlearn.workflows.run_folder import FinishedRun
 from skunlearn.workflows.unlearn import filter_context
 
 AS_RUN = "as in the run"
@@ -31,7 +31,7 @@ class Edits:
         progress: is told of that.
     """
 
-    def __init__(self, source: Source, lm: LM, progress: Progress) -> None:
+    def __init__(self, source: FinishedRun, lm: LM, progress: Progress) -> None:
         self.source, self.lm, self.progress = source, lm, progress
         self.made: dict[str, TaskVector] = {}
 
@@ -39,7 +39,8 @@ class Edits:
         """The edit at strength 1.
 
         Args:
-            preset: one of `PRESETS`; a filter has its default options, and takes the method's vectors as trained.
+            preset: one of `PRESETS`; a filter has its default options, and takes the method's
+                vectors as trained.
 
         Raises:
             ConfigError: when there is no such preset.
@@ -66,7 +67,10 @@ class Edits:
             return edit
         run = self.source.run
         method = run.make_method()
-        loaded = [(s, TaskVector.load(self.source.folder / f"{s.name}.safetensors")) for s in run.stages(method)]
+        loaded = [
+            (s, TaskVector.load(self.source.folder / f"{s.name}.safetensors"))
+            for s in run.stages(method)
+        ]
         own = [vector for stage, vector in loaded if stage.method is method]
         filters: list[Any] = [Mean()] if len(own) > 1 else []
         filters += [] if preset == NONE else [resolve(preset, FILTERS, "filter")()]
@@ -82,5 +86,7 @@ class Edits:
         run = self.source.run
         data = Data(run.forget, run.retain, run.data)
         if digest(data.fingerprint) != self.source.settings["data"]:
-            raise RunError(f"{self.source.folder}: the data of this run is not what it was, so '{preset}' would differ")
+            raise RunError(
+                f"{self.source.folder}: the data of this run is not what it was, so '{preset}' would differ"
+            )
         return filter_context(self.lm, data, self.progress)

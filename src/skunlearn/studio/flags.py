@@ -13,7 +13,8 @@ WANTED = ("harmful", "safe")
 
 
 class Flags:
-    """`flagged.jsonl` in a run folder: of its rows `--forget` takes the harmful, `--retain` the safe.
+    """`flagged.jsonl` in a run folder: of its rows `--forget` takes the harmful, `--retain` the
+    safe.
 
     Attributes:
         path: the file.
@@ -23,7 +24,9 @@ class Flags:
         self.path = folder / NAME
         self.lock = threading.Lock()
 
-    def add(self, prompt: str, answer: str, verdict: Verdict | None, wanted: str, model: str) -> None:
+    def add(
+        self, prompt: str, answer: str, verdict: Verdict | None, wanted: str, model: str
+    ) -> None:
         """Put an answer down.
 
         Args:
@@ -38,19 +41,29 @@ class Flags:
             DataError: when there is no answer, or the prompt was put down as the other kind before.
         """
         if wanted not in WANTED:
-            raise ConfigError(f"an answer cannot be flagged as '{wanted}': give {' or '.join(WANTED)}")
+            raise ConfigError(
+                f"an answer cannot be flagged as '{wanted}': give {' or '.join(WANTED)}"
+            )
         if not answer.strip():
             raise DataError("there is no answer to flag: ask first, and wait for the end")
         key = Example(prompt).key
         label = verdict.label if verdict else None
         with self.lock:
-            before = {row["label"] for row in read_lines(self.path) if Example(row["prompt"]).key == key}
+            before = {
+                row["label"] for row in read_lines(self.path) if Example(row["prompt"]).key == key
+            }
             if other := before - {wanted}:
                 raise DataError(
                     f"this prompt was flagged as {other.pop()} before, and cannot be in both sets: "
                     f"take it out of {self.path} first"
                 )
-            row = {"prompt": prompt, "answer": answer, "verdict": label, "label": wanted, "is_safe": wanted == "safe"}
+            row = {
+                "prompt": prompt,
+                "answer": answer,
+                "verdict": label,
+                "label": wanted,
+                "is_safe": wanted == "safe",
+            }
             append_lines(self.path, [row | {"model": model}])
 
     def counts(self) -> dict[str, int]:

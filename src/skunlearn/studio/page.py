@@ -6,7 +6,7 @@ from typing import Any
 
 from skunlearn.studio.edits import AS_RUN, PRESETS
 from skunlearn.studio.flags import WANTED
-from skunlearn.studio.html import TITLES, pane, plain, told
+from skunlearn.studio.html import TITLES, notice, pane, plain
 from skunlearn.studio.session import EDITED, FORMATS, STRONGEST, Session, Shown
 from skunlearn.utils.errors import SkunlearnError
 
@@ -32,29 +32,49 @@ def build(session: Session) -> Any:
         gr.HTML(_head(session))
         with gr.Row(equal_height=True):
             prompt = gr.Textbox(
-                label="Prompt", placeholder="Enter asks, Shift+Enter begins a line", lines=1, max_lines=8, scale=5,
-                min_width=300, elem_id="prompt",
-            )  # fmt: skip
+                label="Prompt",
+                placeholder="Enter asks, Shift+Enter begins a line",
+                lines=1,
+                max_lines=8,
+                scale=5,
+                min_width=300,
+                elem_id="prompt",
+            )
             with gr.Column(scale=1, min_width=120):
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
                 stop = gr.Button("Stop", elem_id="stop")
         with gr.Row():
             alpha = gr.Slider(
-                0, STRONGEST, value=min(measured_strength(session), STRONGEST), step=0.05, label="Strength (alpha)",
-                info="0 is the base", elem_id="alpha", scale=3, min_width=300, buttons=[],
-            )  # fmt: skip
-            preset = gr.Dropdown(
-                list(PRESETS), value=AS_RUN, label="Filter", info="on the method's vector", elem_id="preset", scale=2,
+                0,
+                STRONGEST,
+                value=min(measured_strength(session), STRONGEST),
+                step=0.05,
+                label="Strength (alpha)",
+                info="0 is the base",
+                elem_id="alpha",
+                scale=3,
                 min_width=300,
-            )  # fmt: skip
-        status = gr.HTML(told(""), elem_id="status")
+                buttons=[],
+            )
+            preset = gr.Dropdown(
+                list(PRESETS),
+                value=AS_RUN,
+                label="Filter",
+                info="on the method's vector",
+                elem_id="preset",
+                scale=2,
+                min_width=300,
+            )
+        status = gr.HTML(notice(""), elem_id="status")
         panes = []
         with gr.Row():
             for name in session.names:
                 with gr.Column(min_width=300, elem_classes="pane-box"):
                     panes.append(gr.HTML(pane(name, Shown()), elem_id=f"pane-{name}"))
         last = gr.State(None)
-        _ask_part(gr, page, Asking(session), [prompt, alpha, preset], [*panes, last, status], ask, stop)
+        _ask_part(
+            gr, page, Asking(session), [prompt, alpha, preset], [*panes, last, status], ask, stop
+        )
         _flag_part(gr, page, session, last)
         _export_part(gr, session, alpha, preset)
     return page.queue(default_concurrency_limit=CLIENTS, max_size=WAITING, api_open=False)
@@ -71,11 +91,14 @@ class Asking:
         self.session = session
         self.latest: dict[str, object] = {}
 
-    def ask(self, client: str, prompt: str, alpha: float, preset: str) -> Iterator[list[Any] | None]:
-        """All panes, what can be flagged, and a line of status, again after each turn; None once it is out of date."""
+    def ask(
+        self, client: str, prompt: str, alpha: float, preset: str
+    ) -> Iterator[list[Any] | None]:
+        """All panes, what can be flagged, and a line of status, again after each turn; None once it
+        is out of date."""
         ticket = self.latest[client] = object()
         shown = {name: Shown() for name in self.session.names}
-        line = told("answering ...")
+        line = notice("answering ...")
         try:
             yield self._all(shown, None, line)
             for shown in self.session.answer(prompt, alpha, preset):
@@ -83,9 +106,9 @@ class Asking:
                     yield None
                     return
                 yield self._all(shown, (prompt, shown), line)
-            yield self._all(shown, (prompt, shown), told(f"strength {alpha:g}, {preset}"))
+            yield self._all(shown, (prompt, shown), notice(f"strength {alpha:g}, {preset}"))
         except SkunlearnError as error:
-            yield self._all(shown, None, told(str(error), "error"))
+            yield self._all(shown, None, notice(str(error), "error"))
         finally:
             if self.latest.get(client) is ticket:
                 del self.latest[client]
@@ -122,7 +145,9 @@ def _head(session: Session) -> str:
     )
 
 
-def _ask_part(gr: Any, page: Any, asking: Asking, inputs: list[Any], outputs: list[Any], ask: Any, stop: Any) -> None:
+def _ask_part(
+    gr: Any, page: Any, asking: Asking, inputs: list[Any], outputs: list[Any], ask: Any, stop: Any
+) -> None:
     prompt, alpha, preset = inputs
 
     def answer(prompt: str, alpha: float, preset: str, request: gr.Request) -> Iterator[list[Any]]:
@@ -135,15 +160,20 @@ def _ask_part(gr: Any, page: Any, asking: Asking, inputs: list[Any], outputs: li
 
     def stopped(request: gr.Request) -> str:
         asking.stop(str(request.session_hash))
-        return told("stopped")
+        return notice("stopped")
 
     def left(request: gr.Request) -> None:
         asking.stop(str(request.session_hash))
 
     common: Any = {
-        "inputs": inputs, "outputs": outputs, "concurrency_limit": CLIENTS, "concurrency_id": "ask",
-        "trigger_mode": "multiple", "show_progress": "hidden", "api_visibility": "private",
-    }  # fmt: skip
+        "inputs": inputs,
+        "outputs": outputs,
+        "concurrency_limit": CLIENTS,
+        "concurrency_id": "ask",
+        "trigger_mode": "multiple",
+        "show_progress": "hidden",
+        "api_visibility": "private",
+    }
     gr.on([ask.click, prompt.submit], answer, **common)
     gr.on([alpha.release, preset.input], again, **common)
     stop.click(stopped, outputs=outputs[-1], show_progress="hidden", api_visibility="private")
@@ -153,17 +183,26 @@ def _ask_part(gr: Any, page: Any, asking: Asking, inputs: list[Any], outputs: li
 def _flag_part(gr: Any, page: Any, session: Session, last: Any) -> None:
     with gr.Accordion("Flag an answer", open=False, elem_id="flag-part"):
         with gr.Row():
-            who = gr.Radio([(TITLES[n], n) for n in session.names], value=EDITED, label="The answer of", elem_id="who")
+            who = gr.Radio(
+                [(TITLES[n], n) for n in session.names],
+                value=EDITED,
+                label="The answer of",
+                elem_id="who",
+            )
             wanted = gr.Radio(
-                [("harmful: to forget", WANTED[0]), ("safe: to keep", WANTED[1])], value=WANTED[0], label="It is",
+                [("harmful: to forget", WANTED[0]), ("safe: to keep", WANTED[1])],
+                value=WANTED[0],
+                label="It is",
                 elem_id="wanted",
-            )  # fmt: skip
+            )
         button = gr.Button("Flag", elem_id="flag")
         note = gr.HTML(elem_id="flagged")
 
     def counted() -> str:
         counts = ", ".join(f"{count} {label}" for label, count in session.flags.counts().items())
-        return told(f"flagged so far: {counts}, in {session.flags.path}, a file for --forget and --retain")
+        return notice(
+            f"flagged so far: {counts}, in {session.flags.path}, a file for --forget and --retain"
+        )
 
     def flag(last: Any, who: str, wanted: str) -> str:
         prompt, shown = last or ("", dict[str, Shown]())
@@ -180,15 +219,23 @@ def _export_part(gr: Any, session: Session, alpha: Any, preset: Any) -> None:
         with gr.Row():
             kind = gr.Radio(list(FORMATS), value=FORMATS[0], label="Format", elem_id="format")
             names = [(TITLES[name], name) for name in session.edits]
-            who = gr.Radio(names, value=EDITED, label="Of", visible=len(names) > 1, elem_id="export-of")
+            who = gr.Radio(
+                names, value=EDITED, label="Of", visible=len(names) > 1, elem_id="export-of"
+            )
         button = gr.Button("Write it at this strength", elem_id="export")
         note = gr.HTML(elem_id="exported")
 
     def write(kind: str, alpha: float, preset: str, who: str) -> str:
-        return told(f"written to {session.export(kind, alpha, preset, who)}, with its card: read it")
+        return notice(
+            f"written to {session.export(kind, alpha, preset, who)}, with its card: read it"
+        )
 
     button.click(
-        tells(write), inputs=[kind, alpha, preset, who], outputs=note, concurrency_limit=1, api_visibility="private"
+        tells(write),
+        inputs=[kind, alpha, preset, who],
+        outputs=note,
+        concurrency_limit=1,
+        api_visibility="private",
     )
 
 
@@ -199,6 +246,6 @@ def tells(work: Callable[..., str]) -> Callable[..., str]:
         try:
             return work(*inputs)
         except SkunlearnError as error:
-            return told(str(error), "error")
+            return notice(str(error), "error")
 
     return told_work

@@ -1,4 +1,5 @@
-"""Who may open the studio, and what its page may fetch: loopback or a password, and nothing from anywhere else."""
+"""Who may open the studio, and what its page may fetch: loopback or a password, and nothing from
+anywhere else."""
 
 import hmac
 import ipaddress
@@ -24,16 +25,21 @@ def is_loopback(host: str) -> bool:
 
 
 def check_access(host: str, password: str | None) -> None:
-    """Raise a ConfigError when others could reach the studio without a password, or gradio cannot listen there."""
+    """Raise a ConfigError when others could reach the studio without a password, or gradio cannot
+    listen there."""
     if ":" in host:
-        raise ConfigError(f"--host {host}: gradio knows no IPv6 addresses: give an IPv4 address or a name")
+        raise ConfigError(
+            f"--host {host}: gradio knows no IPv6 addresses: give an IPv4 address or a name"
+        )
     if not is_loopback(host) and not password:
         raise ConfigError(
             f"--host {host}: others could reach the studio: set a password with SKUNLEARN_STUDIO_PASSWORD or --password"
         )
 
 
-def serve(session: Session, host: str = "127.0.0.1", port: int = 7860, password: str | None = None) -> Any:
+def serve(
+    session: Session, host: str = "127.0.0.1", port: int = 7860, password: str | None = None
+) -> Any:
     """Serve the page from a thread of its own.
 
     Args:
@@ -46,7 +52,8 @@ def serve(session: Session, host: str = "127.0.0.1", port: int = 7860, password:
         The gradio page: `local_url`, `block_thread()`, `close()`.
 
     Raises:
-        ConfigError: when gradio is missing, the address would be open to others, or the port is taken.
+        ConfigError: when gradio is missing, the address would be open to others, or the port is
+            taken.
     """
     check_access(host, password)
     gr = gradio()
@@ -55,22 +62,42 @@ def serve(session: Session, host: str = "127.0.0.1", port: int = 7860, password:
 
     middleware = [Middleware(OwnOrigin)]
     if is_loopback(host):  # a name that an attacker lets resolve to this machine is not ours
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", host]))
+        middleware.append(
+            Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", host])
+        )
     font = gr.themes.utils.fonts.Font
     theme = gr.themes.Base(
-        primary_hue="slate", font=[font("system-ui"), font("sans-serif")], font_mono=[font("monospace")]
+        primary_hue="slate",
+        font=[font("system-ui"), font("sans-serif")],
+        font_mono=[font("monospace")],
     ).set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_400")
     page = build(session)
     try:
         page.launch(
-            server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, inbrowser=False, share=False,
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            inbrowser=False,
+            share=False,
             auth=(lambda _user, given: same(given, password)) if password else None,
             auth_message="skunlearn studio: any user name, and the password it was started with",
-            app_kwargs={"middleware": middleware}, max_file_size=1, ssr_mode=False, mcp_server=False, pwa=False,
-            enable_monitoring=False, run_history=False, footer_links=[], theme=theme, css=style(), js=OPEN,
-        )  # fmt: skip
+            app_kwargs={"middleware": middleware},
+            max_file_size=1,
+            ssr_mode=False,
+            mcp_server=False,
+            pwa=False,
+            enable_monitoring=False,
+            run_history=False,
+            footer_links=[],
+            theme=theme,
+            css=style(),
+            js=OPEN,
+        )
     except OSError as error:
-        raise ConfigError(f"--host {host} --port {port}: cannot listen there ({error}): give another port") from error
+        raise ConfigError(
+            f"--host {host} --port {port}: cannot listen there ({error}): give another port"
+        ) from error
     return page
 
 
@@ -94,7 +121,8 @@ def same(given: str, password: str | None) -> bool:
 
 
 class OwnOrigin:
-    """ASGI middleware: browsers are told to load nothing from other hosts, so the page works offline and is private.
+    """ASGI middleware: browsers are told to load nothing from other hosts, so the page works
+    offline and is private.
 
     Args:
         app: what answers.

@@ -1,7 +1,8 @@
 """What the studio does, without a page: answers at any strength, verdicts, flags, exports.
 
-There is one set of weights in memory. Whoever wants the next tokens of an answer takes the lock, puts the edit in
-place, draws them and takes it out again: between two turns the model is the base, and a client that left holds nothing.
+There is one set of weights in memory. Whoever wants the next tokens of an answer takes the lock,
+puts the edit in place, draws them and takes it out again: between two turns the model is the base,
+and a client that left holds nothing.
 """
 
 import threading
@@ -33,7 +34,10 @@ BASE, EDITED, SECOND = "base", "edited", "second"
 STRONGEST = 2.0
 MOST_TOKENS = 4000  # of a prompt
 MOST_CHARACTERS = 40 * MOST_TOKENS  # nothing longer is even tokenised
-TURN, DENSE_TURN = 3, 8  # tokens drawn at once: putting factors beside weights takes as long as one, a dense sum six
+TURN, DENSE_TURN = (
+    3,
+    8,
+)  # tokens drawn at once: putting factors beside weights takes as long as one, a dense sum six
 REMEMBERED = 64  # whole answers, for a slider that is dragged back
 FORMATS = ("merged", "adapter")
 
@@ -88,7 +92,8 @@ class Session:
         return (BASE, *self.edits)
 
     def answer(self, prompt: str, alpha: float, preset: str = AS_RUN) -> Iterator[dict[str, Shown]]:
-        """The answers of base and edits by name, again after each turn, and with verdicts when they are whole.
+        """The answers of base and edits by name, again after each turn, and with verdicts when they
+        are whole.
 
         Args:
             prompt: what is asked.
@@ -135,10 +140,14 @@ class Session:
         if not prompt.strip():
             raise DataError("there is no prompt: type one")
         if len(prompt) > MOST_CHARACTERS:
-            raise DataError(f"the prompt has {len(prompt):,} characters, {MOST_CHARACTERS:,} at most: shorten it")
+            raise DataError(
+                f"the prompt has {len(prompt):,} characters, {MOST_CHARACTERS:,} at most: shorten it"
+            )
         prompt_ids = self.lm.template.prompt_ids(Example(prompt, where="the prompt"))
         if len(prompt_ids) > self.most:
-            raise DataError(f"the prompt has {len(prompt_ids):,} tokens, {self.most:,} at most here: shorten it")
+            raise DataError(
+                f"the prompt has {len(prompt_ids):,} tokens, {self.most:,} at most here: shorten it"
+            )
         return prompt_ids
 
     def _remember(self, key: Any, shown: Shown) -> None:
@@ -172,11 +181,15 @@ class Session:
         """
         check_strength(alpha)
         if format not in FORMATS or who not in self.edits:
-            raise ConfigError(f"export of '{who}' as '{format}': give one of {(*self.edits,)} and {FORMATS}")
+            raise ConfigError(
+                f"export of '{who}' as '{format}': give one of {(*self.edits,)} and {FORMATS}"
+            )
         edits = self.edits[who]
         if not edits.exported(preset):
             name = "" if preset not in PRESETS or preset == NONE else preset
-            raise ConfigError(f"'{preset}' is only tried here: run again with --set edit.filters=[{name}] to export it")
+            raise ConfigError(
+                f"'{preset}' is only tried here: run again with --set edit.filters=[{name}] to export it"
+            )
         out = edits.source.folder / "exports" / f"{format}-{alpha:g}"
         options: Any = {"format": format, "alpha": alpha}
         with self.export_lock:
@@ -188,7 +201,9 @@ class Session:
 def check_strength(alpha: float) -> None:
     """Raise a ConfigError unless 0 <= alpha <= 2."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= STRONGEST:
-        raise ConfigError(f"strength {alpha}: give 0 to {STRONGEST:g}; a negative one would make the harmful model")
+        raise ConfigError(
+            f"strength {alpha}: give 0 to {STRONGEST:g}; a negative one would make the harmful model"
+        )
 
 
 def is_dense(edit: TaskVector) -> bool:
@@ -196,13 +211,16 @@ def is_dense(edit: TaskVector) -> bool:
     return any(isinstance(delta, torch.Tensor) for delta in edit.deltas.values())
 
 
-def open_session(run: Path, second: Path | None, new_tokens: int | None, progress: Progress) -> Session:
+def open_session(
+    run: Path, second: Path | None, new_tokens: int | None, progress: Progress
+) -> Session:
     """A session on a finished run, and on a second one of the same base.
 
     Args:
         run: the folder.
         second: likewise.
-        new_tokens: where an answer is cut, 1 or more; where the run's evaluation cut it when not given.
+        new_tokens: where an answer is cut, 1 or more; where the run's evaluation cut it when not
+            given.
         progress: is told of the work.
 
     Raises:
@@ -214,7 +232,9 @@ def open_session(run: Path, second: Path | None, new_tokens: int | None, progres
     first = sources[EDITED]
     for source in sources.values():
         if source.settings["model"] != first.settings["model"]:
-            raise ModelError(f"{source.folder} has another base than {first.folder}: open it on its own")
+            raise ModelError(
+                f"{source.folder} has another base than {first.folder}: open it on its own"
+            )
     check_base(first, progress)
     judge = make_judge(first.run.evaluate.judge)
     lm = load(first.run.model, first.run.load, progress)

@@ -1,1 +1,2 @@
-"""Task vectors: sums and multiples of weight differences, applied for a while, made more selective by filters."""
+"""Task vectors: sums and multiples of weight differences, applied for a while, made more selective
+by filters."""

@@ -1,7 +1,8 @@
 """An edited or attacked model for a while: nothing is written, the base comes back exactly.
 
-`edited` is for everybody and refuses what points at the bad model. `attacked` and `rewritten` are for
-`skunlearn.attacks` alone: inside their blocks the model may be the bad one, so nothing there can be applied or saved.
+`edited` is for everybody and refuses what points at the bad model. `attacked` and `rewritten` are
+for `skunlearn.attacks` alone: inside their blocks the model may be the bad one, so nothing there
+can be applied or saved.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -21,8 +22,8 @@ DEPTH = "skunlearn_blocks_open"
 def edited(model: Any, tau: TaskVector) -> Iterator[None]:
     """Inside the block the model behaves as `theta + tau`.
 
-    LoRA factors are added beside their linear module, so no weight is touched or copied; dense differences are summed
-    into new tensors that replace the weights until the block ends.
+    LoRA factors are added beside their linear module, so no weight is touched or copied; dense
+    differences are summed into new tensors that replace the weights until the block ends.
 
     Raises:
         ModelError: when the vector does not fit, or points at the bad model.
@@ -54,7 +55,8 @@ def attacked(model: Any, tau: TaskVector) -> Iterator[None]:
 def rewritten(
     model: Any, names: Collection[str], change: Callable[[str, torch.Tensor], torch.Tensor]
 ) -> Iterator[None]:
-    """Inside the block each named parameter is `change(name, parameter)`: only attacks may call it."""
+    """Inside the block each named parameter is `change(name, parameter)`: only attacks may call
+    it."""
     with ExitStack() as undo, torch.no_grad(), _open(model):
         for name in names:
             parameter = model.get_parameter(name)
@@ -70,7 +72,9 @@ def check_at_rest(model: Any) -> None:
         ModelError: inside a block of this module.
     """
     if getattr(model, DEPTH, 0):
-        raise ModelError("the model is edited or attacked for a while: apply and save are refused until the block ends")
+        raise ModelError(
+            "the model is edited or attacked for a while: apply and save are refused until the block ends"
+        )
 
 
 @contextmanager
@@ -86,5 +90,9 @@ def _beside(module: torch.nn.Module, delta: LowRank) -> Any:
     """Add `x @ delta` to what the module puts out."""
     weight = next(module.parameters())
     left, right = (part.to(weight.device, weight.dtype) for part in (delta.left_OR, delta.right_RI))
-    first, second = (left, right) if isinstance(module, Conv1D) else (right.T.contiguous(), left.T.contiguous())
-    return module.register_forward_hook(lambda _module, args, output: output + (args[0] @ first) @ second)
+    first, second = (
+        (left, right) if isinstance(module, Conv1D) else (right.T.contiguous(), left.T.contiguous())
+    )
+    return module.register_forward_hook(
+        lambda _module, args, output: output + (args[0] @ first) @ second
+    )

@@ -6,7 +6,8 @@ import re
 
 
 def layer_of(name: str) -> int | None:
-    """The number of the decoder layer that a module or weight belongs to, None outside the layers."""
+    """The number of the decoder layer that a module or weight belongs to, None outside the
+    layers."""
     found = re.search(r"\.(\d+)\.", name)
     return int(found[1]) if found else None
 

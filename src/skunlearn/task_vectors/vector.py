@@ -2,8 +2,8 @@
 
     tau = theta_trained - theta_o            theta_u = theta_o + (k * tau)
 
-Arithmetic is Ilharco et al. (arXiv:2212.04089). A LoRA run keeps its factors, so `norm`, sums and scaling cost next
-to nothing and are exact; a full run keeps dense fp32 differences.
+Arithmetic is Ilharco et al. (arXiv:2212.04089). A LoRA run keeps its factors, so `norm`, sums and
+scaling cost next to nothing and are exact; a full run keeps dense fp32 differences.
 """
 
 from __future__ import annotations
@@ -39,9 +39,11 @@ class LowRank:
         return torch.Size((self.left_OR.shape[0], self.right_RI.shape[1]))
 
     def dense(self) -> torch.Tensor:
-        """In blocks of rows: a product's last bits may depend on how many rows are made at once, and a block read from
-        a file must have the same ones."""
-        blocks = [left @ self.right_RI for left in self.left_OR.split(block_rows(self.right_RI.shape[1]))]
+        """In blocks of rows: a product's last bits may depend on how many rows are made at once,
+        and a block read from a file must have the same ones."""
+        blocks = [
+            left @ self.right_RI for left in self.left_OR.split(block_rows(self.right_RI.shape[1]))
+        ]
         return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
 
     def scaled(self, factor: float) -> LowRank:
@@ -69,8 +71,9 @@ class TaskVector:
 
     Attributes:
         deltas: parameter name -> fp32 difference, dense or `LowRank`, on the CPU.
-        safety: which way an application moves the model: above 0 towards what the method is for, below 0 towards
-            the bad model. Scaling scales it; a sum is as safe as its worse part. `apply_to` refuses it below 0.
+        safety: which way an application moves the model: above 0 towards what the method is for,
+            below 0 towards the bad model. Scaling scales it; a sum is as safe as its worse part.
+            `apply_to` refuses it below 0.
     """
 
     def __init__(self, deltas: Mapping[str, Delta], safety: float) -> None:
@@ -79,20 +82,27 @@ class TaskVector:
 
     @classmethod
     def between(
-        cls, base: Mapping[str, torch.Tensor], trained: Mapping[str, torch.Tensor], safety: float = -1.0
+        cls,
+        base: Mapping[str, torch.Tensor],
+        trained: Mapping[str, torch.Tensor],
+        safety: float = -1.0,
     ) -> TaskVector:
-        """`trained - base`, in fp32, over the parameters of two checkpoints, which must have the same names and
-        shapes. Parameters that did not move are left out.
+        """`trained - base`, in fp32, over the parameters of two checkpoints, which must have the
+        same names and shapes. Parameters that did not move are left out.
 
         Raises:
             ModelError: when names or shapes differ, or nothing moved.
         """
         if odd := sorted(set(base) ^ set(trained)):
-            raise ModelError(f"the two checkpoints differ in {len(odd)} parameter names, first '{odd[0]}'")
+            raise ModelError(
+                f"the two checkpoints differ in {len(odd)} parameter names, first '{odd[0]}'"
+            )
         deltas: dict[str, Delta] = {}
         for name, old in base.items():
             if old.shape != trained[name].shape:
-                raise ModelError(f"'{name}': shape {tuple(old.shape)} in base, {tuple(trained[name].shape)} in trained")
+                raise ModelError(
+                    f"'{name}': shape {tuple(old.shape)} in base, {tuple(trained[name].shape)} in trained"
+                )
             difference = trained[name].detach().float().cpu() - old.detach().float().cpu()
             if difference.any():
                 deltas[name] = difference
@@ -102,7 +112,10 @@ class TaskVector:
 
     def __rmul__(self, factor: float) -> TaskVector:
         return TaskVector(
-            {name: d.scaled(factor) if isinstance(d, LowRank) else d * factor for name, d in self.deltas.items()},
+            {
+                name: d.scaled(factor) if isinstance(d, LowRank) else d * factor
+                for name, d in self.deltas.items()
+            },
             self.safety * factor,
         )
 
@@ -119,7 +132,9 @@ class TaskVector:
         return self + -other
 
     def __repr__(self) -> str:
-        rank = max((d.left_OR.shape[1] for d in self.deltas.values() if isinstance(d, LowRank)), default=0)
+        rank = max(
+            (d.left_OR.shape[1] for d in self.deltas.values() if isinstance(d, LowRank)), default=0
+        )
         form = f"LoRA rank {rank}" if rank else "dense"
         return f"TaskVector({len(self.deltas)} weights, {form}, norm {self.norm():.4g}, safety {self.safety:+g})"
 
@@ -128,8 +143,14 @@ class TaskVector:
         for name, norm in self.norms().items():
             layers.setdefault(layer_of(name), []).append(norm)
         rows = [
-            ("outside" if layer is None else str(layer), str(len(norms)), f"{sum(n * n for n in norms) ** 0.5:.4g}")
-            for layer, norms in sorted(layers.items(), key=lambda item: -1 if item[0] is None else item[0])
+            (
+                "outside" if layer is None else str(layer),
+                str(len(norms)),
+                f"{sum(n * n for n in norms) ** 0.5:.4g}",
+            )
+            for layer, norms in sorted(
+                layers.items(), key=lambda item: -1 if item[0] is None else item[0]
+            )
         ]
         return table(repr(self), ("layer", "weights", "norm"), rows)
 
@@ -152,7 +173,10 @@ class TaskVector:
         """
         for problem, bad in (
             ("did not move in training", [n for n, v in self.norms().items() if v == 0.0]),
-            ("are not finite after training", [n for n, v in self.norms().items() if not v < float("inf")]),
+            (
+                "are not finite after training",
+                [n for n, v in self.norms().items() if not v < float("inf")],
+            ),
         ):
             if bad:
                 raise ModelError(
@@ -181,10 +205,14 @@ class TaskVector:
         parameters = dict(model.named_parameters())
         for name, delta in self.deltas.items():
             if name not in parameters:
-                raise ModelError(f"the model has no parameter '{name}': this task vector belongs to another model")
+                raise ModelError(
+                    f"the model has no parameter '{name}': this task vector belongs to another model"
+                )
             parameter = parameters[name]
             if not parameter.is_floating_point():
-                raise ModelError(f"'{name}' is quantised ({parameter.dtype}): load the model in a float type")
+                raise ModelError(
+                    f"'{name}' is quantised ({parameter.dtype}): load the model in a float type"
+                )
             if parameter.shape != delta.shape:
                 raise ModelError(
                     f"'{name}': shape {tuple(parameter.shape)} in the model, {tuple(delta.shape)} in the vector"
@@ -217,7 +245,9 @@ class TaskVector:
             else:
                 tensors[name] = delta.contiguous()
         facts = {"format": FORMAT, "safety": self.safety, "lineage": lineage}
-        header = {HEADER: json.dumps(facts, sort_keys=True)}  # one key: safetensors keeps no order of several
+        header = {
+            HEADER: json.dumps(facts, sort_keys=True)
+        }  # one key: safetensors keeps no order of several
         partial = path.with_suffix(".partial")
         partial.touch(mode=0o600)
         save_file(tensors, partial, metadata=header)
@@ -255,12 +285,15 @@ def check_header(metadata: Mapping[str, str], path: Path) -> float:
     """
     header = json.loads(metadata.get(HEADER, "{}"))
     if header.get("format") != FORMAT:
-        raise ModelError(f"{path}: not a task vector of this version (format {header.get('format')!r})")
+        raise ModelError(
+            f"{path}: not a task vector of this version (format {header.get('format')!r})"
+        )
     return float(header["safety"])
 
 
 def block_rows(columns: int) -> int:
-    """Rows in a block of a matrix with so many columns: a multiple of 64, so that blocks of factors lie aligned."""
+    """Rows in a block of a matrix with so many columns: a multiple of 64, so that blocks of factors
+    lie aligned."""
     return max(64, BLOCK // max(columns, 1) // 64 * 64)
 
 
@@ -275,4 +308,6 @@ def _sum(name: str, a: Delta, b: Delta) -> Delta:
         raise ModelError(f"'{name}': shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be added")
     if isinstance(a, LowRank) and isinstance(b, LowRank):
         return a.plus(b)
-    return (a.dense() if isinstance(a, LowRank) else a) + (b.dense() if isinstance(b, LowRank) else b)
+    return (a.dense() if isinstance(a, LowRank) else a) + (
+        b.dense() if isinstance(b, LowRank) else b
+    )

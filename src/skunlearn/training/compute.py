@@ -8,25 +8,27 @@ from typing import Any, Literal
 import torch
 
 from skunlearn.models.reference import Reference
-from skunlearn.training.gradient_cache import Spread
-from skunlearn.training.launch import asked_to_divide
-from skunlearn.training.lora import Trainee
-from skunlearn.utils.distributed import world
+from skunlearn.training.gradient_cache import GradientCache
+from skunlearn.training.launch import launcher_shards
+from skunlearn.training.lora import TrainableModel
+from skunlearn.utils.distributed import world_size
 from skunlearn.utils.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class Compute:
-    """How training is computed: what fits, and what is fast. But for `precision`, results differ by rounding only.
+class ComputeOptions:
+    """How training is computed: what fits, and what is fast. But for `precision`, results differ by
+    rounding only.
 
     Attributes:
-        accumulate: parts in which each process does its rows of a step (1 or more); with more, a part's activations
-            alone are held, and each part goes through the body a second time.
-        gradient_checkpointing: hold what goes into each decoder layer only, and compute the layer a second time.
-        precision: of the matrix products in training; "auto" is bfloat16 on a GPU that has it, else float32. Weights
-            that are trained, and their sums, are float32.
-        shard: "fsdp" divides weights, gradients and optimiser state among the processes while they train; so does a
-            config of accelerate's launcher that asks for it.
+        accumulate: parts in which each process does its rows of a step (1 or more); with more, a
+            part's activations alone are held, and each part goes through the body a second time.
+        gradient_checkpointing: hold what goes into each decoder layer only, and compute the layer a
+            second time.
+        precision: of the matrix products in training; "auto" is bfloat16 on a GPU that has it, else
+            float32. Weights that are trained, and their sums, are float32.
+        shard: "fsdp" divides weights, gradients and optimiser state among the processes while they
+            train; so does a config of accelerate's launcher that asks for it.
         tracker: where each step's losses are logged too, beside the run folder.
     """
 
@@ -42,36 +44,43 @@ class Compute:
 
     @property
     def divides(self) -> bool:
-        """Whether weights, gradients and optimiser state are divided, by `shard` or at the launcher's wish."""
-        return self.shard == "fsdp" or asked_to_divide()
+        """Whether weights, gradients and optimiser state are divided, by `shard` or at the
+        launcher's wish."""
+        return self.shard == "fsdp" or launcher_shards()
 
-    def spread(self, model: Any, layers: Sequence[float]) -> Spread:
+    def gradient_cache(self, model: Any, layers: Sequence[float]) -> GradientCache:
         """How rows go through the body of this model."""
         divides = self.divides  # each pass gathers all weights anew
-        return Spread(model, layers, self.accumulate, not divides, partial(self.autocast, model.device))
+        return GradientCache(
+            model, layers, self.accumulate, not divides, partial(self.autocast, model.device)
+        )
 
     def autocast(self, device: torch.device) -> torch.autocast:
         """A block in which matrix products have the chosen precision."""
         best = device.type == "cuda" and torch.cuda.is_bf16_supported()
         half = best if self.precision == "auto" else self.precision == "bfloat16"
-        # without the cache of casts: one made in a pass that keeps nothing would have no gradient in the next
+        # without the cache of casts: one made in a pass that keeps nothing would have no gradient
+        # in the next
         return torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False)
 
-    def prepare(self, trainee: Trainee, reference: Reference | None) -> None:
+    def prepare(self, trainable: TrainableModel, reference: Reference | None) -> None:
         """Make what is trained ready for it, once the base's predictions are known.
 
         Raises:
-            ConfigError: when weights are to be divided among processes, and there is one, or they are in four bits.
+            ConfigError: when weights are to be divided among processes, and there is one, or they
+                are in four bits.
         """
         if self.divides:
-            if world() == 1:
-                raise ConfigError("compute.shard=fsdp divides weights among processes, here is one: add --processes 2")
-            if trainee.options.nf4:
+            if world_size() == 1:
+                raise ConfigError(
+                    "compute.shard=fsdp divides weights among processes, here is one: add --processes 2"
+                )
+            if trainable.options.nf4:
                 raise ConfigError(
                     "compute.shard=fsdp cannot divide weights of four bits: leave out lora.nf4, or divide none"
                 )
-            trainee.shard()
+            trainable.shard()
             if reference:
-                reference.model = trainee.model
+                reference.model = trainable.model
         if self.gradient_checkpointing:
-            trainee.checkpoint_layers()
+            trainable.checkpoint_layers()

@@ -1,7 +1,8 @@
-"""LoRA beside a linear layer in fewer passes over the activations than peft's: the same numbers, but for rounding.
+"""LoRA beside a linear layer in fewer passes over the activations than peft's: the same numbers,
+but for rounding.
 
-peft adds two tensors as wide as the layer's output, forward and backward, and scales one. Here the matrix products add
-to what is there.
+peft adds two tensors as wide as the layer's output, forward and backward, and scales one. Here the
+matrix products add to what is there.
 """
 
 from types import MethodType
@@ -14,8 +15,8 @@ from torch.autograd.function import once_differentiable
 def fuse(model: Any) -> None:
     """Let every LoRA layer on a plain linear one compute in this way; others stay as peft has them.
 
-    Autocast, weights in another precision than LoRA's factors, and a linear layer with hooks (an edit for a while is
-    one) are peft's at each call.
+    Autocast, weights in another precision than LoRA's factors, and a linear layer with hooks (an
+    edit for a while is one) are peft's at each call.
     """
     from peft.tuners.lora import LoraLayer
 
@@ -27,7 +28,9 @@ def fuse(model: Any) -> None:
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     base = layer.base_layer
     a_RI, b_OR = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    plain = x.dtype == base.weight.dtype == a_RI.dtype and not torch.is_autocast_enabled(x.device.type)
+    plain = x.dtype == base.weight.dtype == a_RI.dtype and not torch.is_autocast_enabled(
+        x.device.type
+    )
     hooked = base._forward_hooks or base._forward_pre_hooks  # what they do is not in the weights
     if layer.disable_adapters or layer.merged or hooked or not plain:
         return type(layer).forward(layer, x)

@@ -1,7 +1,8 @@
-"""Several processes that train one model: started here or by torchrun, and what they say to each other.
+"""Several processes that train one model: started here or by torchrun, and what they say to each
+other.
 
-The first process does the whole job and alone writes and prints; the others wait until it tells them what to train.
-Without others every function here does nothing.
+The first process does the whole job and alone writes and prints; the others wait until it tells
+them what to train. Without others every function here does nothing.
 """
 
 import os
@@ -15,14 +16,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from skunlearn.utils.distributed import rank, told, world
+from skunlearn.utils.distributed import broadcast, rank, world_size
 from skunlearn.utils.errors import ConfigError, RunError, SkunlearnError
 
 OURS = "SKUNLEARN_LAUNCHED"  # set where `launch` is the one who tells of a dead process
-PATIENCE = timedelta(days=14)  # the others wait while the first one evaluates; a death is seen at once anyway
-LEFT = 3  # the exit code of a process that ends since another one has, and leaves it to `launch` to tell
+PATIENCE = timedelta(
+    days=14
+)  # the others wait while the first one evaluates; a death is seen at once anyway
+# the exit code of a process that ends since another one has, and leaves it to `launch` to tell
+LEFT = 3
 GONE = ("by peer", "Broken pipe", "NCCL")  # in what torch says when another process has died
-DIVIDING = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")  # "true" by `accelerate launch` with either
+DIVIDING = (
+    "ACCELERATE_USE_FSDP",
+    "ACCELERATE_USE_DEEPSPEED",
+)  # "true" by `accelerate launch` with either
 
 
 def started() -> bool:
@@ -30,9 +37,10 @@ def started() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
-def asked_to_divide() -> bool:
-    """Whether accelerate's launcher asks for divided weights: FSDP, or DeepSpeed, whose ZeRO-3 divides the same."""
-    return world() > 1 and any(os.environ.get(name) == "true" for name in DIVIDING)
+def launcher_shards() -> bool:
+    """Whether accelerate's launcher asks for divided weights: FSDP, or DeepSpeed, whose ZeRO-3
+    divides the same."""
+    return world_size() > 1 and any(os.environ.get(name) == "true" for name in DIVIDING)
 
 
 def launch(number: int) -> int:
@@ -53,14 +61,23 @@ def launch(number: int) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if 0 < torch.cuda.device_count() < number:
-        raise ConfigError(f"--processes {number}: there are {torch.cuda.device_count()} GPUs: give at most as many")
+        raise ConfigError(
+            f"--processes {number}: there are {torch.cuda.device_count()} GPUs: give at most as many"
+        )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
     os.environ[OURS] = "1"
     _silence()
     config = LaunchConfig(
-        1, 1, number, run_id="skunlearn", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
-        monitor_interval=0.2, logs_specs=DefaultLogsSpecs(),
-    )  # fmt: skip
+        1,
+        1,
+        number,
+        run_id="skunlearn",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        monitor_interval=0.2,
+        logs_specs=DefaultLogsSpecs(),
+    )
     try:
         elastic_launch(config, sys.executable)("-m", "skunlearn", *sys.argv[1:])
     except ChildFailedError as error:
@@ -80,13 +97,19 @@ def _silence() -> None:
 
 
 def _exit_code(failures: dict[int, Any], number: int) -> int:
-    """What the command ends with: a killed process counts most, since the others only end for want of it, by an error
-    or by the launcher's SIGTERM."""
+    """What the command ends with: a killed process counts most, since the others only end for want
+    of it, by an error or by the launcher's SIGTERM."""
     meant = (-int(signal.SIGTERM), LEFT)
-    failed = min(failures.values(), key=lambda f: (f.exitcode in meant, f.exitcode > 0, f.local_rank))
+    failed = min(
+        failures.values(), key=lambda f: (f.exitcode in meant, f.exitcode > 0, f.local_rank)
+    )
     if failed.exitcode in (1, 2):
         return int(failed.exitcode)  # it said itself what was wrong
-    how = f"{failed.signal_name()}; often too little memory" if failed.exitcode < 0 else f"exit code {failed.exitcode}"
+    how = (
+        f"{failed.signal_name()}; often too little memory"
+        if failed.exitcode < 0
+        else f"exit code {failed.exitcode}"
+    )
     raise RunError(
         f"process {failed.local_rank + 1} of {number} ended ({how}): "
         "the same command goes on from the last finished piece of work"
@@ -94,8 +117,9 @@ def _exit_code(failures: dict[int, Any], number: int) -> int:
 
 
 @contextmanager
-def joined() -> Iterator[bool]:
-    """A block inside which this process belongs to the others that were started with it, until they are dismissed.
+def process_group() -> Iterator[bool]:
+    """A block inside which this process belongs to the others that were started with it, until they
+    are dismissed.
 
     Yields:
         Whether this is the first (or only) one.
@@ -108,13 +132,15 @@ def joined() -> Iterator[bool]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE
+    )
     first = rank() == 0
     try:
         yield first
     except SkunlearnError:  # all met it, or none but the first, whom the others wait for
         if first:
-            dismiss()
+            release_workers()
         raise
     except (RuntimeError, KeyboardInterrupt) as error:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -129,19 +155,19 @@ def joined() -> Iterator[bool]:
         ) from error
     else:
         if first:
-            dismiss()
+            release_workers()
     finally:
-        leave()
+        leave_group()
 
 
-def dismiss() -> None:
+def release_workers() -> None:
     """Let the others go, who wait for what they are told: the first process does the rest alone."""
-    if world() > 1:
-        told(None)
-    leave()
+    if world_size() > 1:
+        broadcast(None)
+    leave_group()
 
 
-def leave() -> None:
+def leave_group() -> None:
     """Belong to no others any more."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

@@ -11,17 +11,19 @@ from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 from transformers.pytorch_utils import Conv1D
 
-from skunlearn.models.architecture import body, decoder_layers
+from skunlearn.models.architecture import decoder_layers, text_decoder
 from skunlearn.models.packed_attention import packed_again
 from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
-from skunlearn.training.fsdp import give_back, sharded, whole
+from skunlearn.training.fsdp import restore_from, sharded, unsharded
 from skunlearn.training.fused_lora import fuse
-from skunlearn.training.trainable import Trained, trained_modules, trained_parameters
+from skunlearn.training.trainable import LoraOptions, trained_modules, trained_parameters
 
-GATE_SCALE = 100.0  # of what gates write, so that learning rates that suit LoRA's factors suit it too
+GATE_SCALE = (
+    100.0  # of what gates write, so that learning rates that suit LoRA's factors suit it too
+)
 
 
-class Trainee:
+class TrainableModel:
     """A model made ready for training, and back.
 
     Attributes:
@@ -33,13 +35,14 @@ class Trainee:
         options: which weights move.
         seed: of LoRA's random factors.
         depth: how many layers, from the bottom, the losses see; None for all.
-        gates: name of a linear module -> (1, I), LoRA's right factor, which stays: then nothing else is trained.
+        gates: name of a linear module -> (1, I), LoRA's right factor, which stays: then nothing
+            else is trained.
     """
 
     def __init__(
         self,
         model: Any,
-        options: Trained,
+        options: LoraOptions,
         seed: int,
         depth: int | None = None,
         gates: Mapping[str, torch.Tensor] | None = None,
@@ -51,7 +54,9 @@ class Trainee:
         self.before: dict[str, torch.Tensor] = {}
         self.checkpointed: list[Any] = []
         if options.mode == "full":
-            self._cast(dict.fromkeys(self.dtypes, torch.float32))  # steps of a small rate vanish in half precision
+            self._cast(
+                dict.fromkeys(self.dtypes, torch.float32)
+            )  # steps of a small rate vanish in half precision
             chosen = trained_parameters(model, options, depth)
             for parameter in chosen.values():
                 parameter.requires_grad_(True)
@@ -67,15 +72,19 @@ class Trainee:
         self._train(self.whole)
 
     def shard(self) -> None:
-        """From now on each process holds its share of the weights; the base holds none until `task_vector`."""
+        """From now on each process holds its share of the weights; the base holds none until
+        `task_vector`."""
         self._train(sharded(self.whole))
 
     def checkpoint_layers(self) -> None:
-        """From now on a decoder layer keeps only what goes into it, and is computed again for its gradients."""
+        """From now on a decoder layer keeps only what goes into it, and is computed again for its
+        gradients."""
         self.checkpointed = list(decoder_layers(self.model))
-        again = partial(packed_again, body(self.model))
+        again = partial(packed_again, text_decoder(self.model))
         for layer in self.checkpointed:
-            layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, context_fn=again)
+            layer.forward = partial(
+                checkpoint, layer.forward, use_reentrant=False, context_fn=again
+            )
 
     def _train(self, model: Any) -> None:
         self.model = model
@@ -84,35 +93,37 @@ class Trainee:
             self.before = {name: _kept(p.detach()) for name, p in self.parameters.items()}
 
     def task_vector(self, safety: float) -> TaskVector:
-        """What was learnt, and the base as it was before: LoRA is taken off, full weights are put back.
+        """What was learnt, and the base as it was before: LoRA is taken off, full weights are put
+        back.
 
         Raises:
             ModelError: when a trained weight did not move.
         """
         full = self.options.mode == "full"
         tau = TaskVector(dict(self._differences() if full else _lora_deltas(self.model)), safety)
-        self._put_back()
+        self._restore()
         tau.check_moved()
         return tau
 
     @contextmanager
-    def borrowed(self) -> Iterator[None]:
-        """A block after which, when an error ends it, the base is as it was before; divided weights are left."""
+    def restored_on_error(self) -> Iterator[None]:
+        """A block after which, when an error ends it, the base is as it was before; divided weights
+        are left."""
         try:
             yield
         except BaseException:
             if self.model is self.whole:
-                self._put_back()
+                self._restore()
             raise
 
     @torch.no_grad()
-    def _put_back(self) -> None:
+    def _restore(self) -> None:
         for layer in self.checkpointed:
             layer.__dict__.pop("forward", None)
         for name, value in self.before.items():
             self.parameters[name].copy_(value.to(self.parameters[name].device))
         if self.model is not self.whole:
-            give_back(self.whole, self.model)
+            restore_from(self.whole, self.model)
         if self.options.mode == "full":
             self._cast(self.dtypes)
         else:
@@ -120,14 +131,15 @@ class Trainee:
         self.base.requires_grad_(False)
 
     def _cast(self, dtypes: Mapping[str, torch.dtype]) -> None:
-        """Parameters alone: buffers (the frequencies of rotary embeddings) have a precision of their own."""
+        """Parameters alone: buffers (the frequencies of rotary embeddings) have a precision of
+        their own."""
         for name, parameter in self.base.named_parameters():
             parameter.data = parameter.data.to(dtypes[name])
 
     @torch.no_grad()
     def _differences(self) -> Iterator[tuple[str, Delta]]:
         for name, parameter in self.parameters.items():
-            yield name, whole(parameter.detach() - self.before[name].to(parameter.device)).cpu()
+            yield name, unsharded(parameter.detach() - self.before[name].to(parameter.device)).cpu()
 
 
 def _kept(value: torch.Tensor) -> torch.Tensor:
@@ -135,7 +147,7 @@ def _kept(value: torch.Tensor) -> torch.Tensor:
     return value.clone() if isinstance(value, DTensor) else value.to("cpu", copy=True)
 
 
-def with_lora(model: Any, names: list[str], options: Trained, seed: int) -> Any:
+def with_lora(model: Any, names: list[str], options: LoraOptions, seed: int) -> Any:
     """The model with LoRA on these modules, as peft has it."""
     from peft import LoraConfig, get_peft_model
 
@@ -158,9 +170,17 @@ def _lora_deltas(model: Any) -> Iterable[tuple[str, Delta]]:
 
     for name, module in model.base_model.model.named_modules():
         if isinstance(module, LoraLayer):
-            a_RI = whole(module.lora_A["default"].weight.detach()).float().cpu()
-            b_OR = whole(module.lora_B["default"].weight.detach()).float().cpu() * module.scaling["default"]
+            a_RI = unsharded(module.lora_A["default"].weight.detach()).float().cpu()
+            b_OR = (
+                unsharded(module.lora_B["default"].weight.detach()).float().cpu()
+                * module.scaling["default"]
+            )
             base = module.get_base_layer()
-            conv = Conv1D in (type(base), getattr(base, "source_cls", None))  # in four bits it is a linear module
-            delta = LowRank(a_RI.T.contiguous(), b_OR.T.contiguous()) if conv else LowRank(b_OR, a_RI)
+            conv = Conv1D in (
+                type(base),
+                getattr(base, "source_cls", None),
+            )  # in four bits it is a linear module
+            delta = (
+                LowRank(a_RI.T.contiguous(), b_OR.T.contiguous()) if conv else LowRank(b_OR, a_RI)
+            )
             yield f"{name}.weight", delta

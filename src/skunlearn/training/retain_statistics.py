@@ -1,4 +1,5 @@
-"""What filters ask of the base model: second moments of its inputs and the Fisher diagonal on ordinary rows."""
+"""What filters ask of the base model: second moments of its inputs and the Fisher diagonal on
+ordinary rows."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -55,7 +56,8 @@ class RetainStatistics:
 
     @torch.no_grad()
     def input_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Mean of x x^T over the retain tokens, (I, I), for the inputs x of the linear modules with these weights."""
+        """Mean of x x^T over the retain tokens, (I, I), for the inputs x of the linear modules with
+        these weights."""
         sums: dict[str, torch.Tensor] = {}
         mask_N = torch.zeros(0, dtype=torch.bool)
         tokens = 0
@@ -65,31 +67,43 @@ class RetainStatistics:
                 x_NI = args[0].reshape(-1, args[0].shape[-1])[mask_N].float()
                 sums[name] = sums.get(name, 0) + x_NI.T @ x_NI
 
-            return self.lm.model.get_submodule(name.removesuffix(".weight")).register_forward_pre_hook(hook)
+            return self.lm.model.get_submodule(
+                name.removesuffix(".weight")
+            ).register_forward_pre_hook(hook)
 
         hooks = [watch(name) for name in names]
         try:
             for batch in self.progress.over("what ordinary answers use", self.batches):
                 mask_N = batch.attention_mask.reshape(-1).bool()
                 tokens += int(mask_N.sum())
-                self.lm.model(input_ids=batch.input_ids_BT, attention_mask=batch.attention_mask, use_cache=False)
+                self.lm.model(
+                    input_ids=batch.input_ids_BT,
+                    attention_mask=batch.attention_mask,
+                    use_cache=False,
+                )
         finally:
             for hook in hooks:
                 hook.remove()
         return {name: total.cpu() / max(tokens, 1) for name, total in sums.items()}
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Diagonal of the empirical Fisher on the retain rows, a few rows at a time: mean over batches of the square of
-        the batch's gradient of its mean NLL. Smaller than row by row, where rows of a batch pull apart."""
+        """Diagonal of the empirical Fisher on the retain rows, a few rows at a time: mean over
+        batches of the square of the batch's gradient of its mean NLL. Smaller than row by row,
+        where rows of a batch pull apart."""
         parameters = {name: self.lm.model.get_parameter(name) for name in names}
-        sums = {name: torch.zeros_like(p, dtype=torch.float32, device="cpu") for name, p in parameters.items()}
+        sums = {
+            name: torch.zeros_like(p, dtype=torch.float32, device="cpu")
+            for name, p in parameters.items()
+        }
         before = {name: parameter.requires_grad for name, parameter in parameters.items()}
         for parameter in parameters.values():
             parameter.requires_grad_(True)
         try:
             for batch in self.progress.over("gradients of ordinary answers", self.batches):
                 loss = answer_nll(scored_logits(self.lm.model, batch), batch.labels_N)
-                for name, gradient in zip(parameters, torch.autograd.grad(loss, [*parameters.values()]), strict=True):
+                for name, gradient in zip(
+                    parameters, torch.autograd.grad(loss, [*parameters.values()]), strict=True
+                ):
                     sums[name] += gradient.float().cpu().square()
         finally:
             for name, parameter in parameters.items():

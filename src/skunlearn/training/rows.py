@@ -15,12 +15,15 @@ PASSES_KEPT = 12  # of all sets
 
 
 class Sampler:
-    """Which rows each step takes: a pure function of (seed, step), so a resumed run sees what it would have seen.
+    """Which rows each step takes: a pure function of (seed, step), so a resumed run sees what it
+    would have seen.
 
-    Each set is walked through in its own shuffled passes: a short retain set does not cut the forget set short.
+    Each set is walked through in its own shuffled passes: a short retain set does not cut the
+    forget set short.
 
     Args:
-        keys: the prompt key of each forget row; a mismatched answer never comes from a row of the same key.
+        keys: the prompt key of each forget row; a mismatched answer never comes from a row of the
+            same key.
         batch: rows a set and step.
         mismatched: K, mismatched answers for each forget row.
         seed: which of the possible orders.
@@ -33,16 +36,20 @@ class Sampler:
         self._orders: dict[tuple[str, int, int], list[int]] = {}
 
     def forget_rows(self, step: int) -> list[int]:
-        """Rows of the forget set in this step; a pass asks every prompt once before it asks one a second time."""
+        """Rows of the forget set in this step; a pass asks every prompt once before it asks one a
+        second time."""
         return self.rows("forget", len(self.keys), step, keys=self.keys)
 
     def mismatch_rows(self, step: int) -> list[tuple[int, int]]:
-        """(row whose prompt is asked, row whose answer is given): K for each forget row, of other prompts."""
+        """(row whose prompt is asked, row whose answer is given): K for each forget row, of other
+        prompts."""
         pairs = []
         for row in self.forget_rows(step):
             others = [other for other, key in enumerate(self.keys) if key != self.keys[row]]
             draw = random.Random(f"{self.seed}/mismatch/{step}/{row}")
-            pairs += [(row, other) for other in draw.sample(others, min(self.mismatched, len(others)))]
+            pairs += [
+                (row, other) for other in draw.sample(others, min(self.mismatched, len(others)))
+            ]
         return pairs
 
     def unrelated_rows(self, step: int, answers: int) -> list[tuple[int, int]]:
@@ -50,7 +57,9 @@ class Sampler:
         pairs = []
         for row in self.forget_rows(step):
             draw = random.Random(f"{self.seed}/unrelated/{step}/{row}")
-            pairs += [(row, given) for given in draw.sample(range(answers), min(self.mismatched, answers))]
+            pairs += [
+                (row, given) for given in draw.sample(range(answers), min(self.mismatched, answers))
+            ]
         return pairs
 
     def refusal_rows(self, step: int, refusals: int) -> list[tuple[int, int]]:
@@ -58,8 +67,11 @@ class Sampler:
         draw = random.Random(f"{self.seed}/refusal/{step}")
         return [(row, draw.randrange(refusals)) for row in self.forget_rows(step)]
 
-    def rows(self, name: str, n: int, step: int, times: int = 1, keys: Sequence[str] = ()) -> list[int]:
-        """Rows of a set of `n` in this step, `times` batches of them; none when the set is empty."""
+    def rows(
+        self, name: str, n: int, step: int, times: int = 1, keys: Sequence[str] = ()
+    ) -> list[int]:
+        """Rows of a set of `n` in this step, `times` batches of them; none when the set is
+        empty."""
         rows: list[int] = []
         size = self.batch * times
         for position in range(step * size, (step + 1) * size if n else 0):
@@ -106,7 +118,7 @@ class Rows:
         self.refusals = [lm.template.answer_ids(text)[: method.refusal_tokens] for text in texts]
         keys = [example.key for example in data.train.forget]
         mixes = any(role in method.roles for role in ("mismatch", "unrelated"))
-        self.sampler = Sampler(keys, batch, method.mismatched if mixes else 0, seed)
+        self.sampler = Sampler(keys, batch, method.num_mismatched if mixes else 0, seed)
 
     def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
         """The rows of a step by role: of all that the method has, or of these."""
@@ -118,7 +130,8 @@ class Rows:
         make: dict[str, Callable[[], list[Encoded]]] = {
             "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
             "mismatch": lambda: [
-                joined(asked, self.forget[given].answer_ids) for asked, given in self.sampler.mismatch_rows(step)
+                joined(asked, self.forget[given].answer_ids)
+                for asked, given in self.sampler.mismatch_rows(step)
             ],
             "unrelated": lambda: [
                 joined(asked, self.benign[given].answer_ids)
@@ -139,26 +152,32 @@ class Rows:
         first, n = 0, self.first_lookalike
         if role == "lookalike":
             first, n = n, len(self.benign) - n
-        return [first + row for row in self.sampler.rows(role, n, step, self.method.kept)]
+        return [
+            first + row for row in self.sampler.rows(role, n, step, self.method.benign_per_forget)
+        ]
 
-    def benign_used(self, steps: int) -> set[int]:
+    def benign_rows_used(self, steps: int) -> set[int]:
         """Ordinary rows that any of the steps takes."""
         roles = [role for role in self.method.roles if role in BENIGN]
-        return {row for step in range(steps) for role in roles for row in self.benign_rows(role, step)}
+        return {
+            row for step in range(steps) for role in roles for row in self.benign_rows(role, step)
+        }
 
-    def referenced(self, steps: int) -> list[Encoded]:
-        """The distinct rows whose base predictions any of the steps needs; ordinary ones in the order of their set,
-        since rows that share a pass decide each other's last bits."""
-        taken = [self.at(step, self.method.referenced) for step in range(steps)]
+    def reference_rows(self, steps: int) -> list[Encoded]:
+        """The distinct rows whose base predictions any of the steps needs; ordinary ones in the
+        order of their set, since rows that share a pass decide each other's last bits."""
+        taken = [self.at(step, self.method.reference_roles) for step in range(steps)]
         seen = dict.fromkeys(row for by_role in taken for rows in by_role.values() for row in rows)
         order = {row: number for number, row in enumerate(self.benign)}
         return sorted(seen, key=lambda row: order.get(row, len(order)))
 
-    def used(self, steps: int) -> dict[str, int]:
+    def count_used(self, steps: int) -> dict[str, int]:
         """How many different rows of each set the steps take."""
         asks = any(role in HARMFUL for role in self.method.roles)
-        seen = {row for step in range(steps if asks else 0) for row in self.sampler.forget_rows(step)}
-        return {"forget": len(seen), "retain": len(self.benign_used(steps))}
+        seen = {
+            row for step in range(steps if asks else 0) for row in self.sampler.forget_rows(step)
+        }
+        return {"forget": len(seen), "retain": len(self.benign_rows_used(steps))}
 
 
 def scored_tokens(rows: Sequence[Encoded]) -> int:

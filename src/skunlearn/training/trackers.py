@@ -25,8 +25,8 @@ def tracked(name: str, folder: Path, vector: str) -> Iterator[Log]:
     """A block inside which the losses of a vector are logged.
 
     Args:
-        name: "none", or a tracker of accelerate: TensorBoard writes into `folder`/tracker, the others have a project
-            "skunlearn" of their own.
+        name: "none", or a tracker of accelerate: TensorBoard writes into `folder`/tracker, the
+            others have a project "skunlearn" of their own.
         folder: of the run.
         vector: its name.
 
@@ -46,7 +46,9 @@ def tracked(name: str, folder: Path, vector: str) -> Iterator[Log]:
     tracker.start()
 
     def log(values: dict[str, float]) -> None:
-        tracker.log({key: value for key, value in values.items() if key != "step"}, step=int(values["step"]))
+        tracker.log(
+            {key: value for key, value in values.items() if key != "step"}, step=int(values["step"])
+        )
 
     try:
         yield log

@@ -8,20 +8,20 @@ import torch
 
 from skunlearn.data.dataset import Data
 from skunlearn.methods.base import Method, Scored
-from skunlearn.models.architecture import depth_of
+from skunlearn.models.architecture import layers_needed
 from skunlearn.models.forward import head_logits
 from skunlearn.models.lm import LM
 from skunlearn.models.reference import Reference
 from skunlearn.task_vectors.vector import TaskVector
-from skunlearn.training.allocator import kept
-from skunlearn.training.checkpoint import TrainingState
-from skunlearn.training.compute import Compute
-from skunlearn.training.detectors import gates_of
-from skunlearn.training.fsdp import whole
-from skunlearn.training.gradient_cache import Spread
-from skunlearn.training.lora import Trainee
+from skunlearn.training.allocator import freed_memory_kept
+from skunlearn.training.checkpoint import Checkpoint
+from skunlearn.training.compute import ComputeOptions
+from skunlearn.training.detectors import detectors_of
+from skunlearn.training.fsdp import unsharded
+from skunlearn.training.gradient_cache import GradientCache
+from skunlearn.training.lora import TrainableModel
 from skunlearn.training.rows import Rows, scored_tokens
-from skunlearn.training.trainable import Trained, moves_head
+from skunlearn.training.trainable import LoraOptions, moves_head
 from skunlearn.utils.distributed import average_gradients
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.progress import Progress
@@ -60,16 +60,18 @@ def train(
     method: Method,
     data: Data,
     options: TrainOptions | None = None,
-    trained: Trained | None = None,
+    trained: LoraOptions | None = None,
     *,
-    compute: Compute | None = None,
+    compute: ComputeOptions | None = None,
     state: Path | None = None,
     progress: Progress | None = None,
     record: Callable[[Record], None] | None = None,
 ) -> TaskVector:
-    """Train a copy of the model's behaviour and return what it learnt; the model itself comes back as it was.
+    """Train a copy of the model's behaviour and return what it learnt; the model itself comes back
+    as it was.
 
-    Where torch.distributed is initialised, all its processes call this alike, share the rows, and return the same.
+    Where torch.distributed is initialised, all its processes call this alike, share the rows, and
+    return the same.
 
     Args:
         lm: the base.
@@ -78,7 +80,8 @@ def train(
         options: steps, rates, seed.
         trained: which weights move.
         compute: memory against time.
-        state: a folder for a private state; training continues from it when there is one, and it is gone at the end.
+        state: a folder for a private state; training continues from it when there is one, and it is
+            gone at the end.
         progress: is told of each step.
         record: is given each step's losses.
 
@@ -89,64 +92,83 @@ def train(
     """
     from transformers import get_linear_schedule_with_warmup
 
-    options, compute, progress = options or TrainOptions(), compute or Compute(), progress or Progress()
-    rows, trained = Rows(lm, data, method, options.batch, options.seed), trained or Trained()
-    depth = depth_of(lm.model, method.layers)
-    trainee = Trainee(lm.model, trained, options.seed, depth, gates_of(lm, rows, progress))
-    with kept(), trainee.borrowed():
-        reference = _reference(lm, rows, trainee, options.steps, progress)
-        compute.prepare(trainee, reference)
-        optimizer = torch.optim.AdamW(trainee.parameters.values(), lr=options.lr, weight_decay=0.0)
+    options, compute, progress = (
+        options or TrainOptions(),
+        compute or ComputeOptions(),
+        progress or Progress(),
+    )
+    rows, trained = Rows(lm, data, method, options.batch, options.seed), trained or LoraOptions()
+    depth = layers_needed(lm.model, method.hidden_layers)
+    trainable = TrainableModel(
+        lm.model, trained, options.seed, depth, detectors_of(lm, rows, progress)
+    )
+    with freed_memory_kept(), trainable.restored_on_error():
+        reference = _reference(lm, rows, trainable, options.steps, progress)
+        compute.prepare(trainable, reference)
+        optimizer = torch.optim.AdamW(
+            trainable.parameters.values(), lr=options.lr, weight_decay=0.0
+        )
         schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
         weights = _Weights(method, options.steps)
-        keeper = TrainingState(state, trainee, optimizer, schedule, weights)
-        spread = compute.spread(trainee.model, method.layers)
+        checkpoint = Checkpoint(state, trainable, optimizer, schedule, weights)
+        cache = compute.gradient_cache(trainable.model, method.hidden_layers)
         progress.start("stage 1", options.steps)
-        for step in range(keeper.restore(), options.steps):
+        for step in range(checkpoint.restore(), options.steps):
             with compute.autocast(lm.model.device):
-                terms = weights.applied(step, method.loss(_forward(spread, rows, step, reference)))
+                terms = weights.applied(step, method.loss(_forward(cache, rows, step, reference)))
             loss = torch.stack(list(terms.values())).sum()
             values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
             _check_finite(values, step)
             loss.backward()
-            spread.backward()
+            cache.backward()
             if not compute.divides:  # divided weights come with averaged gradients
-                average_gradients(trainee.parameters.values())
-            norm = whole(torch.nn.utils.clip_grad_norm_(trainee.parameters.values(), options.clip))
+                average_gradients(trainable.parameters.values())
+            norm = unsharded(
+                torch.nn.utils.clip_grad_norm_(trainable.parameters.values(), options.clip)
+            )
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
             if record:
                 record({"step": step + 1, **values, "gradient_norm": float(norm)})
             if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
-                keeper.save(step + 1)
+                checkpoint.save(step + 1)
             progress.step(step + 1, **values)
     progress.stop()
-    return trainee.task_vector(method.edit_scale)
+    return trainable.task_vector(method.edit_scale)
 
 
-def _reference(lm: LM, rows: Rows, trainee: Trainee, steps: int, progress: Progress) -> Reference | None:
-    """Where the method asks for it; before a state is restored: LoRA begins at 0, so this still is the base."""
+def _reference(
+    lm: LM, rows: Rows, trainable: TrainableModel, steps: int, progress: Progress
+) -> Reference | None:
+    """Where the method asks for it; before a state is restored: LoRA begins at 0, so this still is
+    the base."""
     method = rows.method
-    if not method.referenced:
+    if not method.reference_roles:
         return None
-    known = rows.referenced(steps)
-    moves = moves_head(lm.model, trainee.options, depth_of(lm.model, method.layers))
-    return Reference(lm.model, known, range(len(known)), moves, progress, method.layers, together=True)
+    known = rows.reference_rows(steps)
+    moves = moves_head(lm.model, trainable.options, layers_needed(lm.model, method.hidden_layers))
+    return Reference(
+        lm.model, known, range(len(known)), moves, progress, method.hidden_layers, together=True
+    )
 
 
-def _forward(spread: Spread, rows: Rows, step: int, reference: Reference | None) -> dict[str, Scored]:
+def _forward(
+    cache: GradientCache, rows: Rows, step: int, reference: Reference | None
+) -> dict[str, Scored]:
     """All roles together; the scored tokens come apart again by row."""
     by_role = rows.at(step)
-    states = spread.states([row for role_rows in by_role.values() for row in role_rows])
+    states = cache.states([row for role_rows in by_role.values() for row in role_rows])
     counts = [scored_tokens(role_rows) for role_rows in by_role.values()]
-    logits = head_logits(spread.model, states.hidden_ND).split(counts)  # slices would each have a gradient of all
+    logits = head_logits(cache.model, states.hidden_ND).split(
+        counts
+    )  # slices would each have a gradient of all
     labels, row_numbers = states.labels_N.split(counts), states.row_N.split(counts)
     layers = {share: hidden_ND.split(counts) for share, hidden_ND in states.layers.items()}
     scored: dict[str, Scored] = {}
     first_row = 0
     for place, (role, role_rows) in enumerate(by_role.items()):
-        needed = reference if role in rows.method.referenced else None
+        needed = reference if role in rows.method.reference_roles else None
         numbers = [needed.numbers[row] for row in role_rows] if needed else []
         scored[role] = Scored(
             logits[place],
@@ -178,4 +200,7 @@ class _Weights:
     def applied(self, step: int, terms: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         self.last = self.method.weights((step + 1) / self.steps, self.last, self.terms)
         self.terms = {name: term.item() for name, term in terms.items()}
-        return {name: self.last[name] * term if name in self.last else term for name, term in terms.items()}
+        return {
+            name: self.last[name] * term if name in self.last else term
+            for name, term in terms.items()
+        }

@@ -7,8 +7,8 @@
       TrainingError         the numbers went wrong while training
       RunError              a run folder that cannot be used
 
-Every message says what is wrong, where, and what to do next. Anything else that is raised is a bug in skunlearn
-and shows its traceback.
+Every message says what is wrong, where, and what to do next. Anything else that is raised is a bug
+in skunlearn and shows its traceback.
 """
 
 

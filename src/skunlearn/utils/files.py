@@ -17,7 +17,9 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole private file, or leave the old one."""
     partial = path.with_name(path.name + ".partial")
     try:
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        with open(
+            os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8"
+        ) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -43,31 +45,40 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise RunError(f"{path}: not valid JSON ({error}): delete the folder or choose another --out") from error
+        raise RunError(
+            f"{path}: not valid JSON ({error}): delete the folder or choose another --out"
+        ) from error
 
 
 def append_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Append rows to a private JSON-lines file."""
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as file:
+    with open(
+        os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8"
+    ) as file:
         file.write(text)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file; a torn last line (a kill in the middle of a write) is cut off the file."""
+    """The rows of a JSON-lines file; a torn last line (a kill in the middle of a write) is cut off
+    the file."""
     if not path.exists():
         return []
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(path, len(whole))
-    return [json.loads(line) for line in whole.split(b"\n") if line]  # str.splitlines would also split at U+2028
+    return [
+        json.loads(line) for line in whole.split(b"\n") if line
+    ]  # str.splitlines would also split at U+2028
 
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the name `path` only when the block ends well."""
-    partial = path.with_name(path.name + ".skunlearn.partial")  # nobody else's name: what a kill left is removed
+    partial = path.with_name(
+        path.name + ".skunlearn.partial"
+    )  # nobody else's name: what a kill left is removed
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:

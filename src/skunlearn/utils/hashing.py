@@ -29,9 +29,14 @@ def file_sha256(path: Path) -> str:
 
 
 def sampled_sha256(path: Path) -> str:
-    """SHA-256 of both ends and of blocks at even distances, closer together than an edit's matrices are long."""
+    """SHA-256 of both ends and of blocks at even distances, closer together than an edit's matrices
+    are long."""
     size, found = path.stat().st_size, hashlib.sha256()
-    places = [0, *range(EDGE, max(EDGE, size - EDGE), max(BLOCK, (size - 2 * EDGE) // BLOCKS)), max(0, size - EDGE)]
+    places = [
+        0,
+        *range(EDGE, max(EDGE, size - EDGE), max(BLOCK, (size - 2 * EDGE) // BLOCKS)),
+        max(0, size - EDGE),
+    ]
     with path.open("rb") as file:
         for place in places:
             file.seek(place)
@@ -40,11 +45,14 @@ def sampled_sha256(path: Path) -> str:
 
 
 def named_files(settings: Any) -> dict[str, str]:
-    """SHA-256 of every file that settings name, alone or as FILE.py:Class, by what they are called there."""
+    """SHA-256 of every file that settings name, alone or as FILE.py:Class, by what they are called
+    there."""
     if isinstance(settings, dict):
         settings = list(settings.values())
     if isinstance(settings, list | tuple):
         return {name: found for value in settings for name, found in named_files(value).items()}
     name, is_code, _ = str(settings).partition(".py:")
     path = Path(f"{name}.py" if is_code else name)
-    return {str(settings): file_sha256(path)} if isinstance(settings, str) and path.is_file() else {}
+    return (
+        {str(settings): file_sha256(path)} if isinstance(settings, str) and path.is_file() else {}
+    )

@@ -1,4 +1,5 @@
-"""Names that a package imports when they are first used, so that importing the package costs nothing (PEP 562)."""
+"""Names that a package imports when they are first used, so that importing the package costs
+nothing (PEP 562)."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -13,7 +14,8 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         homes: public name -> the module that defines it.
 
     Returns:
-        A function from a name to its value; it raises AttributeError for a name that is not among `homes`.
+        A function from a name to its value; it raises AttributeError for a name that is not among
+        `homes`.
     """
 
     def get(name: str) -> Any:

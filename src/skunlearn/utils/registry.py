@@ -42,14 +42,20 @@ def _module(where: str) -> Any:
     if not where.endswith(".py"):
         return importlib.import_module(where)
     spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-    assert spec is not None and spec.loader is not None  # a path that ends in .py always has a loader
+    assert (
+        spec is not None and spec.loader is not None
+    )  # a path that ends in .py always has a loader
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except FileNotFoundError:
         raise
     except ModuleNotFoundError as error:
-        hint = "; its modules have moved: see 'Your own method' in the docs" if "skunlearn" in str(error.name) else ""
+        hint = (
+            "; its modules have moved: see 'Your own method' in the docs"
+            if "skunlearn" in str(error.name)
+            else ""
+        )
         raise ConfigError(f"{where}: cannot be loaded: {error}{hint}") from error
     except Exception as error:  # whatever somebody's file does
         raise ConfigError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error

@@ -14,11 +14,16 @@ from skunlearn.utils.registry import did_you_mean
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's truth values, `true` and `false`: `off` and `yes` are words, as in `method.pd_mode=off`."""
+    """YAML 1.2's truth values, `true` and `false`: `off` and `yes` are words, as in
+    `method.pd_mode=off`."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    letter: [(tag, pattern) for tag, pattern in known if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"]
+    letter: [
+        (tag, pattern)
+        for tag, pattern in known
+        if tag != "tag:yaml.org,2002:bool" or letter in "tTfF"
+    ]
     for letter, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
@@ -37,12 +42,16 @@ def read_run(path: Path) -> JsonDict:
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}): give a YAML run file") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}): give a YAML run file"
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: give a YAML run file") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise ConfigError(f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error!s:.80}") from error
+        raise ConfigError(
+            f"{path}:{mark.line + 1 if mark else 1}: not valid YAML: {error!s:.80}"
+        ) from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
     return tree
@@ -66,7 +75,9 @@ def with_sets(tree: JsonDict, sets: Sequence[str]) -> JsonDict:
             if key == "method" and isinstance(old, str):
                 old = {"name": old}
             if not isinstance(old, Mapping):
-                raise ConfigError(f"--set {text}: '{'.'.join(keys[: at + 1])}' is a value, not a section")
+                raise ConfigError(
+                    f"--set {text}: '{'.'.join(keys[: at + 1])}' is a value, not a section"
+                )
             node[key] = {**old}
             node = node[key]
         try:
@@ -96,7 +107,9 @@ def _check_keys(cls: type[Any], tree: Any, where: str) -> None:
         raise ConfigError(f"{where or 'the run'}: expected a section of keys, found {tree!r}")
     if not isinstance(cls, type) or not is_dataclass(cls):
         name = getattr(cls, "__name__", cls)
-        raise ConfigError(f"{where}: '{name}' is no dataclass: write @dataclass(frozen=True) above the class")
+        raise ConfigError(
+            f"{where}: '{name}' is no dataclass: write @dataclass(frozen=True) above the class"
+        )
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]
     for key, value in tree.items():
@@ -131,13 +144,20 @@ def flat(tree: JsonDict, before: str = "") -> Iterable[str]:
 
 
 def merged(tree: JsonDict, other: JsonDict) -> JsonDict:
-    """`other` laid over `tree`, section by section; another method brings none of the old one's options along."""
+    """`other` laid over `tree`, section by section; another method brings none of the old one's
+    options along."""
     tree = {**tree}
     for key, given in other.items():
         old, new = tree.get(key), given
         if key == "method" and isinstance(given, str | Mapping):
-            old, new = ({"name": side} if isinstance(side, str) else side or {} for side in (old, given))
+            old, new = (
+                {"name": side} if isinstance(side, str) else side or {} for side in (old, given)
+            )
             if "name" in new and new["name"] != old.get("name"):
                 old = {}
-        tree[key] = merged({**old}, {**new}) if isinstance(old, Mapping) and isinstance(new, Mapping) else new
+        tree[key] = (
+            merged({**old}, {**new})
+            if isinstance(old, Mapping) and isinstance(new, Mapping)
+            else new
+        )
     return tree

@@ -1,14 +1,15 @@
-"""The battery: every attack on the same unseen harmful prompts, judged as everything else is, resumable by attack."""
+"""The battery: every attack on the same unseen harmful prompts, judged as everything else is,
+resumable by attack."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from skunlearn.attacks.base import Attack, Measure, Target
-from skunlearn.attacks.battery import Asker, Unattacked, _code, make_battery
+from skunlearn.attacks.base import Attack, BatteryOptions, Target
+from skunlearn.attacks.battery import BatteryRunner, Unattacked, _code, make_battery
 from skunlearn.data.examples import distinct
-from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import judge_key
 from skunlearn.models.reference import Reference
@@ -18,7 +19,7 @@ from skunlearn.utils.files import JsonDict, append_lines, read_json, read_lines,
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run
-from skunlearn.workflows.edited_model import Opened, opened
+from skunlearn.workflows.edited_model import EditedModel, open_edited_model
 
 
 def attack_job(
@@ -41,14 +42,16 @@ def attack_job(
         forget: the forget set for a checkpoint; built in when not given.
         suite: "default" or "full".
         only: names of attacks, in place of the suite's.
-        sets: `prompts=24`, `relearn.examples=[10]`; for a checkpoint also options of a run, as `load.dtype=bfloat16`.
+        sets: `prompts=24`, `relearn.examples=[10]`; for a checkpoint also options of a run, as
+            `load.dtype=bfloat16`.
         out: where to write; the run folder when not given.
-        judge: another judge than the run's, which needs `out`: a run's report tells rates by one judge.
+        judge: another judge than the run's, which needs `out`: a run's report tells rates by one
+            judge.
         progress: is told of the work.
 
     Returns:
-        The contents of `attacks.json`, with `run` as its folder and `report` as its page: all attacks that were
-        finished there with the same counts and judge, those of earlier calls too.
+        The contents of `attacks.json`, with `run` as its folder and `report` as its page: all
+        attacks that were finished there with the same counts and judge, those of earlier calls too.
 
     Raises:
         SkunlearnError: when something is missing, or does not fit.
@@ -57,14 +60,17 @@ def attack_job(
     measure, attacks, rest = make_battery(suite, only, sets, [field.name for field in fields(Run)])
     if judge:
         make_judge(judge)  # a wrong name is told now
-    known = opened(where, base, forget, rest, out, progress)
+    known = open_edited_model(where, base, forget, rest, out, progress)
     if judge and judge != known.run.evaluate.judge:
         if read_json(known.folder / "results.json"):
             raise ConfigError(
                 f"--judge {judge} is not the judge of {where}, whose report has its rates: give --out too"
             )
         known = replace(
-            known, run=replace(known.run, evaluate=replace(known.run.evaluate, judge=judge, judge_check=None))
+            known,
+            run=replace(
+                known.run, evaluate=replace(known.run.evaluate, judge=judge, judge_check=None)
+            ),
         )
     known.folder.claim(known.settings)
     with known.folder.lock():
@@ -73,7 +79,7 @@ def attack_job(
     return results | {"run": str(known.folder.path), "report": str(page)}
 
 
-def _written(known: Opened, results: JsonDict) -> Path:
+def _written(known: EditedModel, results: JsonDict) -> Path:
     """The page that has the attacks: the run's report, or one of their own."""
     if done := read_json(known.folder / "results.json"):
         write_report(done | {"attacks": results["attacks"]}, page := known.folder / "report.html")
@@ -82,34 +88,48 @@ def _written(known: Opened, results: JsonDict) -> Path:
     return page
 
 
-def run_battery(known: Opened, attacks: Sequence[Attack], measure: Measure, progress: Progress) -> JsonDict:
-    """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together `attacks.json`."""
+def run_battery(
+    known: EditedModel, attacks: Sequence[Attack], measure: BatteryOptions, progress: Progress
+) -> JsonDict:
+    """Every attack that is not finished; each leaves its rows in `attacks.jsonl`, and all together
+    `attacks.json`."""
     options, path = known.run.evaluate, known.folder / "attacks.jsonl"
     judge = make_judge(options.judge, options.judge_check)
     prompts = distinct(known.data.test.forget)[: measure.prompts]
     target = Target(known.lm, known.edit, known.data, prompts, progress)
-    store = Completions(known.folder / "completions.jsonl")
+    store = CompletionStore(known.folder / "completions.jsonl")
     encode, length = known.lm.template.encode, known.data.options.max_length
     ordinary = [encode(example, length) for example in known.data.test.retain[: measure.ordinary]]
     usual = Reference(known.lm.model, ordinary, range(len(ordinary)), True, progress)
-    asker = Asker(target, known.weights, judge, measure.max_new_tokens, store, usual)
-    common = digest([known.settings, known.weights, asdict(measure), judge_key(judge), str(judge.agreement)])
+    asker = BatteryRunner(target, known.weights, judge, measure.max_new_tokens, store, usual)
+    common = digest(
+        [known.settings, known.weights, asdict(measure), judge_key(judge), str(judge.agreement)]
+    )
     finished = {row["key"] for row in read_lines(path)}
-    keyed = {digest([common, attack.name, asdict(attack), _code(attack)]): attack for attack in attacks}
+    keyed = {
+        digest([common, attack.name, asdict(attack), _code(attack)]): attack for attack in attacks
+    }
     waiting = {key: attack for key, attack in keyed.items() if key not in finished}
     start = time.monotonic()
     for number, (key, attack) in enumerate(waiting.items()):
         left = (time.monotonic() - start) / number * (len(waiting) - number) if number else 0.0
-        progress.note(f"attack '{attack.name}'" + (f", about {left / 60:.0f} minutes left" if left else ""))
+        progress.note(
+            f"attack '{attack.name}'" + (f", about {left / 60:.0f} minutes left" if left else "")
+        )
         rows = list(asker.rows(attack, key))
         append_lines(path, [{"key": key, "common": common, "attack": attack.name, "rows": rows}])
     lines = {line["key"]: line for line in read_lines(path) if line["common"] == common}
     latest = {line["attack"]: line["rows"] for line in lines.values()}
-    latest |= {attack.name: lines[key]["rows"] for key, attack in keyed.items()}  # with the options asked for now
+    latest |= {
+        attack.name: lines[key]["rows"] for key, attack in keyed.items()
+    }  # with the options asked for now
     results = {
         "model": known.lm.name,
         "attacks": [row for rows in latest.values() for row in rows],
-        "judge": {"name": judge.name, "text": str(judge.agreement or "never checked against labels")},
+        "judge": {
+            "name": judge.name,
+            "text": str(judge.agreement or "never checked against labels"),
+        },
         "prompts": len(prompts),
         "max_new_tokens": measure.max_new_tokens,
         "seconds": round(sum(row["seconds"] for rows in latest.values() for row in rows), 1),

@@ -1,10 +1,12 @@
-"""A run folder without its harmful material: numbers and report stay, task vectors and harmful texts go.
+"""A run folder without its harmful material: numbers and report stay, task vectors and harmful
+texts go.
 
-Removed: task vectors, stored completions, answers flagged in the studio, the state of training, unfinished files. In
-results.json and the report a mark stands for harmful prompts and all answers to them, whatever the judge said, and for
-answers to ordinary prompts that were not judged harmless; labels, categories and confidences stay. Losses and
-attacks.json hold numbers only. `settings.json` is marked first, so the folder is no longer taken for a run that can go
-on.
+Removed: task vectors, stored completions, answers flagged in the studio, the state of training,
+    unfinished files. In
+results.json and the report a mark stands for harmful prompts and all answers to them, whatever the
+judge said, and for answers to ordinary prompts that were not judged harmless; labels, categories
+and confidences stay. Losses and attacks.json hold numbers only. `settings.json` is marked first, so
+the folder is no longer taken for a run that can go on.
 """
 
 import shutil
@@ -16,7 +18,7 @@ from skunlearn.evaluation.metrics.catalog import HARMLESS, ORDINARY
 from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import JsonDict, read_json, write_json
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunFolder
 
 HARMFUL = ("completions*.jsonl", "base.jsonl", "flagged.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors", "tune")
@@ -39,8 +41,10 @@ def clean(path: Path, keep_tau: bool = False) -> JsonDict:
     """
     if read_json(path / "settings.json") is None:
         raise RunError(f"{path}: not a run folder: give one that 'skunlearn run' made")
-    within = [RunDir(file.parent) for file in sorted(path.glob("*/seed-*/settings.json"))]  # runs of a comparison
-    folders = [RunDir(path), *within]
+    within = [
+        RunFolder(file.parent) for file in sorted(path.glob("*/seed-*/settings.json"))
+    ]  # runs of a comparison
+    folders = [RunFolder(path), *within]
     removed: list[Path] = []
     rewritten: list[Path] = []
     with ExitStack() as locks:
@@ -49,11 +53,13 @@ def clean(path: Path, keep_tau: bool = False) -> JsonDict:
         for folder in folders:
             gone, anew = _cleaned(folder, keep_tau)
             removed, rewritten = removed + gone, rewritten + anew
-    names = [[found.relative_to(path).as_posix() for found in some] for some in (removed, rewritten)]
+    names = [
+        [found.relative_to(path).as_posix() for found in some] for some in (removed, rewritten)
+    ]
     return {"run": str(path), "removed": names[0], "rewritten": names[1]}
 
 
-def _cleaned(folder: RunDir, keep_tau: bool) -> tuple[list[Path], list[Path]]:
+def _cleaned(folder: RunFolder, keep_tau: bool) -> tuple[list[Path], list[Path]]:
     """What was removed from one folder, and what was written anew."""
     gone = "completions" if keep_tau else "task vectors and completions"
     settings = read_json(folder / "settings.json") or {}
@@ -86,6 +92,8 @@ def without_texts(tree: Any, ordinary: bool = False) -> Any:
     ordinary = tree.get("group") in ORDINARY if "group" in tree else ordinary
     kept = ordinary and tree.get("label", "safe") in HARMLESS
     return {
-        key: MARK if key in TEXTS and isinstance(value, str) and not kept else without_texts(value, ordinary)
+        key: MARK
+        if key in TEXTS and isinstance(value, str) and not kept
+        else without_texts(value, ordinary)
         for key, value in tree.items()
     }

@@ -1,4 +1,5 @@
-"""Run: the options of all components in one value, and its YAML form. Only this module knows YAML."""
+"""Run: the options of all components in one value, and its YAML form. Only this module knows
+YAML."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -12,9 +13,9 @@ from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.models.loading import LoadOptions
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import Filter
-from skunlearn.training.compute import Compute
+from skunlearn.training.compute import ComputeOptions
 from skunlearn.training.train import TrainOptions
-from skunlearn.training.trainable import Trained
+from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.registry import resolve
@@ -23,10 +24,12 @@ from skunlearn.utils.settings import build_options, plain_values, to_yaml, witho
 
 @dataclass(frozen=True)
 class Refuse:
-    """The refusal vector beside a method that negates: theta_u = theta_o + strength (-negated tau + weight tau_refuse).
+    """The refusal vector beside a method that negates: theta_u = theta_o + strength (-negated tau +
+    weight tau_refuse).
 
     Attributes:
-        weight: of the vector, 0 or more; 0 leaves it out, and its training too: then tau is negated whole.
+        weight: of the vector, 0 or more; 0 leaves it out, and its training too: then tau is negated
+            whole.
         negated: weight of the method's own vector beside it, above 0.
         losses: how it is learnt.
         train: for how long.
@@ -88,9 +91,9 @@ class Run:
     method: JsonDict | str = "sku"
     load: LoadOptions = LoadOptions()
     data: DataOptions = DataOptions()
-    lora: Trained = Trained()
+    lora: LoraOptions = LoraOptions()
     train: TrainOptions = TrainOptions()
-    compute: Compute = Compute()
+    compute: ComputeOptions = ComputeOptions()
     vectors: int = 1
     refuse: Refuse = Refuse()
     edit: EditOptions = EditOptions()
@@ -113,7 +116,9 @@ class Run:
             ConfigError: when there is no such method or option.
         """
         options = {} if isinstance(self.method, str) else without_name(self.method)
-        method: Method = build_options(resolve(self.method_name, METHODS, "method"), options, "method")
+        method: Method = build_options(
+            resolve(self.method_name, METHODS, "method"), options, "method"
+        )
         return method
 
     def make_filters(self) -> list[Filter]:
@@ -125,18 +130,29 @@ class Run:
         trees = [{"name": one} if isinstance(one, str) else one for one in self.edit.filters]
         classes = [resolve(str(tree.get("name")), FILTERS, "filter") for tree in trees]
         made = zip(classes, trees, strict=True)
-        return [build_options(cls, without_name(tree), f"edit.filters.{n}") for n, (cls, tree) in enumerate(made)]
+        return [
+            build_options(cls, without_name(tree), f"edit.filters.{n}")
+            for n, (cls, tree) in enumerate(made)
+        ]
 
     def stages(self, method: Method) -> list[Stage]:
-        """What is trained: the method, once a seed, and the refusal vector where the method negates."""
+        """What is trained: the method, once a seed, and the refusal vector where the method
+        negates."""
         beside = method.edit_scale < 0 and self.refuse.weight > 0
         scale = method.edit_scale * (self.refuse.negated if beside else 1.0)
         stages = [
-            Stage(f"tau_{n + 1}" if n else "tau", method, replace(self.train, seed=self.train.seed + n), scale)
+            Stage(
+                f"tau_{n + 1}" if n else "tau",
+                method,
+                replace(self.train, seed=self.train.seed + n),
+                scale,
+            )
             for n in range(self.vectors)
         ]
         if beside:
-            stages.append(Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight))
+            stages.append(
+                Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight)
+            )
         return stages
 
     def as_dict(self) -> JsonDict:
@@ -153,7 +169,8 @@ def make_run(tree: JsonDict) -> Run:
     """A Run from plain values.
 
     Raises:
-        ConfigError: for an unknown key (with the nearest known one), a wrong type, or a value out of range.
+        ConfigError: for an unknown key (with the nearest known one), a wrong type, or a value out
+            of range.
     """
     run: Run = build_options(Run, tree, "")
     run.make_method()

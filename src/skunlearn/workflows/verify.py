@@ -1,8 +1,9 @@
-"""Does an export say the truth about itself: its files, its base, its task vectors, and that these give its weights."""
+"""Does an export say the truth about itself: its files, its base, its task vectors, and that these
+give its weights."""
 
 from pathlib import Path
 
-from skunlearn.export.base import Check, ExportOptions, Job
+from skunlearn.export.base import ExportOptions, Finding, Job
 from skunlearn.export.base_files import as_safetensors, base_files, weight_hashes
 from skunlearn.export.manifest import check_files, read_manifest
 from skunlearn.export.out_of_core import Checkpoint, StoredEdit
@@ -17,7 +18,7 @@ from skunlearn.workflows.export import FORMATS
 from skunlearn.workflows.run_folder import data_sha256
 
 
-def verify(folder: Path, base: str | None, run: Path | None, progress: Progress) -> list[Check]:
+def verify(folder: Path, base: str | None, run: Path | None, progress: Progress) -> list[Finding]:
     """Check an export.
 
     Args:
@@ -38,53 +39,76 @@ def verify(folder: Path, base: str | None, run: Path | None, progress: Progress)
     found = [check_files(folder, manifest, progress)]
     try:
         where = base_files(base or (its.model if its else manifest["base"]["name"]), load, progress)
-        found.append(_same("base weights", manifest["base"]["files"], weight_hashes(where, progress)))
+        found.append(
+            _same("base weights", manifest["base"]["files"], weight_hashes(where, progress))
+        )
     except ModelError as error:
-        found.append(Check("base weights", "not checked", f"{error} (give --base)"))
+        found.append(Finding("base weights", "not checked", f"{error} (give --base)"))
     wanted = {vector["file"]: vector["sha256"] for vector in manifest["vectors"]}
     if run is None:
-        found.append(Check("task vectors", "not checked", "give --run with the folder that holds them"))
+        found.append(
+            Finding("task vectors", "not checked", "give --run with the folder that holds them")
+        )
     else:
         hashes = {name: file_sha256(run / name) for name in wanted if (run / name).is_file()}
         found.append(_same("task vectors", wanted, hashes))
     if all(check.outcome == "ok" for check in found[1:]) and run:
         found.append(_weights(folder, manifest, where, run, load, progress))
     else:
-        found.append(Check("base + tau gives these weights", "not checked", "needs the same base and task vectors"))
+        found.append(
+            Finding(
+                "base + tau gives these weights",
+                "not checked",
+                "needs the same base and task vectors",
+            )
+        )
     return [*found, _data(manifest, its)]
 
 
-def _data(manifest: JsonDict, run: Run | None) -> Check:
+def _data(manifest: JsonDict, run: Run | None) -> Finding:
     wanted = manifest.get("data_sha256")
     if wanted is None:
-        return Check("data", "not checked", "its hash was not known when this was exported")
+        return Finding("data", "not checked", "its hash was not known when this was exported")
     if run is None:
-        return Check("data", "not checked", "give --run with the run folder, which knows its data")
+        return Finding(
+            "data", "not checked", "give --run with the run folder, which knows its data"
+        )
     found = data_sha256(run)
     if found.startswith("unknown"):
-        return Check("data", "not checked", found)
-    return Check("data", "ok" if found == wanted else "differs", f"SHA-256 {found[:16]}...")
+        return Finding("data", "not checked", found)
+    return Finding("data", "ok" if found == wanted else "differs", f"SHA-256 {found[:16]}...")
 
 
-def _same(name: str, wanted: JsonDict, found: JsonDict) -> Check:
+def _same(name: str, wanted: JsonDict, found: JsonDict) -> Finding:
     wrong = [
         f"{file} {'has changed' if file in found else 'is missing'}"
         for file in wanted
         if found.get(file) != wanted[file]
     ]
-    return Check(name, "differs" if wrong else "ok", "; ".join(wrong) or f"{len(wanted)} files")
+    return Finding(name, "differs" if wrong else "ok", "; ".join(wrong) or f"{len(wanted)} files")
 
 
-def _weights(folder: Path, manifest: JsonDict, base: Path, run: Path, load: LoadOptions, progress: Progress) -> Check:
+def _weights(
+    folder: Path, manifest: JsonDict, base: Path, run: Path, load: LoadOptions, progress: Progress
+) -> Finding:
     options = ExportOptions(**manifest["options"])
     parts = [(run / vector["file"], vector["scale"]) for vector in manifest["vectors"]]
     trust = load.trust_remote_code
     try:
         with as_safetensors(base, load, progress) as weights:
             edit = StoredEdit(parts, manifest["options"]["alpha"])
-            job = Job(base, Checkpoint(weights, trust), edit, options, manifest["base"]["name"], trust)
+            job = Job(
+                base, Checkpoint(weights, trust), edit, options, manifest["base"]["name"], trust
+            )
             job.checkpoint.check_fits(edit)
-            found: Check = FORMATS[options.format].check(job, folder, manifest, progress)
+            found: Finding = FORMATS[options.format].check(job, folder, manifest, progress)
             return found
-    except (ModelError, OSError, ValueError, IndexError) as error:  # a file that is not what it was cannot be read
-        return Check("base + tau gives these weights", "differs", f"cannot be read: {error!s:.160}")
+    except (
+        ModelError,
+        OSError,
+        ValueError,
+        IndexError,
+    ) as error:  # a file that is not what it was cannot be read
+        return Finding(
+            "base + tau gives these weights", "differs", f"cannot be read: {error!s:.160}"
+        )

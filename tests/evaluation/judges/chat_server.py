@@ -1,4 +1,5 @@
-"""A real HTTP server whose behaviour a test sets: `behave(handler, number)` answers the request of that number."""
+"""A real HTTP server whose behaviour a test sets: `behave(handler, number)` answers the request of
+that number."""
 
 import json
 import time

@@ -1,4 +1,5 @@
-"""A chat model behind an address as a judge, against a real HTTP server on loopback that misbehaves in every way."""
+"""A chat model behind an address as a judge, against a real HTTP server on loopback that misbehaves
+in every way."""
 
 import json
 import threading
@@ -37,7 +38,10 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     made = Server(("127.0.0.1", 0), Handler)
     made.seen, made.lock, made.free = [], threading.Lock(), threading.Event()
     made.behave = lambda handler, _: handler.reply(200, completion(SAFE))
-    made.url, made.cache = f"http://127.0.0.1:{made.server_port}/v1", tmp_path / "cache" / "judged.jsonl"
+    made.url, made.cache = (
+        f"http://127.0.0.1:{made.server_port}/v1",
+        tmp_path / "cache" / "judged.jsonl",
+    )
     thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield made
@@ -64,7 +68,10 @@ def test_a_good_answer(server: Server):
     assert path == "/v1/chat/completions" and headers["Authorization"] == f"Bearer {SECRET}"
     assert body["model"] == "m" and body["temperature"] == 0
     assert [message["role"] for message in body["messages"]] == ["system", "user"]
-    assert json.loads(body["messages"][1]["content"].rpartition("\n\n")[0]) == {"prompt": PROMPT, "answer": ANSWER}
+    assert json.loads(body["messages"][1]["content"].rpartition("\n\n")[0]) == {
+        "prompt": PROMPT,
+        "answer": ANSWER,
+    }
 
 
 def test_without_a_key_none_is_sent(server: Server, monkeypatch: pytest.MonkeyPatch):
@@ -114,7 +121,9 @@ def test_what_is_no_chat_completion_is_unscored(server: Server, body: Any, probl
 
 @pytest.mark.parametrize("number", ["1" + "0" * 400, "[" * 50_000])
 def test_a_reply_that_no_parser_takes_is_unscored(server: Server, number: str):
-    server.behave = lambda handler, _: handler.reply(200, completion(f'{{"label": "safe", "confidence": {number}}}'))
+    server.behave = lambda handler, _: handler.reply(
+        200, completion(f'{{"label": "safe", "confidence": {number}}}')
+    )
     assert one(judge(server)).label is None
 
 
@@ -140,11 +149,15 @@ def trickle(handler: Handler, _: int) -> None:
 
 
 @pytest.mark.parametrize("behave", [stall, trickle])
-def test_a_server_that_stalls_is_left_after_the_timeout(server: Server, behave: Callable[[Handler, int], None]):
+def test_a_server_that_stalls_is_left_after_the_timeout(
+    server: Server, behave: Callable[[Handler, int], None]
+):
     server.behave = behave
     start = time.monotonic()
     found = one(judge(server, timeout=0.4, retries=1))
-    assert found.label is None and "timed out" in found.evidence and found.evidence.endswith("2 times")
+    assert (
+        found.label is None and "timed out" in found.evidence and found.evidence.endswith("2 times")
+    )
     assert len(server.seen) == 2 and 0.8 <= time.monotonic() - start < 5
 
 
@@ -178,7 +191,9 @@ def test_a_server_that_hangs_up_and_a_port_where_nobody_listens(server: Server):
 def test_retry_after_is_honoured(server: Server, seconds: str | None):
     def busy(handler: Handler, number: int) -> None:
         if number == 1:
-            handler.reply(429, "{}", Retry_After=seconds or formatdate(time.time() + 2, usegmt=True))
+            handler.reply(
+                429, "{}", Retry_After=seconds or formatdate(time.time() + 2, usegmt=True)
+            )
         else:
             handler.reply(200, completion(SAFE))
 
@@ -190,7 +205,10 @@ def test_retry_after_is_honoured(server: Server, seconds: str | None):
 
 def test_who_asks_to_wait_too_long_is_not_waited_for(server: Server):
     server.behave = lambda handler, _: handler.reply(429, "{}", Retry_After="3600")
-    assert one(judge(server)).evidence == "m: status 429, asks to wait 3600 s" and len(server.seen) == 1
+    assert (
+        one(judge(server)).evidence == "m: status 429, asks to wait 3600 s"
+        and len(server.seen) == 1
+    )
 
 
 def test_a_server_that_is_always_broken_is_unscored_after_its_tries(server: Server):
@@ -205,7 +223,11 @@ def test_a_server_that_is_always_broken_is_unscored_after_its_tries(server: Serv
 def test_a_refusal_of_the_question_is_unscored_at_once(server: Server):
     server.behave = lambda handler, _: handler.reply(400, {"error": {"message": "content filter"}})
     found = one(judge(server))
-    assert found.label is None and "status 400" in found.evidence and "content filter" in found.evidence
+    assert (
+        found.label is None
+        and "status 400" in found.evidence
+        and "content filter" in found.evidence
+    )
     assert len(server.seen) == 1
 
 
@@ -213,7 +235,9 @@ def test_settings_that_a_model_does_not_take_are_left_out(server: Server):
     def reasoning(handler: Handler, _: int) -> None:
         for name in ("max_tokens", "temperature"):
             if name in handler.server.seen[-1][2]:
-                return handler.reply(400, {"error": {"message": f"Unsupported parameter: '{name}'"}})
+                return handler.reply(
+                    400, {"error": {"message": f"Unsupported parameter: '{name}'"}}
+                )
         return handler.reply(200, completion(SAFE))
 
     server.behave = reasoning
@@ -225,7 +249,9 @@ def test_settings_that_a_model_does_not_take_are_left_out(server: Server):
 @pytest.mark.parametrize("status", [401, 404])
 def test_a_wrong_key_or_address_stops_the_work(server: Server, status: int):
     server.behave = lambda handler, _: handler.reply(status, f"no such key: {SECRET}")
-    with pytest.raises(ConfigError, match=f"answers {status} for model 'm': check SKUNLEARN_API_KEY") as caught:
+    with pytest.raises(
+        ConfigError, match=f"answers {status} for model 'm': check SKUNLEARN_API_KEY"
+    ) as caught:
         judge(server, threads=2).judge([f"ask {n}" for n in range(40)], [ANSWER] * 40)
     assert SECRET not in str(caught.value) and len(server.seen) < 40
 
@@ -240,13 +266,21 @@ def test_the_key_is_in_no_output(server: Server, capfd: pytest.CaptureFixture[st
     server.behave = lambda handler, _: handler.reply(400, f"bad request with {SECRET}")
     made = judge(server)
     outputs = [repr(one(made)), repr(vars(made)["name"]), made.cost]
-    server.behave = lambda handler, _: handler.reply(200, completion(SAFE.replace("a recipe", SECRET)))
+    server.behave = lambda handler, _: handler.reply(
+        200, completion(SAFE.replace("a recipe", SECRET))
+    )
     outputs += [repr(one(made)), server.cache.read_text(), *capfd.readouterr()]
-    assert not [text for text in outputs if SECRET in text] and "***" in outputs[0] and "***" in outputs[3]
+    assert (
+        not [text for text in outputs if SECRET in text]
+        and "***" in outputs[0]
+        and "***" in outputs[3]
+    )
     assert server.cache.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_key_that_no_header_may_carry_is_said_without_it(server: Server, monkeypatch: pytest.MonkeyPatch):
+def test_a_key_that_no_header_may_carry_is_said_without_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("SKUNLEARN_API_KEY", f"{SECRET}\nX-Other: 1")
     with pytest.raises(ConfigError, match="SKUNLEARN_API_KEY holds characters") as caught:
         judge(server)

@@ -32,11 +32,16 @@ def test_every_way_to_name_a_judge(tmp_path: Path):
         ("return None", "judge 'mine' failed: TypeError"),
         ("1 / 0", "judge 'mine' failed: ZeroDivisionError: division by zero"),
         ("return ['safe']", "gave 'safe': give a skunlearn.evaluation.judges.Verdict"),
-        ("return [Verdict('unsafe', 1.0, '')]", "the label 'unsafe': give harmful, refused, degenerate, safe"),
+        (
+            "return [Verdict('unsafe', 1.0, '')]",
+            "the label 'unsafe': give harmful, refused, degenerate, safe",
+        ),
         ("return [Verdict('safe', 1.0, '', float('nan'))]", "harmful nan: give a probability"),
     ],
 )
-def test_a_judge_of_ones_own_is_held_to_what_a_judge_promises(tmp_path: Path, body: str, message: str):
+def test_a_judge_of_ones_own_is_held_to_what_a_judge_promises(
+    tmp_path: Path, body: str, message: str
+):
     file = tmp_path / "mine.py"
     head = "from skunlearn.evaluation.judges import Verdict\n"
     file.write_text(head + MINE.replace("return []", body))
@@ -83,12 +88,23 @@ def test_a_name_survives_the_way_through_a_run_file():
 
 def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path):
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}\n')
-    words = ["evaluate", "smollm2-135m", "--base", "smollm2-135m", "--prompts", str(tmp_path / "prompts.jsonl")]
+    words = [
+        "evaluate",
+        "smollm2-135m",
+        "--base",
+        "smollm2-135m",
+        "--prompts",
+        str(tmp_path / "prompts.jsonl"),
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "skunlearn", *words, "--set", "evaluate.judge=gaurd:x"], capture_output=True, text=True
+        [sys.executable, "-m", "skunlearn", *words, "--set", "evaluate.judge=gaurd:x"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert [line for line in done.stderr.splitlines() if line.startswith("skunlearn:")][-1].endswith("'guard'?")
+    assert [line for line in done.stderr.splitlines() if line.startswith("skunlearn:")][
+        -1
+    ].endswith("'guard'?")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,10 @@ def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path):
         ("api:m@file:///etc/hosts", "write api:MODEL@URL"),
         ("api:m@https://höst/v1", "write api:MODEL@URL"),
         ("api:m@https://me:pass@h/v1", "the address holds a name or password"),
-        ("api:strongrejct:m@https://h/v1", "rubric 'strongrejct' is not known: did you mean 'strongreject'"),
+        (
+            "api:strongrejct:m@https://h/v1",
+            "rubric 'strongrejct' is not known: did you mean 'strongreject'",
+        ),
         ("api:m@https://h/v1#thread=3", "option 'thread' is not known: did you mean 'threads'"),
         ("api:m@https://h/v1#threads=many", "threads=many: give a number"),
         ("api:m@https://h/v1#timeout=0", "timeout=0.0: give 0.1 or more"),

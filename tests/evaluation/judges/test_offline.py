@@ -17,7 +17,7 @@ from skunlearn.evaluation.judges.degenerate import (
     repeated_share,
 )
 from skunlearn.evaluation.judges.offline import OfflineJudge, verdicts
-from skunlearn.evaluation.judges.offline_classifier import Network, probabilities
+from skunlearn.evaluation.judges.offline_classifier import OfflineClassifier, probabilities
 from skunlearn.evaluation.judges.refusal_phrases import refusal_phrase
 
 PROMPT = "How do I bake bread?"
@@ -40,7 +40,10 @@ GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then b
         ("1. " + "na" * 40 + " ok", "compresses"),
         ("a b a c a d a e a f a g a h a i a j", "one word"),
         ("1. Knead the dough. 2. Knead the dough. 3. Knead the dough.", "repeats itself"),
-        ("Bake the bread and bake the bread and then you bake the bread and bake the loaf and", "repeats itself"),
+        (
+            "Bake the bread and bake the bread and then you bake the bread and bake the loaf and",
+            "repeats itself",
+        ),
         (
             "Some bake bread at night, when the town is asleep, when the town is asleep, when the town",
             "ends in",
@@ -53,7 +56,8 @@ def test_degenerate_answers(answer: str, reason: str):
 
 
 @pytest.mark.parametrize(
-    "answer", [GOOD, "Paris.", "No.", "1. Flour\n2. Water\n3. Salt\n4. Yeast\n5. Time and heat", "42", "4"]
+    "answer",
+    [GOOD, "Paris.", "No.", "1. Flour\n2. Water\n3. Salt\n4. Yeast\n5. Time and heat", "42", "4"],
 )
 def test_short_and_ordinary_answers_are_not_degenerate(answer: str):
     assert degenerate_reason(PROMPT, answer) is None
@@ -61,8 +65,13 @@ def test_short_and_ordinary_answers_are_not_degenerate(answer: str):
 
 def test_an_answer_that_only_says_the_question_again_is_degenerate_and_one_that_answers_it_is_not():
     prompt = "Should a man of sixty with bad knees take up karate?"
-    assert (degenerate_reason(prompt, "A man of sixty with bad knees take up karate.") or "").startswith("repeats the")
-    assert degenerate_reason(prompt, "A man of sixty with bad knees should not take up karate.") is None
+    assert (
+        degenerate_reason(prompt, "A man of sixty with bad knees take up karate.") or ""
+    ).startswith("repeats the")
+    assert (
+        degenerate_reason(prompt, "A man of sixty with bad knees should not take up karate.")
+        is None
+    )
 
 
 def test_an_answer_in_the_script_of_the_question_is_fine():
@@ -73,11 +82,16 @@ def test_an_answer_in_the_script_of_the_question_is_fine():
 
 
 def test_one_letter_is_an_answer_where_the_question_names_it():
-    assert degenerate_reason("Pick A or B", "B") is None and degenerate_reason("Pick A or B", "C") == "empty"
+    assert (
+        degenerate_reason("Pick A or B", "B") is None
+        and degenerate_reason("Pick A or B", "C") == "empty"
+    )
 
 
 def test_measures_by_hand():
-    assert repeated_share(["a", "b", "c", "a", "b", "c"], 3) == pytest.approx(1 / 4)  # abc bca cab abc
+    assert repeated_share(["a", "b", "c", "a", "b", "c"], 3) == pytest.approx(
+        1 / 4
+    )  # abc bca cab abc
     assert repeated_share(["a"], 3) == 0.0
     assert copied_share(list("abcx"), list("zabc")) == pytest.approx(2 / 3)  # ab and bc, not cx
     assert copied_share(["a"], ["a", "b"]) == 0.0
@@ -103,7 +117,8 @@ def test_refusals(answer: str):
 
 
 @pytest.mark.parametrize(
-    "answer", [GOOD, "I'm sorry to hear that you lost your dog. Here is what helps.", "Sure, here it is."]
+    "answer",
+    [GOOD, "I'm sorry to hear that you lost your dog. Here is what helps.", "Sure, here it is."],
 )
 def test_no_refusals(answer: str):
     assert refusal_phrase(answer) is None
@@ -112,17 +127,26 @@ def test_no_refusals(answer: str):
 def test_verdicts_carry_their_evidence():
     judge = OfflineJudge()
     empty, repeated, good = judge.judge([PROMPT] * 3, ["", "no no no no no no no no no no", GOOD])
-    assert [empty.label, repeated.label] == ["degenerate", "degenerate"] and empty.evidence == "empty"
+    assert [empty.label, repeated.label] == [
+        "degenerate",
+        "degenerate",
+    ] and empty.evidence == "empty"
     assert good.label in LABELS and 0.25 <= good.confidence <= 1 and "classifier" in good.evidence
     assert judge.judge([], []) == []
 
 
-def test_a_prompt_that_is_plainly_harmless_takes_from_the_harm_and_no_other_prompt_adds_to_it(monkeypatch):
+def test_a_prompt_that_is_plainly_harmless_takes_from_the_harm_and_no_other_prompt_adds_to_it(
+    monkeypatch,
+):
     signs = {"bread": [-2.0, 9.0], "poison": [3.0, 9.0]}
-    monkeypatch.setattr(network_of, "embeddings", lambda prompts, _: torch.tensor([signs[p] for p in prompts]))
+    monkeypatch.setattr(
+        network_of, "embeddings", lambda prompts, _: torch.tensor([signs[p] for p in prompts])
+    )
     monkeypatch.setattr(network_of, "encode", lambda prompts, answers: len(prompts))
-    network = Network(SimpleNamespace(config=SimpleNamespace(hidden_size=2)))
-    network.prompt.load_state_dict({"weight": torch.tensor([[0.5, 0.0]]), "bias": torch.tensor([0.0])})
+    network = OfflineClassifier(SimpleNamespace(config=SimpleNamespace(hidden_size=2)))
+    network.prompt.load_state_dict(
+        {"weight": torch.tensor([[0.5, 0.0]]), "bias": torch.tensor([0.0])}
+    )
     network.forward = lambda count: torch.zeros(count, 4)
     found = probabilities(network, ["bread", "poison", "bread"], ["a", "b", "c"])[:, 0]
     less = exp(-1) / (exp(-1) + 3)
@@ -132,12 +156,18 @@ def test_a_prompt_that_is_plainly_harmless_takes_from_the_harm_and_no_other_prom
 @pytest.mark.parametrize(("garbled", "label"), [(0.5, "degenerate"), (0.4, "safe")])
 def test_the_classifier_must_be_sure_of_a_garbled_answer(garbled, label, monkeypatch):
     row = [0.15, 0.1, garbled, 0.75 - garbled]
-    monkeypatch.setattr(offline, "probabilities", lambda network, prompts, answers: torch.tensor([row]))
+    monkeypatch.setattr(
+        offline, "probabilities", lambda network, prompts, answers: torch.tensor([row])
+    )
     assert verdicts([PROMPT], [GOOD], network=object())[0].label == label
 
 
 def test_the_card_tells_agreement_on_enough_answers_that_were_not_trained_on():
     agreement = OfflineJudge().agreement
     assert agreement.n >= 60
-    assert 0.5 < agreement.accuracy <= 1 and 0 < agreement.sensitivity <= 1 and 0 < agreement.specificity <= 1
+    assert (
+        0.5 < agreement.accuracy <= 1
+        and 0 < agreement.sensitivity <= 1
+        and 0 < agreement.specificity <= 1
+    )
     assert f"of {agreement.n} labels" in str(agreement)

@@ -9,7 +9,13 @@ from skunlearn.evaluation.judges.rubrics import RUBRICS, strongreject_score
 
 @pytest.mark.parametrize(
     ("refusal", "convincing", "specific", "score"),
-    [(False, 1, 1, 0.0), (False, 5, 5, 1.0), (False, 3, 3, 0.5), (False, 2, 5, 0.625), (True, 5, 5, 0.0)],
+    [
+        (False, 1, 1, 0.0),
+        (False, 5, 5, 1.0),
+        (False, 3, 3, 0.5),
+        (False, 2, 5, 0.625),
+        (True, 5, 5, 0.0),
+    ],
 )
 def test_strongreject_by_hand(refusal: bool, convincing: int, specific: int, score: float):
     assert strongreject_score(refusal, convincing, specific) == score

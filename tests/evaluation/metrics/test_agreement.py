@@ -18,8 +18,17 @@ def test_per_label_by_hand():
 
 def test_labels_outside_the_four_are_none_of_them_and_absent_ones_have_no_recall():
     rows = per_label(TRUTH, FOUND)
-    assert rows["safe"]["precision"] == pytest.approx(1 / 3)  # safe, safe-for-harmful, safe-for-other
-    assert rows["degenerate"] == {"precision": None, "recall": None, "f1": None, "kappa": None, "n": 0, "unscored": 0}
+    assert rows["safe"]["precision"] == pytest.approx(
+        1 / 3
+    )  # safe, safe-for-harmful, safe-for-other
+    assert rows["degenerate"] == {
+        "precision": None,
+        "recall": None,
+        "f1": None,
+        "kappa": None,
+        "n": 0,
+        "unscored": 0,
+    }
 
 
 def test_kappa_by_hand():
@@ -29,9 +38,13 @@ def test_kappa_by_hand():
 
 
 def test_auroc_and_thresholds():
-    assert auroc([True, False, True, False], [0.9, 0.1, 0.4, 0.4]) == pytest.approx(0.875)  # 3.5 of 4 pairs
+    assert auroc([True, False, True, False], [0.9, 0.1, 0.4, 0.4]) == pytest.approx(
+        0.875
+    )  # 3.5 of 4 pairs
     assert auroc([True, True], [0.1, 0.2]) is None
-    row = next(row for row in thresholds([True, True, False], [0.5, 0.2, 0.4]) if row["threshold"] == 0.45)
+    row = next(
+        row for row in thresholds([True, True, False], [0.5, 0.2, 0.4]) if row["threshold"] == 0.45
+    )
     assert row["sensitivity"] == 0.5 and row["specificity"] == 1.0
 
 

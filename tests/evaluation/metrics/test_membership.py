@@ -8,14 +8,24 @@ import pytest
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.evaluation.metrics.membership import auc_score, lowest_mean, membership, per_byte, texts
+from skunlearn.evaluation.metrics.membership import (
+    auc_score,
+    lowest_mean,
+    membership,
+    per_byte,
+    texts,
+)
 from skunlearn.evaluation.metrics.token_stats import TokenStats
 
 
 def test_auc_counts_pairs_and_halves_ties():
     score = auc_score([3.0, 1.0], [1.0, 0.0])  # 3>1, 3>0, 1=1, 1>0
     assert score.value == pytest.approx(3.5 / 4) and score.n == 4
-    assert score.low is not None and score.high is not None and score.low <= score.value <= score.high <= 1
+    assert (
+        score.low is not None
+        and score.high is not None
+        and score.low <= score.value <= score.high <= 1
+    )
 
 
 def test_one_side_missing_or_broken_is_unscored():
@@ -40,18 +50,28 @@ def row(log_p: float, z: float = 0.0) -> TokenStats:
 
 
 def subject(seen: list[TokenStats], unseen: list[TokenStats], base: Any = None) -> Any:
-    groups = {name: [Example("q", "a")] * len(rows) for name, rows in (("seen", seen), ("unseen", unseen))}
+    groups = {
+        name: [Example("q", "a")] * len(rows) for name, rows in (("seen", seen), ("unseen", unseen))
+    }
     return SimpleNamespace(
-        answered={"seen": seen, "unseen": unseen}, base=base, groups=groups, lm=toy.lm(), max_length=200
+        answered={"seen": seen, "unseen": unseen},
+        base=base,
+        groups=groups,
+        lm=toy.lm(),
+        max_length=200,
     )
 
 
 def test_zlib_compresses_what_is_scored():
     """Of an answer that is cut, as of its likelihood, the rest does not count."""
-    cut = SimpleNamespace(groups={"seen": [Example("q", "answer " * 50)]}, lm=toy.lm(), max_length=60)
+    cut = SimpleNamespace(
+        groups={"seen": [Example("q", "answer " * 50)]}, lm=toy.lm(), max_length=60
+    )
     whole = SimpleNamespace(**vars(cut) | {"max_length": 2000})
     assert texts(whole, "seen") == ["answer " * 50]
-    assert 0 < len(texts(cut, "seen")[0]) < 60 and whole.groups["seen"][0].answer.startswith(texts(cut, "seen")[0])
+    assert 0 < len(texts(cut, "seen")[0]) < 60 and whole.groups["seen"][0].answer.startswith(
+        texts(cut, "seen")[0]
+    )
 
 
 def test_each_attack_by_hand():
@@ -68,7 +88,8 @@ def test_each_attack_by_hand():
 
 
 def test_what_was_trained_on_looks_familiar_to_every_attack():
-    """A sign turned round would read 0: members are likelier, in all ways that an attack looks at."""
+    """A sign turned round would read 0: members are likelier, in all ways that an attack looks
+    at."""
     base = subject([row(-3.0)], [row(-3.0)])
     found = membership(subject([row(-1.0, z=0.5)], [row(-2.0, z=-0.5)], base))
     assert {score.value for score in found.values()} == {1.0} and len(found) == 5
@@ -78,4 +99,7 @@ def test_broken_rows_are_counted_and_a_missing_side_is_named():
     found = membership(subject([row(float("nan")), row(-1.0)], [row(-2.0)]))["membership_loss_auc"]
     assert (found.value, found.n, found.unscored, found.note) == (1.0, 2, 1, "")
     missing = membership(subject([row(-1.0)], []))["membership_loss_auc"]
-    assert missing.value is None and "needs trained and unseen prompts that have answers" in missing.note
+    assert (
+        missing.value is None
+        and "needs trained and unseen prompts that have answers" in missing.note
+    )

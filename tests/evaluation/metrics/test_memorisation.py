@@ -6,7 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skunlearn.evaluation.metrics.memorisation import exact_memorisation, extraction_strength, memory, probability
+from skunlearn.evaluation.metrics.memorisation import (
+    exact_memorisation,
+    extraction_strength,
+    memory,
+    probability,
+)
 from skunlearn.evaluation.metrics.token_stats import TokenStats
 
 
@@ -36,7 +41,11 @@ def test_means_are_over_rows_and_nan_logits_are_unscored_not_forgotten():
     rows = [row(True, True), row(True, False, log_p=0.0), broken]
     found = memory(SimpleNamespace(answered={"seen": rows}, groups={"seen": rows}))
     assert {name: score.value for name, score in found.items()} == pytest.approx(
-        {"forget_probability": 0.75, "forget_exact_memorisation": 0.75, "forget_extraction_strength": 0.5}
+        {
+            "forget_probability": 0.75,
+            "forget_exact_memorisation": 0.75,
+            "forget_extraction_strength": 0.5,
+        }
     )
     assert all((score.n, score.unscored) == (2, 1) for score in found.values())
     dead = memory(SimpleNamespace(answered={"seen": [broken]}, groups={"seen": [broken]}))

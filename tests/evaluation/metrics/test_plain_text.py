@@ -4,7 +4,7 @@ import pytest
 import torch
 import toy
 
-from skunlearn.data.examples import Example, Part
+from skunlearn.data.examples import Example, Split
 from skunlearn.evaluation.metrics.base import Subject
 from skunlearn.evaluation.metrics.plain_text import text
 
@@ -13,7 +13,7 @@ def subject(*answers: str) -> Subject:
     lm = toy.lm()
     with torch.no_grad():
         lm.model.get_output_embeddings().weight.zero_()
-    return Subject(lm, Part(), {"retain": [Example("q", answer) for answer in answers]}, {})
+    return Subject(lm, Split(), {"retain": [Example("q", answer) for answer in answers]}, {})
 
 
 def test_a_uniform_model_has_its_vocabulary_and_a_text_of_one_token_says_nothing():

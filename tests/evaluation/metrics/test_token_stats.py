@@ -10,7 +10,10 @@ from skunlearn.evaluation.metrics.token_stats import token_stats
 
 def test_against_the_plain_computation():
     lm = toy.lm()
-    rows = [lm.template.encode(Example(prompt, answer), 100) for prompt, answer in (("ab", "cd"), ("a", "xyz"))]
+    rows = [
+        lm.template.encode(Example(prompt, answer), 100)
+        for prompt, answer in (("ab", "cd"), ("a", "xyz"))
+    ]
     found = token_stats(lm.model, rows)
     ids = torch.tensor([rows[1].prompt_ids + rows[1].answer_ids])
     lm.model.requires_grad_(False)

@@ -41,7 +41,9 @@ def test_negation_is_plain_unless_told_otherwise():
 
 def test_seeds_are_other_seeds_and_share_none():
     entry = read_entries("sku:vectors=3;edit.filters=[mean]", None)[0]
-    seeds = [[s.options.seed for s in entry.seeded(n).stages(entry.run.make_method())] for n in range(2)]
+    seeds = [
+        [s.options.seed for s in entry.seeded(n).stages(entry.run.make_method())] for n in range(2)
+    ]
     assert seeds == [[0, 1, 2, 0], [3, 4, 5, 1]]
     assert entry.seeded(1).data == entry.run.data
 
@@ -52,7 +54,9 @@ def test_the_files_that_ship_are_read():
     from skunlearn.methods import METHODS
 
     assert {entry.run.method_name for entry in methods} == set(METHODS)
-    off = {e.name: e.run.make_method() for e in read_entries(None, CONFIGS / "ablation.yaml")}["sku-without-pd"]
+    off = {e.name: e.run.make_method() for e in read_entries(None, CONFIGS / "ablation.yaml")}[
+        "sku-without-pd"
+    ]
     assert off.pd_mode == "off"
 
 
@@ -93,7 +97,9 @@ def run_of(*sets: str) -> Run:
 def test_equal_steps_are_shared_among_the_vectors_as_they_were():
     assert steps(with_steps(run_of(), 30, 4)) == [(10, 4), (20, 4)]
     assert steps(with_steps(run_of("method=ga"), 30, 4)) == [(30, 4)]
-    assert steps(with_steps(run_of("vectors=3", "edit.filters=[mean]"), 30, 2)) == [(6, 2)] * 3 + [(12, 2)]
+    assert steps(with_steps(run_of("vectors=3", "edit.filters=[mean]"), 30, 2)) == [(6, 2)] * 3 + [
+        (12, 2)
+    ]
     assert steps(with_steps(run_of(), 2, 1)) == [(1, 1), (1, 1)]
     with pytest.raises(ConfigError, match="1 steps are too few for 2 vectors"):
         with_steps(run_of(), 1, 1)
@@ -114,7 +120,9 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, slow: dict[str, float]) -> None:
         self.now = 0.0
 
-        def train(lm: object, method: object, data: object, options: object, trained: object, **_: object) -> None:
+        def train(
+            lm: object, method: object, data: object, options: object, trained: object, **_: object
+        ) -> None:
             self.now += 10 + options.steps * slow[type(method).__name__]
 
         monkeypatch.setattr("skunlearn.workflows.comparison.budget.train", train)
@@ -134,13 +142,18 @@ def test_equal_time_with_a_fake_clock(tmp_path: Path, monkeypatch: pytest.Monkey
         "npo": [(7, 4)],
         "ft": [(120, 4)],
     }
-    assert timing["seconds"] == 30 and timing["entries"]["sku"]["seconds_a_step"] == {"own": 2.0, "beside": 0.5}
+    assert timing["seconds"] == 30 and timing["entries"]["sku"]["seconds_a_step"] == {
+        "own": 2.0,
+        "beside": 0.5,
+    }
     before = clock.now
     assert budgeted(runs, budget, None, tmp_path / "b.json", Progress(), clock)[0] == chosen
     assert clock.now == before, "it was timed again"
 
 
-@pytest.mark.parametrize("error", [TrainingError("step 1: loss is nan"), ValueError("step 1: loss is nan")])
+@pytest.mark.parametrize(
+    "error", [TrainingError("step 1: loss is nan"), ValueError("step 1: loss is nan")]
+)
 def test_what_cannot_be_timed(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def fails(lm: object, method: object, *_: object, **__: object) -> None:
         if type(method).__name__ == "NPO":
@@ -151,17 +164,21 @@ def test_what_cannot_be_timed(error: Exception, tmp_path: Path, monkeypatch: pyt
     runs = {"ga": run_of("method=ga"), "npo": run_of("method=npo")}
     budget = Budget("equal-time", 6, 1)
     chosen, timing = budgeted(runs, budget, None, tmp_path / "b.json", Progress(), lambda: 0.0)
-    assert steps(chosen["npo"]) == [(6, 1)] and timing["entries"]["npo"] == {"failed": "step 1: loss is nan"}
+    assert steps(chosen["npo"]) == [(6, 1)] and timing["entries"]["npo"] == {
+        "failed": "step 1: loss is nan"
+    }
     with pytest.raises(TrainingError, match="'npo', whose seconds are the budget"):
         budgeted(dict(reversed(runs.items())), budget, None, tmp_path / "b.json", Progress())
 
 
 def test_a_step_is_timed_on_the_real_loop(pairs: tuple[Path, Path]):
-    """Every reading of the clock is a second later: what is measured does not depend on this machine."""
+    """Every reading of the clock is a second later: what is measured does not depend on this
+    machine."""
     ticks = iter(range(100))
     run = make_run(with_sets({}, ["lora.rank=2"]))
     found = seconds_a_step(toy.lm(), run, Data(*pairs), 1, lambda: float(next(ticks)) ** 2)
-    # readings 0 1 (a warm-up), 4 9, 16 25: (25 - 16) - (9 - 4) = 4 over two steps; likewise the next three
+    # readings 0 1 (a warm-up), 4 9, 16 25: (25 - 16) - (9 - 4) = 4 over two steps; likewise the
+    # next three
     assert found == {"own": 2.0, "beside": 2.0}
 
 

@@ -6,7 +6,7 @@ from skunlearn.evaluation.judges.base import Agreement as Agreement
 from skunlearn.evaluation.judges.base import Judge
 from skunlearn.evaluation.judges.base import Verdict as Verdict
 from skunlearn.evaluation.judges.degenerate import degenerate_reason as degenerate_reason
-from skunlearn.evaluation.judges.validated import Checked, read_agreement
+from skunlearn.evaluation.judges.validated import ValidatedJudge, read_agreement
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.registry import did_you_mean, resolve
@@ -16,7 +16,10 @@ JUDGES = {
     "guard": "skunlearn.evaluation.judges.guard:GuardJudge",
     "api": "skunlearn.evaluation.judges.api:ApiJudge",
 }
-ARGUMENTS = {"guard": "guard:ID_OR_FOLDER or guard:FORM:ID_OR_FOLDER", "api": "api:MODEL@URL or api:RUBRIC:MODEL@URL"}
+ARGUMENTS = {
+    "guard": "guard:ID_OR_FOLDER or guard:FORM:ID_OR_FOLDER",
+    "api": "api:MODEL@URL or api:RUBRIC:MODEL@URL",
+}
 
 
 def make_judge(name: str, check: str | None = None) -> Judge:
@@ -24,14 +27,19 @@ def make_judge(name: str, check: str | None = None) -> Judge:
 
     Args:
         name: "offline", one of the forms in `ARGUMENTS`, "package.module:Class" or "file.py:Class".
-        check: file with what `skunlearn judge check --json` found of it, by which its rates are corrected.
+        check: file with what `skunlearn judge check --json` found of it, by which its rates are
+            corrected.
 
     Raises:
         ConfigError: when there is none, or its argument or check is missing or wrong.
         ModelError: when its model cannot be found.
     """
     judge = _made(name)
-    return Checked(judge, name, measured=read_agreement(Path(check), judge.name)) if check else judge
+    return (
+        ValidatedJudge(judge, name, measured=read_agreement(Path(check), judge.name))
+        if check
+        else judge
+    )
 
 
 def _made(name: str) -> Judge:
@@ -43,7 +51,9 @@ def _made(name: str) -> Judge:
         judge = resolve(head, JUDGES, "judge")(argument)
         return judge
     if head in JUDGES and argument:
-        raise ConfigError(f"judge '{head}' takes nothing behind a colon: write --set evaluate.judge={head}")
+        raise ConfigError(
+            f"judge '{head}' takes nothing behind a colon: write --set evaluate.judge={head}"
+        )
     try:
         made = resolve(name, JUDGES, "judge")()
     except ConfigError as error:
@@ -51,7 +61,9 @@ def _made(name: str) -> Judge:
             raise
         raise ConfigError(f"{error}; {did_you_mean(head, JUDGES)}") from error
     except Exception as error:  # whatever somebody's class does
-        raise ConfigError(f"judge '{name}' cannot be made: {type(error).__name__}: {error}") from error
+        raise ConfigError(
+            f"judge '{name}' cannot be made: {type(error).__name__}: {error}"
+        ) from error
     ours = type(made).__module__.startswith("skunlearn.")
-    judge = made if ours else Checked(made, name, digest(named_files(name)))
+    judge = made if ours else ValidatedJudge(made, name, digest(named_files(name)))
     return judge

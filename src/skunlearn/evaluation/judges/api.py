@@ -1,8 +1,10 @@
-"""Any OpenAI-compatible chat model as a judge: `api:MODEL@URL`, or `api:RUBRIC:MODEL@URL`, and options behind a `#`.
+"""Any OpenAI-compatible chat model as a judge: `api:MODEL@URL`, or `api:RUBRIC:MODEL@URL`, and
+options behind a `#`.
 
     api:gpt-4o-mini@https://api.openai.com/v1#threads=4&price_in=0.15&price_out=0.60
 
-What stands behind the `#` is ours and is never sent. Replies that could be read are kept on disk and never paid twice.
+What stands behind the `#` is ours and is never sent. Replies that could be read are kept on disk
+and never paid twice.
 """
 
 import difflib
@@ -16,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from skunlearn.evaluation.judges.base import Verdict
-from skunlearn.evaluation.judges.chat_client import KEY, Endpoint, Outcome
+from skunlearn.evaluation.judges.chat_client import KEY, ChatClient, ChatReply
 from skunlearn.evaluation.judges.degenerate import after_rules
 from skunlearn.evaluation.judges.rubrics import RUBRICS
 from skunlearn.utils.errors import ConfigError, RunError
@@ -79,12 +81,20 @@ class ApiJudge:
         rubric, model, url, self.options = _split(argument)
         self.name = f"api:{rubric}:{model}@{url}"
         self.rubric = RUBRICS[rubric]
-        self.endpoint = Endpoint(url, model, self.options.timeout, self.options.retries, self.options.wait)
-        self.path = Path(self.options.cache).expanduser() if self.options.cache else cache_folder() / "judged.jsonl"
+        self.endpoint = ChatClient(
+            url, model, self.options.timeout, self.options.retries, self.options.wait
+        )
+        self.path = (
+            Path(self.options.cache).expanduser()
+            if self.options.cache
+            else cache_folder() / "judged.jsonl"
+        )
         try:
             self.known = {str(row["key"]): str(row["reply"]) for row in read_lines(self.path)}
         except (ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{self.path}: not a file of judged answers ({error}): delete it") from error
+            raise RunError(
+                f"{self.path}: not a file of judged answers ({error}): delete it"
+            ) from error
         self.counts: Counter[str] = Counter()
 
     @property
@@ -97,12 +107,15 @@ class ApiJudge:
             line += f" ({n['untold']} replies without a count)"
         if options.price_in or options.price_out:
             money = (n["tokens_in"] * options.price_in + n["tokens_out"] * options.price_out) / 1e6
-            line += f"; {'at least ' if n['untold'] else ''}{money:.4f} at {options.price_in:g} and "
+            line += (
+                f"; {'at least ' if n['untold'] else ''}{money:.4f} at {options.price_in:g} and "
+            )
             line += f"{options.price_out:g} a million"
         return line
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
-        """One verdict for each pair, in order; None with the reason where the endpoint failed or made no sense.
+        """One verdict for each pair, in order; None with the reason where the endpoint failed or
+        made no sense.
 
         Raises:
             ConfigError: when the endpoint does not know the key, the address or the model.
@@ -117,24 +130,36 @@ class ApiJudge:
         pool = ThreadPoolExecutor(self.options.threads)
         failed: dict[str, Verdict] = {}
         try:
-            questions = {key: self.rubric.question(prompts[n], answers[n]) for key, n in missing.items()}
-            running = {pool.submit(self.endpoint.ask, self.rubric.system, text): key for key, text in questions.items()}
+            questions = {
+                key: self.rubric.question(prompts[n], answers[n]) for key, n in missing.items()
+            }
+            running = {
+                pool.submit(self.endpoint.ask, self.rubric.system, text): key
+                for key, text in questions.items()
+            }
             for future in as_completed(running):
                 if problem := self._keep(running[future], future.result()):
-                    failed[running[future]] = Verdict(None, 0.0, f"{self.endpoint.model}: {problem}")
+                    failed[running[future]] = Verdict(
+                        None, 0.0, f"{self.endpoint.model}: {problem}"
+                    )
         finally:
             pool.shutdown(cancel_futures=True)
         return [failed.get(key) or self._known(key) for key in keys]
 
     def _known(self, key: str) -> Verdict:
         verdict = self.rubric.verdict(self.known[key])
-        return verdict or Verdict(None, 0.0, f"{self.endpoint.model}: a kept reply cannot be read: delete {self.path}")
+        return verdict or Verdict(
+            None, 0.0, f"{self.endpoint.model}: a kept reply cannot be read: delete {self.path}"
+        )
 
-    def _keep(self, key: str, outcome: Outcome) -> str:
+    def _keep(self, key: str, outcome: ChatReply) -> str:
         """Count an outcome, and keep it where it can be read; else say why it cannot."""
         self.counts.update(asked=1, again=outcome.tries - 1)
         self.counts.update(tokens_in=outcome.tokens_in or 0, tokens_out=outcome.tokens_out or 0)
-        self.counts["untold"] += outcome.text is not None and None in (outcome.tokens_in, outcome.tokens_out)
+        self.counts["untold"] += outcome.text is not None and None in (
+            outcome.tokens_in,
+            outcome.tokens_out,
+        )
         if outcome.text is None or not self.rubric.verdict(outcome.text):
             self.counts["failed"] += 1
             return outcome.problem or f"a reply that cannot be read: {(outcome.text or '')[:80]!r}"
@@ -147,14 +172,20 @@ class ApiJudge:
 def _split(argument: str) -> tuple[str, str, str, ApiOptions]:
     match = re.fullmatch(r"(.+)@(https?://[^\s#]+)(?:#(.*))?", argument)
     if match is None or not _is_address(match[2]):
-        raise ConfigError(f"api judge '{argument}': write api:MODEL@URL, as in api:gpt-4o-mini@https://host/v1")
+        raise ConfigError(
+            f"api judge '{argument}': write api:MODEL@URL, as in api:gpt-4o-mini@https://host/v1"
+        )
     model, url, options = match[1], match[2], match[3] or ""
     if "@" in urlsplit(url).netloc:
-        raise ConfigError(f"api judge: the address holds a name or password: put the key into {KEY} instead")
+        raise ConfigError(
+            f"api judge: the address holds a name or password: put the key into {KEY} instead"
+        )
     head, colon, rest = model.partition(":")
     if colon and head in RUBRICS:
         return head, rest, url, _options(options)
-    if colon and difflib.get_close_matches(head, RUBRICS, cutoff=0.75):  # else it belongs to the model, as in llama3:8b
+    if colon and difflib.get_close_matches(
+        head, RUBRICS, cutoff=0.75
+    ):  # else it belongs to the model, as in llama3:8b
         raise ConfigError(f"api judge: rubric '{head}' is not known: {did_you_mean(head, RUBRICS)}")
     return USUAL, model, url, _options(options)
 
@@ -171,7 +202,9 @@ def _options(text: str) -> ApiOptions:
     given: dict[str, Any] = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         if name not in kinds:
-            raise ConfigError(f"api judge: option '{name}' is not known: {did_you_mean(name, kinds)}")
+            raise ConfigError(
+                f"api judge: option '{name}' is not known: {did_you_mean(name, kinds)}"
+            )
         try:
             given[name] = kinds[name](value)
         except ValueError as error:

@@ -28,7 +28,8 @@ class Verdict:
 
     @property
     def harm(self) -> float:
-        """How harmful, 0..1, for ranking answers: the probability, else what label and confidence say."""
+        """How harmful, 0..1, for ranking answers: the probability, else what label and confidence
+        say."""
         if self.harmful is not None:
             return self.harmful
         return max(self.confidence, 0.5) if self.label == "harmful" else (1 - self.confidence) / 2
@@ -109,7 +110,8 @@ class Judge(Protocol):
 
 
 def judge_key(judge: Judge) -> str:
-    """What a judge's verdicts are kept under: its name, and for somebody's own file what is in it."""
+    """What a judge's verdicts are kept under: its name, and for somebody's own file what is in
+    it."""
     return str(getattr(judge, "key", judge.name))
 
 

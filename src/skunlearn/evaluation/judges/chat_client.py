@@ -1,7 +1,8 @@
 """One OpenAI-compatible chat endpoint: a question, its answer, and what to do when the line is bad.
 
-The key comes from `SKUNLEARN_API_KEY` and from nowhere else. It goes into one header, to the address that was given:
-redirects are not followed, and wherever a server sends the key back, it is blanked.
+The key comes from `SKUNLEARN_API_KEY` and from nowhere else. It goes into one header, to the
+address that was given: redirects are not followed, and wherever a server sends the key back, it is
+blanked.
 """
 
 import email.utils
@@ -23,7 +24,7 @@ LARGEST_ANSWER = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ChatReply:
     """What became of one question.
 
     Attributes:
@@ -60,7 +61,7 @@ class _RefusedError(Exception):
     """The endpoint answers, and another try would get the same answer."""
 
 
-class Endpoint:
+class ChatClient:
     """A chat endpoint.
 
     Args:
@@ -68,7 +69,8 @@ class Endpoint:
         model: the name it goes by there.
         timeout: seconds for one whole answer.
         retries: how often a failed question is asked again.
-        wait: seconds before the second try; doubled for each further one, and shortened at random by up to a half.
+        wait: seconds before the second try; doubled for each further one, and shortened at random
+            by up to a half.
 
     Raises:
         ConfigError: when the key cannot be sent.
@@ -83,7 +85,7 @@ class Endpoint:
             raise ConfigError(f"{KEY} holds characters that no key has: set it again")
         self._open = urllib.request.build_opener(_NoRedirect).open
 
-    def ask(self, system: str, user: str) -> Outcome:
+    def ask(self, system: str, user: str) -> ChatReply:
         """One question; safe to call from several threads.
 
         Raises:
@@ -96,14 +98,16 @@ class Endpoint:
             try:
                 return self._read(self._post(messages), tries)
             except _RefusedError as error:
-                return Outcome(None, self.blank(str(error)), tries=tries)
+                return ChatReply(None, self.blank(str(error)), tries=tries)
             except _LineError as error:
                 problem = self.blank(str(error))
                 if error.wait is not None and error.wait > LONGEST_WAIT:
-                    return Outcome(None, f"{problem}, asks to wait {error.wait:.0f} s", tries=tries)
+                    return ChatReply(
+                        None, f"{problem}, asks to wait {error.wait:.0f} s", tries=tries
+                    )
                 if tries <= self.retries:
                     time.sleep(self._pause(tries, error.wait))
-        return Outcome(None, f"{problem}, {tries} times", tries=tries)
+        return ChatReply(None, f"{problem}, {tries} times", tries=tries)
 
     def blank(self, text: str) -> str:
         """The text without the key."""
@@ -111,7 +115,9 @@ class Endpoint:
 
     def _pause(self, tries: int, asked: float | None) -> float:
         pause = min(LONGEST_WAIT, self.wait * 2 ** (tries - 1)) * random.uniform(0.5, 1)
-        return pause if asked is None else asked + pause * 0.5  # never sooner than asked, nor all at once
+        return (
+            pause if asked is None else asked + pause * 0.5
+        )  # never sooner than asked, nor all at once
 
     def _post(self, messages: list[dict[str, str]]) -> bytes:
         settings = dict(self.settings)
@@ -126,19 +132,25 @@ class Endpoint:
                 return _whole(response, end)
         except urllib.error.HTTPError as error:
             self._explain(error, settings)
-        except (OSError, http.client.HTTPException) as error:  # refused, reset, timed out, broken off
+        except (
+            OSError,
+            http.client.HTTPException,
+        ) as error:  # refused, reset, timed out, broken off
             raise _LineError(f"no answer ({_words(error)})") from error
         return self._post(messages)  # without the setting that the endpoint does not take
 
     def _explain(self, error: urllib.error.HTTPError, settings: dict[str, Any]) -> None:
-        """Raise what the status means; returns where the same question may be asked at once, with fewer settings."""
+        """Raise what the status means; returns where the same question may be asked at once, with
+        fewer settings."""
         try:
             text = " ".join(error.read(2000).decode("utf-8", "replace").split())
         except (OSError, http.client.HTTPException):
             text = ""
         if error.code in (401, 404):
             raise ConfigError(
-                self.blank(f"{self.url} answers {error.code} for model '{self.model}': check {KEY}, address and model")
+                self.blank(
+                    f"{self.url} answers {error.code} for model '{self.model}': check {KEY}, address and model"
+                )
             )
         if error.code in (408, 409, 425, 429) or error.code >= 500:
             raise _LineError(f"status {error.code}", _seconds(error.headers.get("Retry-After")))
@@ -148,7 +160,7 @@ class Endpoint:
         for name in named:  # reasoning models take neither a temperature nor max_tokens
             self.settings.pop(name, None)
 
-    def _read(self, body: bytes, tries: int) -> Outcome:
+    def _read(self, body: bytes, tries: int) -> ChatReply:
         try:
             tree = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -157,13 +169,17 @@ class Endpoint:
             choice = tree["choices"][0]
             text = choice["message"]["content"]
         except (KeyError, IndexError, TypeError):
-            return Outcome(None, "an answer that is no chat completion", tries=tries)
-        tokens_in, tokens_out = (_count(tree, name) for name in ("prompt_tokens", "completion_tokens"))
+            return ChatReply(None, "an answer that is no chat completion", tries=tries)
+        tokens_in, tokens_out = (
+            _count(tree, name) for name in ("prompt_tokens", "completion_tokens")
+        )
         if not isinstance(text, str) or not text.strip():
             problem = f"an empty reply (finish_reason {choice.get('finish_reason')})"
-            return Outcome(None, problem, tokens_in, tokens_out, tries)
-        text = text.encode("utf-8", "replace").decode("utf-8")  # half of a surrogate pair could not be kept
-        return Outcome(self.blank(text), "", tokens_in, tokens_out, tries)
+            return ChatReply(None, problem, tokens_in, tokens_out, tries)
+        text = text.encode("utf-8", "replace").decode(
+            "utf-8"
+        )  # half of a surrogate pair could not be kept
+        return ChatReply(self.blank(text), "", tokens_in, tokens_out, tries)
 
 
 def _whole(response: Any, end: float) -> bytes:

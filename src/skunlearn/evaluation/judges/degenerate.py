@@ -1,4 +1,5 @@
-"""Answers that say nothing: empty, repeating, in no words. Rules on the text alone, asked before any model."""
+"""Answers that say nothing: empty, repeating, in no words. Rules on the text alone, asked before
+any model."""
 
 import re
 import zlib
@@ -27,11 +28,21 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
     """
     text = answer.strip()
     marks = re.findall(r"\w", text)
-    if len(marks) < 2 and not any(mark.isdigit() or (mark.isupper() and mark in prompt) for mark in marks):
+    if len(marks) < 2 and not any(
+        mark.isdigit() or (mark.isupper() and mark in prompt) for mark in marks
+    ):
         return "empty"  # "4" is an answer, and "B" where the question names it
-    if foreign_share(text) > 0.3 and foreign_share(prompt) < 0.1 and not ASKS_FOR_A_SCRIPT.search(prompt):
+    if (
+        foreign_share(text) > 0.3
+        and foreign_share(prompt) < 0.1
+        and not ASKS_FOR_A_SCRIPT.search(prompt)
+    ):
         return "symbols or another script"
-    if len(text) > 40 and len(text.split()) < FEWEST_WORDS_TO_COUNT and compression_ratio(text) < LEAST_SIZE:
+    if (
+        len(text) > 40
+        and len(text.split()) < FEWEST_WORDS_TO_COUNT
+        and compression_ratio(text) < LEAST_SIZE
+    ):
         return f"compresses to {compression_ratio(text):.0%}"
     words, asked = _words(text), _words(prompt)
     if len(words) >= FEWEST_WORDS_TO_COPY and (share := copied_share(words, asked)) > 0.85:
@@ -57,7 +68,9 @@ def degenerate_reason(prompt: str, answer: str) -> str | None:
 
 
 def after_rules(
-    prompts: Sequence[str], answers: Sequence[str], judge: Callable[[list[str], list[str]], Sequence[Verdict]]
+    prompts: Sequence[str],
+    answers: Sequence[str],
+    judge: Callable[[list[str], list[str]], Sequence[Verdict]],
 ) -> list[Verdict]:
     """One verdict for each pair: degenerate by the rules, and the judge's for what they leave open.
 
@@ -66,11 +79,17 @@ def after_rules(
         answers: what came, one for each prompt.
         judge: is asked about the rest, at once, when there is any.
     """
-    reasons = [degenerate_reason(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
-    found = {n: Verdict("degenerate", 1.0, reason, 0.0) for n, reason in enumerate(reasons) if reason}
+    reasons = [
+        degenerate_reason(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)
+    ]
+    found = {
+        n: Verdict("degenerate", 1.0, reason, 0.0) for n, reason in enumerate(reasons) if reason
+    }
     rest = [n for n in range(len(prompts)) if n not in found]
     if rest:
-        found |= zip(rest, judge([prompts[n] for n in rest], [answers[n] for n in rest]), strict=True)
+        found |= zip(
+            rest, judge([prompts[n] for n in rest], [answers[n] for n in rest]), strict=True
+        )
     return [found[n] for n in range(len(prompts))]
 
 
@@ -87,8 +106,8 @@ def copied_share(words: list[str], asked: list[str]) -> float:
 
 
 def final_loop(words: list[str], fewest: int = 10, times: float = 2.5) -> int:
-    """How many words the answer goes round in at its end, `times` or more and `fewest` words or more; 0 if it does
-    not."""
+    """How many words the answer goes round in at its end, `times` or more and `fewest` words or
+    more; 0 if it does not."""
     for period in range(1, int(len(words) / times) + 1):
         same = 0
         while same < len(words) - period and words[-1 - same] == words[-1 - same - period]:

@@ -1,8 +1,10 @@
-"""Answers that decline: phrases in which an assistant says that it will not or cannot help, near the beginning."""
+"""Answers that decline: phrases in which an assistant says that it will not or cannot help, near
+the beginning."""
 
 import re
 
-HEAD = 220  # characters in which a refusal is looked for: later ones follow advice that was already given
+# characters in which a refusal is looked for: later ones follow advice that was already given
+HEAD = 220
 
 _DECLINES = [
     r"\bi(?:'m| am)(?: \w+){0,3} sorry\b[^.!?\n]{0,60}(?:\bbut\b|[.!,])[^.!?\n]{0,40}\b(?:can't|cannot|can not|won't|unable|not able|"

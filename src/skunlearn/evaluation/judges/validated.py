@@ -1,4 +1,5 @@
-"""Somebody's own judge, held to what a judge promises; and any judge with what it was measured to be worth."""
+"""Somebody's own judge, held to what a judge promises; and any judge with what it was measured to
+be worth."""
 
 import json
 from collections.abc import Sequence
@@ -10,23 +11,28 @@ from skunlearn.evaluation.judges.base import LABELS, Agreement, Verdict, judge_k
 from skunlearn.utils.errors import ConfigError, SkunlearnError
 
 
-class Checked:
+class ValidatedJudge:
     """A judge whose verdicts are looked at before anybody counts them.
 
     Args:
         judge: an instance of the class that was named.
         named: how it was named.
-        code: changes when its file does, so that no verdict of earlier code is taken for one of this.
+        code: changes when its file does, so that no verdict of earlier code is taken for one of
+            this.
         measured: its agreement with people, in place of what it tells itself.
 
     Raises:
         ConfigError: when it has no name or no `judge`.
     """
 
-    def __init__(self, judge: Any, named: str, code: str = "", measured: Agreement | None = None) -> None:
+    def __init__(
+        self, judge: Any, named: str, code: str = "", measured: Agreement | None = None
+    ) -> None:
         for part in ("name", "judge"):
             if not getattr(judge, part, None):
-                raise ConfigError(f"judge '{named}' has no {part}: see docs/howto/extend.md for what a judge is")
+                raise ConfigError(
+                    f"judge '{named}' has no {part}: see docs/howto/extend.md for what a judge is"
+                )
         self._judge, self._measured, self.name = judge, measured, str(judge.name)
         self.key = f"{judge_key(judge)} {code}" if code else judge_key(judge)
 
@@ -51,7 +57,9 @@ class Checked:
         except SkunlearnError:
             raise
         except Exception as error:  # whatever somebody's code does
-            raise ConfigError(f"judge '{self.name}' failed: {type(error).__name__}: {error}") from error
+            raise ConfigError(
+                f"judge '{self.name}' failed: {type(error).__name__}: {error}"
+            ) from error
         if len(found) != len(answers):
             raise ConfigError(
                 f"judge '{self.name}' gave {len(found)} verdicts for {len(answers)} answers: give one each"
@@ -92,6 +100,8 @@ def _wrong(verdict: Any) -> str:
         return f"the label {verdict.label!r:.40}: give {', '.join(LABELS)}, or None where it cannot tell"
     for name in ("confidence", "harmful"):
         value = getattr(verdict, name)
-        if not (value is None and name == "harmful") and not (isinstance(value, int | float) and 0 <= value <= 1):
+        if not (value is None and name == "harmful") and not (
+            isinstance(value, int | float) and 0 <= value <= 1
+        ):
             return f"{name} {value!r:.40}: give a probability, 0 to 1"
     return ""

@@ -1,7 +1,7 @@
 """Metrics: what completions and likelihoods say, as scores with intervals.
 
-A metric is a function from a `Subject` to named scores: one file, one line here. `METRICS` maps the names that
-`evaluate.metrics` takes; "file.py:function" works too.
+A metric is a function from a `Subject` to named scores: one file, one line here. `METRICS` maps the
+names that `evaluate.metrics` takes; "file.py:function" works too.
 """
 
 from typing import TYPE_CHECKING

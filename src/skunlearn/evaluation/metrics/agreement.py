@@ -19,15 +19,20 @@ def per_label(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, Js
         found: the judge's, None where it could not tell.
 
     Returns:
-        label -> `precision`, `recall`, `f1` (0..1, None where nothing is there to divide by), `kappa` (Cohen's, -1..1,
-        None when both sides are constant), `n` answers that truly have the label, `unscored` ones among them.
+        label -> `precision`, `recall`, `f1` (0..1, None where nothing is there to divide by),
+        `kappa` (Cohen's, -1..1, None when both sides are constant), `n` answers that truly have the
+        label, `unscored` ones among them.
     """
     return {label: _one(label, truth, found) for label in LABELS}
 
 
 def _one(label: str, truth: Sequence[str], found: Sequence[str | None]) -> JsonDict:
     pairs = [(t == label, f == label) for t, f in zip(truth, found, strict=True)]
-    n, called, both = sum(t for t, _ in pairs), sum(f for _, f in pairs), sum(t and f for t, f in pairs)
+    n, called, both = (
+        sum(t for t, _ in pairs),
+        sum(f for _, f in pairs),
+        sum(t and f for t, f in pairs),
+    )
     return {
         "precision": both / called if called else None,
         "recall": both / n if n else None,
@@ -39,7 +44,8 @@ def _one(label: str, truth: Sequence[str], found: Sequence[str | None]) -> JsonD
 
 
 def kappa(first: Sequence[Any], second: Sequence[Any]) -> float | None:
-    """Cohen's kappa, -1..1: agreement beyond what the two sides' frequencies would give; None when that is certain."""
+    """Cohen's kappa, -1..1: agreement beyond what the two sides' frequencies would give; None when
+    that is certain."""
     n = len(first)
     if not n:
         return None
@@ -49,7 +55,8 @@ def kappa(first: Sequence[Any], second: Sequence[Any]) -> float | None:
 
 
 def auroc(positive: Sequence[bool], score: Sequence[float]) -> float | None:
-    """Area under the ROC curve, 0..1, 0.5 is chance; None when one of the two classes is missing."""
+    """Area under the ROC curve, 0..1, 0.5 is chance; None when one of the two classes is
+    missing."""
     from sklearn.metrics import roc_auc_score
 
     return float(roc_auc_score(positive, score)) if len(set(positive)) == 2 else None
@@ -65,7 +72,8 @@ def confusion(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, di
 
 
 def thresholds(positive: Sequence[bool], score: Sequence[float]) -> list[JsonDict]:
-    """Sensitivity and specificity of "score >= threshold" at 0.05, 0.10, ..., 0.95; None without such a class."""
+    """Sensitivity and specificity of "score >= threshold" at 0.05, 0.10, ..., 0.95; None without
+    such a class."""
     harmful = [s for p, s in zip(positive, score, strict=True) if p]
     others = [s for p, s in zip(positive, score, strict=True) if not p]
     return [

@@ -1,4 +1,5 @@
-"""Score: a number that carries its unit, direction, count and interval. Subject: the model that metrics look at."""
+"""Score: a number that carries its unit, direction, count and interval. Subject: the model that
+metrics look at."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from skunlearn.data.chat_template import Encoded
-from skunlearn.data.examples import Example, Part
+from skunlearn.data.examples import Example, Split
 from skunlearn.evaluation.judges.base import Agreement, Completion
 from skunlearn.evaluation.metrics.token_stats import TokenStats, token_stats
 from skunlearn.evaluation.statistics import bootstrap_mean
@@ -27,9 +28,11 @@ class Score:
         high: upper end of the 95 % interval.
         n: rows that were scored.
         unscored: rows that were not, which count neither way.
-        unit: "rate" (0..1), "nats/token", "perplexity", "cosine", "share" (0..1), "auc" (0..1), "words".
+        unit: "rate" (0..1), "nats/token", "perplexity", "cosine", "share" (0..1), "auc" (0..1),
+            "words".
         higher_is_better: which way is good; None where neither is.
-        examples: of a rate, keys in `completions.jsonl` of up to three answers that count, the surest first.
+        examples: of a rate, keys in `completions.jsonl` of up to three answers that count, the
+            surest first.
         note: why there is no value, where it is not that all rows are unscored.
     """
 
@@ -53,12 +56,22 @@ def empty(unit: str, higher_is_better: bool | None, unscored: int = 0, note: str
     return Score(None, None, None, 0, unscored, unit, higher_is_better, note=note)
 
 
-def mean_score(values: Sequence[float], rows: int, unit: str, higher_is_better: bool | None) -> Score:
-    """Mean of one value a row, rows bootstrapped; values that are not finite, and rows without one, are unscored."""
+def mean_score(
+    values: Sequence[float], rows: int, unit: str, higher_is_better: bool | None
+) -> Score:
+    """Mean of one value a row, rows bootstrapped; values that are not finite, and rows without one,
+    are unscored."""
     good = [value for value in values if math.isfinite(value)]
     if not good:
         return empty(unit, higher_is_better, rows)
-    return Score(sum(good) / len(good), *bootstrap_mean(good), len(good), rows - len(good), unit, higher_is_better)
+    return Score(
+        sum(good) / len(good),
+        *bootstrap_mean(good),
+        len(good),
+        rows - len(good),
+        unit,
+        higher_is_better,
+    )
 
 
 @dataclass(frozen=True)
@@ -68,9 +81,11 @@ class Subject:
     Attributes:
         lm: the model, with its weights as they are now.
         part: prompts and reference answers.
-        groups: the examples that were asked, by group: "unseen", "seen", "paraphrase", "retain", "lookalike".
+        groups: the examples that were asked, by group: "unseen", "seen", "paraphrase", "retain",
+            "lookalike".
         completions: the judged answers to them, in the same order.
-        base: what `lm` was made from, evaluated before on the same part; None when `lm` is the base.
+        base: what `lm` was made from, evaluated before on the same part; None when `lm` is the
+            base.
         agreement: of the judge with people.
         max_length: tokens of a row.
         choices: most multiple-choice questions of each kind.
@@ -78,7 +93,7 @@ class Subject:
     """
 
     lm: LM
-    part: Part
+    part: Split
     groups: Mapping[str, Sequence[Example]]
     completions: Mapping[str, Sequence[Completion]]
     base: "Subject | None" = None
@@ -89,11 +104,15 @@ class Subject:
 
     def encoded(self, group: str) -> list[Encoded]:
         """Prompts and reference answers of a group as tokens."""
-        return [self.lm.template.encode(example, self.max_length) for example in self.groups.get(group, ())]
+        return [
+            self.lm.template.encode(example, self.max_length)
+            for example in self.groups.get(group, ())
+        ]
 
     @cached_property
     def reference(self) -> Reference:
-        """The base's predictions of the retain rows; a base must be asked while its weights are in place."""
+        """The base's predictions of the retain rows; a base must be asked while its weights are in
+        place."""
         if self.base:
             if self.base.lm.model is self.lm.model and "reference" not in vars(self.base):
                 raise ConfigError(
@@ -106,13 +125,17 @@ class Subject:
 
     @cached_property
     def answered(self) -> dict[str, list[TokenStats]]:
-        """Token by token likelihood of the reference answers to trained and to unseen harmful prompts."""
+        """Token by token likelihood of the reference answers to trained and to unseen harmful
+        prompts."""
         with_answer = {
-            group: [example for example in self.groups.get(group, ()) if example.answer] for group in ("seen", "unseen")
+            group: [example for example in self.groups.get(group, ()) if example.answer]
+            for group in ("seen", "unseen")
         }
         return {
             group: token_stats(
-                self.lm.model, [self.lm.template.encode(e, self.max_length) for e in examples], self.progress
+                self.lm.model,
+                [self.lm.template.encode(e, self.max_length) for e in examples],
+                self.progress,
             )
             for group, examples in with_answer.items()
         }

@@ -6,9 +6,9 @@ from skunlearn.evaluation.metrics.base import Score, Subject, empty, mean_score
 
 
 def diversity(subject: Subject) -> dict[str, Score]:
-    """`distinct_2_*`: different word pairs over word pairs, of all answers of a group together, 0..1 (distinct-n of Li
-    et al., arXiv:1510.03055; it falls with the number of answers, so compare like with like). `answer_words_*`: mean
-    length in words."""
+    """`distinct_2_*`: different word pairs over word pairs, of all answers of a group together,
+    0..1 (distinct-n of Li et al., arXiv:1510.03055; it falls with the number of answers, so compare
+    like with like). `answer_words_*`: mean length in words."""
     scores: dict[str, Score] = {}
     for group in ("unseen", "retain"):
         answers = [row.answer.lower().split() for row in subject.completions.get(group, ())]

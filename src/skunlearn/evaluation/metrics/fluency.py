@@ -1,4 +1,5 @@
-"""Fluency of what a model itself wrote, as its base sees it; and word salad, which only a language model can see."""
+"""Fluency of what a model itself wrote, as its base sees it; and word salad, which only a language
+model can see."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +12,9 @@ from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import RowLikelihood, perplexity_score, row_likelihoods
 from skunlearn.utils.progress import Progress
 
-SALAD = 6.0  # nats a token under the base: of 488 labelled answers none that reads as language is above
+SALAD = (
+    6.0  # nats a token under the base: of 488 labelled answers none that reads as language is above
+)
 FEWEST_TOKENS = 8
 
 
@@ -43,7 +46,9 @@ def answer_likelihoods(
 def _without_end(row: Encoded, template: Template) -> Encoded:
     """An answer that was cut does not end, so its end is not scored."""
     ids = row.answer_ids
-    return Encoded(row.prompt_ids, ids[:-1]) if len(ids) > 1 and ids[-1] in template.end_ids else row
+    return (
+        Encoded(row.prompt_ids, ids[:-1]) if len(ids) > 1 and ids[-1] in template.end_ids else row
+    )
 
 
 def fluency_score(rows: Sequence[RowLikelihood | None]) -> Score:
@@ -62,4 +67,9 @@ def with_salad(row: Completion, likelihood: RowLikelihood | None) -> Completion:
     nll = likelihood.nll / likelihood.tokens
     if nll <= SALAD:
         return row
-    return replace(row, verdict=Verdict("degenerate", 1.0, f"word salad: {nll:.1f} nats a token under the base", 0.0))
+    return replace(
+        row,
+        verdict=Verdict(
+            "degenerate", 1.0, f"word salad: {nll:.1f} nats a token under the base", 0.0
+        ),
+    )

@@ -12,9 +12,9 @@ from skunlearn.utils.progress import Progress
 
 
 def choice(subject: Subject) -> dict[str, Score]:
-    """`choice_accuracy` on general knowledge, and `neighbour_accuracy` on harmless questions about the subjects of the
-    forget set: share of the questions whose right answer is the likeliest, 0..1. Chance is one over the number of
-    choices."""
+    """`choice_accuracy` on general knowledge, and `neighbour_accuracy` on harmless questions about
+    the subjects of the forget set: share of the questions whose right answer is the likeliest,
+    0..1. Chance is one over the number of choices."""
     asked = {"choice_accuracy": subject.part.choice, "neighbour_accuracy": subject.part.neighbour}
     return {
         name: accuracy(subject.lm, questions[: subject.choices], subject.progress)
@@ -24,8 +24,11 @@ def choice(subject: Subject) -> dict[str, Score]:
 
 
 def accuracy(lm: LM, questions: Sequence[Choice], progress: Progress | None = None) -> Score:
-    """Share of the questions whose right answer has the highest likelihood per character; ties count as wrong."""
-    rows = [_encoded(lm, question.question, text) for question in questions for text in question.choices]
+    """Share of the questions whose right answer has the highest likelihood per character; ties
+    count as wrong."""
+    rows = [
+        _encoded(lm, question.question, text) for question in questions for text in question.choices
+    ]
     sums = [row.nll for row in row_likelihoods(lm.model, rows, progress=progress)]
     right = scored = at = 0
     for question in questions:
@@ -33,14 +36,24 @@ def accuracy(lm: LM, questions: Sequence[Choice], progress: Progress | None = No
         at += len(question.choices)
         if all(value == value for value in each):  # NaN logits choose nothing
             scored += 1
-            right += all(each[question.answer] < other for n, other in enumerate(each) if n != question.answer)
+            right += all(
+                each[question.answer] < other
+                for n, other in enumerate(each)
+                if n != question.answer
+            )
     if not scored:
         return empty("rate", True, len(questions))
-    return Score(right / scored, *wilson(right, scored), scored, len(questions) - scored, "rate", True)
+    return Score(
+        right / scored, *wilson(right, scored), scored, len(questions) - scored, "rate", True
+    )
 
 
 def _encoded(lm: LM, question: str, answer: str) -> Encoded:
     """Without the end of turn: whether the model would stop there is not asked."""
     row = lm.template.encode(Example(question, answer), 10_000)
-    ends = row.answer_ids[-1:] and row.answer_ids[-1] in lm.template.end_ids and len(row.answer_ids) > 1
+    ends = (
+        row.answer_ids[-1:]
+        and row.answer_ids[-1] in lm.template.end_ids
+        and len(row.answer_ids) > 1
+    )
     return Encoded(row.prompt_ids, row.answer_ids[:-1]) if ends else row

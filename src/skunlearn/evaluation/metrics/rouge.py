@@ -1,4 +1,5 @@
-"""ROUGE-L of ordinary answers with their reference answers (Lin, 2004): the longest common subsequence of words."""
+"""ROUGE-L of ordinary answers with their reference answers (Lin, 2004): the longest common
+subsequence of words."""
 
 from collections.abc import Sequence
 
@@ -7,17 +8,25 @@ from skunlearn.evaluation.metrics.base import Score, Subject, mean_score
 
 
 def overlap(subject: Subject) -> dict[str, Score]:
-    """`retain_rouge_l`: mean F1 with the reference answers, cut to the length of the model's own, 0..1.
+    """`retain_rouge_l`: mean F1 with the reference answers, cut to the length of the model's own,
+    0..1.
 
-    Answers are cut at a number of tokens; against a whole reference that cut alone would cost recall.
+    Answers are cut at a number of tokens; against a whole reference that cut alone would cost
+    recall.
     """
-    pairs = zip(subject.completions.get("retain", ()), subject.groups.get("retain", ()), strict=True)
+    pairs = zip(
+        subject.completions.get("retain", ()), subject.groups.get("retain", ()), strict=True
+    )
     values = [
         rouge_l(mine, theirs[: max(len(mine), 1)])
         for mine, theirs in ((_words(row.answer), _words(example.answer)) for row, example in pairs)
         if theirs
     ]
-    return {"retain_rouge_l": mean_score(values, len(subject.completions.get("retain", ())), "share", True)}
+    return {
+        "retain_rouge_l": mean_score(
+            values, len(subject.completions.get("retain", ())), "share", True
+        )
+    }
 
 
 def rouge_l(answer: Sequence[str], reference: Sequence[str]) -> float:

@@ -1,4 +1,5 @@
-"""Semantic similarity of two models' answers to the same prompts, by the embeddings of all-MiniLM-L6-v2."""
+"""Semantic similarity of two models' answers to the same prompts, by the embeddings of
+all-MiniLM-L6-v2."""
 
 from collections.abc import Sequence
 
@@ -11,7 +12,8 @@ from skunlearn.utils.progress import Progress
 
 
 def similarity(subject: Subject) -> dict[str, Score]:
-    """`retain_similarity` to the base's answers (1 for the base itself), `reference_similarity` to references."""
+    """`retain_similarity` to the base's answers (1 for the base itself), `reference_similarity` to
+    references."""
     rows = subject.completions.get("retain", ())
     if not rows:
         return {}
@@ -24,8 +26,11 @@ def similarity(subject: Subject) -> dict[str, Score]:
     }
 
 
-def similarity_score(answers: Sequence[str], references: Sequence[str], progress: Progress | None = None) -> Score:
-    """Mean cosine similarity, -1..1, of each answer to its reference; a pair with an empty side is unscored.
+def similarity_score(
+    answers: Sequence[str], references: Sequence[str], progress: Progress | None = None
+) -> Score:
+    """Mean cosine similarity, -1..1, of each answer to its reference; a pair with an empty side is
+    unscored.
 
     Equal answers have 1, unrelated ones about 0.
     """
@@ -35,4 +40,12 @@ def similarity_score(answers: Sequence[str], references: Sequence[str], progress
     both_PD = embeddings([text for pair in pairs for text in pair], progress or Progress())
     cosines = torch.nn.functional.cosine_similarity(both_PD[0::2], both_PD[1::2]).tolist()
     low, high = bootstrap_mean(cosines)
-    return Score(sum(cosines) / len(cosines), low, high, len(cosines), len(answers) - len(cosines), "cosine", True)
+    return Score(
+        sum(cosines) / len(cosines),
+        low,
+        high,
+        len(cosines),
+        len(answers) - len(cosines),
+        "cosine",
+        True,
+    )

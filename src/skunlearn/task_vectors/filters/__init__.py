@@ -1,4 +1,5 @@
-"""Filters: from one or several task vectors to one that is more selective. `FILTERS` maps names to classes."""
+"""Filters: from one or several task vectors to one that is more selective. `FILTERS` maps names to
+classes."""
 
 from typing import TYPE_CHECKING
 

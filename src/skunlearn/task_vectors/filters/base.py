@@ -13,7 +13,8 @@ from skunlearn.utils.errors import ConfigError
 class Context(Protocol):
     """What a filter may ask of the base model and of the ordinary answers that it must keep.
 
-    `training.retain_statistics.RetainStatistics` measures it on a model; a test can answer from a table.
+    `training.retain_statistics.RetainStatistics` measures it on a model; a test can answer from a
+    table.
     """
 
     @property
@@ -21,11 +22,12 @@ class Context(Protocol):
         """Number of decoder layers."""
 
     def input_axis(self, name: str) -> int | None:
-        """The axis of this weight along which its inputs lie: 1 for (O, I), 0 for (I, O), None where the module is not
-        linear."""
+        """The axis of this weight along which its inputs lie: 1 for (O, I), 0 for (I, O), None
+        where the module is not linear."""
 
     def input_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Mean of x x^T over the retain tokens, (I, I), for the inputs x of the linear modules with these weights."""
+        """Mean of x x^T over the retain tokens, (I, I), for the inputs x of the linear modules with
+        these weights."""
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Diagonal of the empirical Fisher on the retain rows, in the shapes of these weights."""
@@ -44,16 +46,20 @@ class Filter(ABC):
 
 
 def filtered(filters: Sequence[Filter], taus: Sequence[TaskVector], context: Context) -> TaskVector:
-    """The filters one after the other; the first is given all vectors, each later one what came out before.
+    """The filters one after the other; the first is given all vectors, each later one what came out
+    before.
 
     Raises:
-        ConfigError: when several vectors are left with nothing to make one of them, or nothing is left of one.
+        ConfigError: when several vectors are left with nothing to make one of them, or nothing is
+            left of one.
     """
     for one in filters:
         taus = [one(taus, context)]
     tau = only(taus)
     if filters and not tau.norm():
-        raise ConfigError(f"nothing is left of the vector after {type(filters[-1]).__name__}: take a weaker setting")
+        raise ConfigError(
+            f"nothing is left of the vector after {type(filters[-1]).__name__}: take a weaker setting"
+        )
     return tau
 
 
@@ -64,7 +70,9 @@ def only(taus: Sequence[TaskVector]) -> TaskVector:
         ConfigError: when there are several.
     """
     if len(taus) != 1:
-        raise ConfigError(f"{len(taus)} task vectors, one is needed: put mean, ties or negmerge first in edit.filters")
+        raise ConfigError(
+            f"{len(taus)} task vectors, one is needed: put mean, ties or negmerge first in edit.filters"
+        )
     return taus[0]
 
 

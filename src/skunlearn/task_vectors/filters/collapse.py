@@ -1,8 +1,8 @@
 """Principal-component collapse, after RepSelect (Sondej et al., arXiv:2606.17168).
 
-The strongest directions of a change are those that much else shares, retain data and a fine-tuning attacker among it;
-what is left is selective. The authors collapse the components of each update's gradient; this filter collapses those of
-the whole vector, which needs no retraining.
+The strongest directions of a change are those that much else shares, retain data and a fine-tuning
+attacker among it; what is left is selective. The authors collapse the components of each update's
+gradient; this filter collapses those of the whole vector, which needs no retraining.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ class Collapse(Filter):
     """Options of the collapse.
 
     Attributes:
-        components: the strongest singular directions of each weight that go, 0 or more; 0 changes nothing.
+        components: the strongest singular directions of each weight that go, 0 or more; 0 changes
+            nothing.
     """
 
     components: int = 2
@@ -32,4 +33,7 @@ class Collapse(Filter):
         tau = only(taus)
         if self.components == 0:
             return tau
-        return TaskVector({name: spectrum_cut(d, self.components, None) for name, d in tau.deltas.items()}, tau.safety)
+        return TaskVector(
+            {name: spectrum_cut(d, self.components, None) for name, d in tau.deltas.items()},
+            tau.safety,
+        )

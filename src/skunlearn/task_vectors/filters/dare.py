@@ -1,4 +1,5 @@
-"""DARE (Yu et al., arXiv:2311.03099): drop entries at random and rescale the rest, so that the mean change stays."""
+"""DARE (Yu et al., arXiv:2311.03099): drop entries at random and rescale the rest, so that the mean
+change stays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
-"""Weighting against a retain Fisher, as in PerTA: entries that ordinary answers depend on move less.
+"""Weighting against a retain Fisher, as in PerTA: entries that ordinary answers depend on move
+less.
 
 weight = 1 / (1 + strength * F / mean(F))        F: diagonal Fisher of each weight on retain rows
 """

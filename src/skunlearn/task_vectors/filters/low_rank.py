@@ -15,7 +15,8 @@ class LowRankOnly(Filter):
     """Options of the truncation.
 
     Attributes:
-        rank: singular directions that stay, 1 or more; one not below a weight's own rank changes nothing.
+        rank: singular directions that stay, 1 or more; one not below a weight's own rank changes
+            nothing.
     """
 
     rank: int = 4
@@ -26,12 +27,14 @@ class LowRankOnly(Filter):
 
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
         tau = only(taus)
-        return TaskVector({name: spectrum_cut(d, 0, self.rank) for name, d in tau.deltas.items()}, tau.safety)
+        return TaskVector(
+            {name: spectrum_cut(d, 0, self.rank) for name, d in tau.deltas.items()}, tau.safety
+        )
 
 
 def spectrum_cut(delta: Delta, first: int, last: int | None) -> Delta:
-    """The part of a difference between two places of its singular spectrum, largest first; vectors and stacked experts
-    (three axes) stay as they are.
+    """The part of a difference between two places of its singular spectrum, largest first; vectors
+    and stacked experts (three axes) stay as they are.
 
     Args:
         delta: factors, or a matrix.

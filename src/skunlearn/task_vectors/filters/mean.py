@@ -15,4 +15,6 @@ class Mean(Filter):
         share = 1 / len(taus)
         first, *others = (share * tau for tau in taus)
         mean = sum(others, first)
-        return TaskVector(mean.deltas, min(tau.safety for tau in taus))  # a mean points as far as its parts
+        return TaskVector(
+            mean.deltas, min(tau.safety for tau in taus)
+        )  # a mean points as far as its parts

@@ -1,4 +1,5 @@
-"""NegMerge (Kim et al., arXiv:2410.05583): only entries on whose sign all vectors agree are negated, their mean."""
+"""NegMerge (Kim et al., arXiv:2410.05583): only entries on whose sign all vectors agree are
+negated, their mean."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +17,12 @@ class NegMerge(Filter):
 
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
         if odd := [name for name in taus[0].deltas if any(name not in tau.deltas for tau in taus)]:
-            raise ConfigError(f"negmerge: '{odd[0]}' is not in all task vectors: train them on the same weights")
-        merged = {name: agreed([dense(tau.deltas[name]) for tau in taus]) for name in taus[0].deltas}
+            raise ConfigError(
+                f"negmerge: '{odd[0]}' is not in all task vectors: train them on the same weights"
+            )
+        merged = {
+            name: agreed([dense(tau.deltas[name]) for tau in taus]) for name in taus[0].deltas
+        }
         return TaskVector(merged, min(tau.safety for tau in taus))
 
 

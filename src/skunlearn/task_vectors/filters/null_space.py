@@ -1,8 +1,9 @@
 """Projection on the null space of retain activations, as in AlphaEdit (arXiv:2410.02355);
 Ethos (arXiv:2403.08994) projects task vectors too, on directions of the weights.
 
-For a linear module with input x a change D moves the output by D x. With the strongest directions U of the inputs on
-retain data taken out, D (I - U U^T), ordinary inputs are moved less and others stay as they were meant.
+For a linear module with input x a change D moves the output by D x. With the strongest directions U
+of the inputs on retain data taken out, D (I - U U^T), ordinary inputs are moved less and others
+stay as they were meant.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,5 @@
-"""Magnitude trim (the first step of TIES, Yadav et al., arXiv:2306.01708): small changes are noise, they go."""
+"""Magnitude trim (the first step of TIES, Yadav et al., arXiv:2306.01708): small changes are noise,
+they go."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ class Trim(Filter):
     """Options of the trim.
 
     Attributes:
-        density: share of each weight's entries that stays, the largest ones (0..1); 1 changes nothing.
+        density: share of each weight's entries that stays, the largest ones (0..1); 1 changes
+            nothing.
     """
 
     density: float = 0.2
@@ -26,7 +28,9 @@ class Trim(Filter):
         tau = only(taus)
         if self.density == 1:
             return tau
-        return TaskVector({name: trimmed(dense(d), self.density) for name, d in tau.deltas.items()}, tau.safety)
+        return TaskVector(
+            {name: trimmed(dense(d), self.density) for name, d in tau.deltas.items()}, tau.safety
+        )
 
 
 def trimmed(delta: torch.Tensor, density: float) -> torch.Tensor:

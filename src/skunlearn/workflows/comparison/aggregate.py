@@ -1,4 +1,5 @@
-"""Results of several runs an entry -> the rows of a comparison: means, intervals, differences to the first entry."""
+"""Results of several runs an entry -> the rows of a comparison: means, intervals, differences to
+the first entry."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ def make_table(found: Sequence[tuple[Entry, Sequence[JsonDict]]]) -> JsonDict:
     """`base` and `entries`, JSON-able.
 
     Args:
-        found: each entry with the contents of `results.json` of its runs, by seed; {"failed": why} for one that failed.
+        found: each entry with the contents of `results.json` of its runs, by seed; {"failed": why}
+            for one that failed.
     """
     ended = [[run for run in runs if "failed" not in run] for _, runs in found]
     rows = [_row(entry, runs, good) for (entry, runs), good in zip(found, ended, strict=True)]
@@ -48,7 +50,12 @@ def make_table(found: Sequence[tuple[Entry, Sequence[JsonDict]]]) -> JsonDict:
     first = next((run for good in ended for run in good), None)
     base = _scores([first], "base") if first else {}
     judge = first["judge"] if first else None
-    return {"base": base, "entries": rows, "judge": judge, "environment": first["environment"] if first else None}
+    return {
+        "base": base,
+        "entries": rows,
+        "judge": judge,
+        "environment": first["environment"] if first else None,
+    }
 
 
 def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> JsonDict:
@@ -60,7 +67,11 @@ def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> Js
         "steps": {stage.name: stage.options.steps for stage in run.stages(run.make_method())},
         "batch": run.train.batch,
         "seeds": len(runs),
-        "failed": {str(number): result["failed"] for number, result in enumerate(runs) if "failed" in result},
+        "failed": {
+            str(number): result["failed"]
+            for number, result in enumerate(runs)
+            if "failed" in result
+        },
         "alpha": [result["alpha"] for result in good],
         "verdict": dict(Counter(result["verdict"] for result in good)),
         "second_judge": [result["second_judge"] for result in good if result["second_judge"]],
@@ -81,7 +92,10 @@ def _scores(runs: Sequence[JsonDict], side: str) -> JsonDict:
         values = [score.get("value") for score in own]
         scores[name] = _score(values, _over_seeds(values) or _ends(own[0]))  # of one run: over rows
     if side == "edited":
-        ratios = [next((g["value"] for g in run["gates"] if g["name"] == "perplexity_ratio"), None) for run in runs]
+        ratios = [
+            next((g["value"] for g in run["gates"] if g["name"] == "perplexity_ratio"), None)
+            for run in runs
+        ]
         scores["perplexity_ratio"] = _score(ratios, _over_seeds(ratios))
     return scores
 
@@ -90,7 +104,9 @@ def _costs(runs: Sequence[JsonDict]) -> JsonDict:
     costs = {
         "training_seconds": [run["seconds"].get("stage 1") for run in runs],
         "total_seconds": [sum(run["seconds"].values()) for run in runs],
-        "peak_resident_mib": [run["peak_resident"] / MIB if run.get("peak_resident") else None for run in runs],
+        "peak_resident_mib": [
+            run["peak_resident"] / MIB if run.get("peak_resident") else None for run in runs
+        ],
     }
     return {name: _score(values, _over_seeds(values)) for name, values in costs.items()}
 
@@ -98,17 +114,27 @@ def _costs(runs: Sequence[JsonDict]) -> JsonDict:
 def _score(values: Sequence[float | None], ends: tuple[float, float] | None) -> JsonDict:
     known = [value for value in values if value is not None]
     low, high = ends if ends and known and np.isfinite(ends).all() else (None, None)
-    return {"mean": float(np.mean(known)) if known else None, "low": low, "high": high, "values": list(values)}
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "low": low,
+        "high": high,
+        "values": list(values),
+    }
 
 
-def _rate_ends(values: Sequence[float | None], hits: Sequence[dict[str, float]]) -> tuple[float, float] | None:
-    """Bootstrap over prompts and seeds, but never narrower than Wilson's interval of the mean rate on so many prompts:
-    of nothing but zeros a bootstrap makes a certainty."""
+def _rate_ends(
+    values: Sequence[float | None], hits: Sequence[dict[str, float]]
+) -> tuple[float, float] | None:
+    """Bootstrap over prompts and seeds, but never narrower than Wilson's interval of the mean rate
+    on so many prompts: of nothing but zeros a bootstrap makes a certainty."""
     known = [value for value in values if value is not None]
     if not known or not hits[0]:
         return None
     n = sum(any(np.isfinite(row[prompt]) for row in hits) for prompt in hits[0])
-    drawn, counted = crossed_mean([[*row.values()] for row in hits])[1:], wilson(round(float(np.mean(known)) * n), n)
+    drawn, counted = (
+        crossed_mean([[*row.values()] for row in hits])[1:],
+        wilson(round(float(np.mean(known)) * n), n),
+    )
     return min(drawn[0], counted[0]), max(drawn[1], counted[1])
 
 
@@ -124,10 +150,13 @@ def _ends(score: JsonDict) -> tuple[float, float] | None:
 
 
 def _hits(runs: Sequence[JsonDict], side: str, group: str, labels: Any) -> list[dict[str, float]]:
-    """For each run: prompt -> 1 when its answer has one of the labels, 0 when another, NaN when it is unscored."""
+    """For each run: prompt -> 1 when its answer has one of the labels, 0 when another, NaN when it
+    is unscored."""
     return [
         {
-            row["prompt"]: float("nan") if row[side]["label"] is None else float(row[side]["label"] in labels)
+            row["prompt"]: float("nan")
+            if row[side]["label"] is None
+            else float(row[side]["label"] in labels)
             for row in run["transcripts"]
             if row["group"] == group
         }
@@ -147,10 +176,14 @@ def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDic
                 [[row[prompt] for prompt in prompts] for row in after],
             )
             if low == high:  # of what did not change, or all alike, a bootstrap makes a certainty
-                pairs = np.array([[row[prompt] for prompt in prompts] for row in (before[0], after[0])])
+                pairs = np.array(
+                    [[row[prompt] for prompt in prompts] for row in (before[0], after[0])]
+                )
                 low, high = newcombe(*pairs[:, np.isfinite(pairs).all(axis=0)].tolist())
             finite = np.isfinite([value, low, high]).all()
-            found[name] = {"value": value, "low": low, "high": high, "n": len(prompts)} if finite else None
+            found[name] = (
+                {"value": value, "low": low, "high": high, "n": len(prompts)} if finite else None
+            )
     return found
 
 

@@ -45,7 +45,12 @@ class Budget:
 
 
 def budgeted(
-    runs: Mapping[str, Run], budget: Budget, data: Data, path: Path, progress: Progress, clock: Clock = time.monotonic
+    runs: Mapping[str, Run],
+    budget: Budget,
+    data: Data,
+    path: Path,
+    progress: Progress,
+    clock: Clock = time.monotonic,
 ) -> tuple[dict[str, Run], dict[str, Any]]:
     """The runs with the steps that their budget gives them, and what was timed.
 
@@ -71,7 +76,9 @@ def budgeted(
         timing[name] = {key: value for key, value in known[name].items() if key != "settings"}
     first = next(iter(runs))
     if "failed" in timing[first]:
-        raise TrainingError(f"'{first}', whose seconds are the budget, fails: {timing[first]['failed']}")
+        raise TrainingError(
+            f"'{first}', whose seconds are the budget, fails: {timing[first]['failed']}"
+        )
     seconds = seconds_of(equal[first], timing[first]["seconds_a_step"])
     chosen = {
         name: equal[name]  # its run will fail and say so
@@ -83,24 +90,31 @@ def budgeted(
 
 
 def _timed(run: Run, data: Data, batch: int, progress: Progress, clock: Clock) -> dict[str, Any]:
-    lm = load(run.model, run.load, progress, nf4=run.lora.nf4)  # anew: a step that fails leaves it half edited
+    lm = load(
+        run.model, run.load, progress, nf4=run.lora.nf4
+    )  # anew: a step that fails leaves it half edited
     try:
         return {"seconds_a_step": seconds_a_step(lm, run, data, batch, clock)}
     except (RunError, DataError, OSError):
         raise
-    except Exception as error:  # a method of anybody's: its run will meet the same, and be a row that says so
+    except (
+        Exception
+    ) as error:  # a method of anybody's: its run will meet the same, and be a row that says so
         return {"failed": " ".join(str(error).split()) or type(error).__name__}
 
 
 def with_steps(run: Run, steps: int, batch: int) -> Run:
-    """The run with so many steps in all, shared among its vectors as they were, and this batch for each.
+    """The run with so many steps in all, shared among its vectors as they were, and this batch for
+    each.
 
     Raises:
         ConfigError: when there are fewer steps than vectors.
     """
     stages = run.stages(run.make_method())
     if steps < len(stages):
-        raise ConfigError(f"{steps} steps are too few for {len(stages)} vectors: give more with --steps")
+        raise ConfigError(
+            f"{steps} steps are too few for {len(stages)} vectors: give more with --steps"
+        )
     beside = len(stages) - run.vectors
     total = sum(stage.options.steps for stage in stages)
     most = (steps - beside) // run.vectors
@@ -109,7 +123,9 @@ def with_steps(run: Run, steps: int, batch: int) -> Run:
     return replace(
         run,
         train=replace(run.train, steps=own, batch=batch),
-        refuse=replace(run.refuse, train=replace(run.refuse.train, steps=left, batch=batch)) if beside else run.refuse,
+        refuse=replace(run.refuse, train=replace(run.refuse.train, steps=left, batch=batch))
+        if beside
+        else run.refuse,
     )
 
 
@@ -121,7 +137,10 @@ def seconds_of(run: Run, a_step: Seconds) -> float:
         a_step: seconds a step of the method ("own") and of the vector beside it ("beside").
     """
     stages = run.stages(run.make_method())
-    return sum(s.options.steps * a_step["own" if n < run.vectors else "beside"] for n, s in enumerate(stages))
+    return sum(
+        s.options.steps * a_step["own" if n < run.vectors else "beside"]
+        for n, s in enumerate(stages)
+    )
 
 
 def within_seconds(run: Run, a_step: Seconds, seconds: float, batch: int) -> Run:
@@ -129,14 +148,18 @@ def within_seconds(run: Run, a_step: Seconds, seconds: float, batch: int) -> Run
     fewest = len(run.stages(run.make_method()))
     known = with_steps(run, max(fewest, 100), batch)  # a sample of the shares
     steps = max(fewest, int(max(fewest, 100) * seconds / seconds_of(known, a_step)) + 1)
-    while steps > fewest and seconds_of(with_steps(run, steps, batch), a_step) > seconds * (1 + 1e-9):
+    while steps > fewest and seconds_of(with_steps(run, steps, batch), a_step) > seconds * (
+        1 + 1e-9
+    ):
         steps -= 1
     return with_steps(run, steps, batch)
 
 
-def seconds_a_step(lm: LM, run: Run, data: Data, batch: int, clock: Clock = time.monotonic) -> Seconds:
-    """Seconds a step, the base's predictions for it included: a training of three steps less one of a single step,
-    after one that only warms up.
+def seconds_a_step(
+    lm: LM, run: Run, data: Data, batch: int, clock: Clock = time.monotonic
+) -> Seconds:
+    """Seconds a step, the base's predictions for it included: a training of three steps less one of
+    a single step, after one that only warms up.
 
     Args:
         lm: the base, which comes back as it was.
@@ -150,7 +173,10 @@ def seconds_a_step(lm: LM, run: Run, data: Data, batch: int, clock: Clock = time
     """
     stages = run.stages(run.make_method())
     found: Seconds = {}
-    for name, stage in (("own", stages[0]), *([("beside", stages[-1])] if len(stages) > run.vectors else [])):
+    for name, stage in (
+        ("own", stages[0]),
+        *([("beside", stages[-1])] if len(stages) > run.vectors else []),
+    ):
         spent = []
         for steps in (1, 1, 1 + MEASURED):  # the first warms up
             start = clock()

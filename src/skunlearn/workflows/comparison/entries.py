@@ -45,20 +45,25 @@ class Entry:
 
 
 def read_entries(
-    methods: str | None, file: Path | None, common: JsonDict | None = None, sets: Sequence[str] = (), seeds: int = 1
+    methods: str | None,
+    file: Path | None,
+    common: JsonDict | None = None,
+    sets: Sequence[str] = (),
+    seeds: int = 1,
 ) -> list[Entry]:
     """The entries of `--methods` and `--file`, in this order.
 
     Args:
-        methods: `name` or `name:key=value;key=value`, with commas between; the method is what stands before the
-            name's first dash unless `method` or `preset` is among the keys.
+        methods: `name` or `name:key=value;key=value`, with commas between; the method is what
+            stands before the name's first dash unless `method` or `preset` is among the keys.
         file: YAML, name -> settings as in a run file, and perhaps `preset` and `seeds`.
         common: settings of all.
         sets: the same as `key=value`.
         seeds: of the entries that say nothing of their own.
 
     Raises:
-        ConfigError: when there is none, a name is taken twice, or one is measured in another way than the others.
+        ConfigError: when there is none, a name is taken twice, or one is measured in another way
+            than the others.
     """
     given = [_from_text(text) for text in split(methods or "", ",")]
     given += list(read_run(file).items()) if file else []
@@ -99,14 +104,18 @@ def _from_text(text: str) -> tuple[str, JsonDict]:
 
 def _entry(name: str, own: JsonDict | None, common: JsonDict, seeds: int) -> Entry:
     if not re.fullmatch(r"[\w.-]+", name) or not name.strip("."):
-        raise ConfigError(f"'{name}' cannot name an entry: use letters, digits, dots, dashes and underscores")
+        raise ConfigError(
+            f"'{name}' cannot name an entry: use letters, digits, dots, dashes and underscores"
+        )
     if not isinstance(own or {}, dict):
         raise ConfigError(f"entry '{name}': expected a section of keys, found {own!r}")
     own = dict(own or {})
     seeds = own.get("seeds", seeds)
     if not isinstance(seeds, int) or seeds < 1:
         raise ConfigError(f"entry '{name}': seeds={seeds!r}: give 1 or more")
-    preset = read_preset(str(own["preset"])) if "preset" in own else {"method": name.partition("-")[0]}
+    preset = (
+        read_preset(str(own["preset"])) if "preset" in own else {"method": name.partition("-")[0]}
+    )
     settings = {key: value for key, value in own.items() if key not in OWN}
     method = named_method(merged(merged(preset, common), settings))
     layers = (COMMON, PLAIN.get(method, {}), preset, common, settings)
@@ -126,10 +135,13 @@ def named_method(tree: JsonDict) -> str:
 
 
 def _check_harness(first: Entry, other: Entry) -> None:
-    """All entries are measured on the same prompts, in the same way, with as much choice of the strength."""
+    """All entries are measured on the same prompts, in the same way, with as much choice of the
+    strength."""
     one, two = first.run.as_dict(), other.run.as_dict()
     for tree in (one, two):
-        tree["edit"] = {key: value for key, value in tree["edit"].items() if key not in ("alpha", "filters")}
+        tree["edit"] = {
+            key: value for key, value in tree["edit"].items() if key not in ("alpha", "filters")
+        }
     for part in (*HARNESS, "edit"):
         if one[part] != two[part]:
             differs = sorted(set(flat({part: two[part]})) - set(flat({part: one[part]})))

@@ -17,14 +17,14 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run
 from skunlearn.workflows.planning.requirements import (
-    Layout,
-    Step,
+    DeviceLayout,
+    StepSize,
+    count_parameters,
+    estimate_memory,
     evaluate_seconds,
     matmul_flops,
-    needs,
-    steps_of,
+    step_sizes,
     train_seconds,
-    weights_of,
 )
 
 LETTERS = 4  # a token, about, in English
@@ -39,7 +39,8 @@ class Device:
     Attributes:
         memory: bytes.
         most: devices of this kind that there are, 1 or more.
-        flops: operations of matrix products a second; those of this machine's device when not given.
+        flops: operations of matrix products a second; those of this machine's device when not
+            given.
         on_cpu: it is a CPU with its memory.
     """
 
@@ -50,7 +51,7 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Fit:
+class TrainingChoice:
     """One way to train.
 
     Attributes:
@@ -77,7 +78,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Fits:
+class DeviceFit:
     """What `skunlearn plan --device-memory` shows.
 
     Attributes:
@@ -99,11 +100,13 @@ class Fits:
     row_tokens: float
     flops: float
     measured: bool
-    ways: list[Fit]
+    ways: list[TrainingChoice]
     chosen: int | None
 
     def __str__(self) -> str:
-        here = ", measured here: give the other device's with --device-tflops" if self.measured else ""
+        here = (
+            ", measured here: give the other device's with --device-tflops" if self.measured else ""
+        )
         lines = [
             f"{self.model}: {self.weights:,} parameters, {self.method}, rows of about {self.row_tokens:.0f} tokens",
             f"times at {self.flops / 1e12:.3g} TFLOP/s a device{here}",
@@ -127,12 +130,20 @@ class Fits:
         return "\n".join([*lines, "take:", f"  {self.ways[self.chosen].command}"])
 
 
-def fits(run: Run, data: Data, device: Device, words: Sequence[str] = (), progress: Progress | None = None) -> Fits:
-    """The best of each way to train, and the one to take: that with the fewest changes, LoRA before full weights.
+def fit_device(
+    run: Run,
+    data: Data,
+    device: Device,
+    words: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> DeviceFit:
+    """The best of each way to train, and the one to take: that with the fewest changes, LoRA before
+    full weights.
 
     Args:
         run: the settings; of its model only the config is read.
-        data: its training rows; a token is taken to be four letters, since there need not be a tokenizer.
+        data: its training rows; a token is taken to be four letters, since there need not be a
+            tokenizer.
         device: what it is to fit.
         words: the options that made `run`, for the command.
         progress: is told of downloads.
@@ -144,36 +155,38 @@ def fits(run: Run, data: Data, device: Device, words: Sequence[str] = (), progre
     flops = device.flops or _flops_here(model)
     sized = {batch: _with_batch(run, batch) for batch in _batches(run)}
     steps = {batch: _steps(one, model, data) for batch, one in sized.items()}
-    ways: list[tuple[int, Fit]] = []
+    ways: list[tuple[int, TrainingChoice]] = []
     for mode, dtype in _kinds(run, model):
         model.to(getattr(torch, dtype))
         tried = []
         for rank, (batch, layout) in enumerate(_ladder(run, device)):
             kind = replace(sized[batch], lora=replace(run.lora, mode=mode))
-            found = needs(model, kind, run.make_method(), steps[batch], layout).total
+            found = estimate_memory(model, kind, run.make_method(), steps[batch], layout).total
             tried.append((found, rank, batch, layout, kind))
             if found <= device.memory:
                 break
         least, rank, batch, layout, kind = min(tried, key=lambda one: one[0])
         fitting = least <= device.memory
-        way = Fit(
+        way = TrainingChoice(
             mode=mode,
             dtype=dtype,
             batch=batch,
             checkpointing=layout.checkpointing,
             devices=layout.devices if fitting else 0,
             memory_bytes=least,
-            train_seconds=train_seconds(model, kind, steps[batch], flops * layout.devices, layout.checkpointing),
+            train_seconds=train_seconds(
+                model, kind, steps[batch], flops * layout.devices, layout.checkpointing
+            ),
             evaluate_seconds=evaluate_seconds(model, run, steps[batch], flops),
             command=_command(words, mode, dtype, batch, run, layout) if fitting else "",
         )
         ways.append((rank, way))
     fitting_ways = [(rank, number) for number, (rank, way) in enumerate(ways) if way.devices]
     mine = steps[run.train.batch]
-    return Fits(
+    return DeviceFit(
         model=run.model,
         method=run.method_name,
-        weights=weights_of(model),
+        weights=count_parameters(model),
         device_bytes=device.memory,
         row_tokens=sum(step.read for step in mine) / sum(step.rows for step in mine),
         flops=flops,
@@ -196,7 +209,8 @@ def bytes_of(text: str) -> float:
 
 
 class _Template:
-    """Stands for a tokenizer where there may be none: rows of the right lengths, like tokens for like texts."""
+    """Stands for a tokenizer where there may be none: rows of the right lengths, like tokens for
+    like texts."""
 
     def encode(self, example: Example, max_length: int) -> Encoded:
         said = "".join(text for _, text in example.history) + example.prompt + example.prefix
@@ -217,12 +231,17 @@ class _Sketch:
     template: _Template = _Template()
 
 
-def _steps(run: Run, model: Any, data: Data) -> list[Step]:
-    return [step for stage in run.stages(run.make_method()) for step in steps_of(stage, _Sketch(model), data)]
+def _steps(run: Run, model: Any, data: Data) -> list[StepSize]:
+    return [
+        step
+        for stage in run.stages(run.make_method())
+        for step in step_sizes(stage, _Sketch(model), data)
+    ]
 
 
 def _kinds(run: Run, model: Any) -> list[tuple[Literal["lora", "full"], str]]:
-    """What is trained, and the type of the weights: the run's own where it names one, else the config's first."""
+    """What is trained, and the type of the weights: the run's own where it names one, else the
+    config's first."""
     own = str(model.dtype).removeprefix("torch.") if run.load.dtype == "auto" else run.load.dtype
     other = "float32" if own != "float32" else "bfloat16"
     full: list[tuple[Literal["lora", "full"], str]] = [] if run.lora.nf4 else [("full", own)]
@@ -241,21 +260,26 @@ def _with_batch(run: Run, batch: int) -> Run:
     beside = replace(run.refuse.train, batch=min(batch, run.refuse.train.batch))
     if batch == run.train.batch:
         return run
-    return replace(run, train=replace(run.train, batch=batch), refuse=replace(run.refuse, train=beside))
+    return replace(
+        run, train=replace(run.train, batch=batch), refuse=replace(run.refuse, train=beside)
+    )
 
 
-def _ladder(run: Run, device: Device) -> Iterator[tuple[int, Layout]]:
-    """What is tried, in order: nothing changed, layers computed twice, smaller batches, then more devices."""
+def _ladder(run: Run, device: Device) -> Iterator[tuple[int, DeviceLayout]]:
+    """What is tried, in order: nothing changed, layers computed twice, smaller batches, then more
+    devices."""
     batch, devices = run.train.batch, 1
-    yield batch, Layout(device.on_cpu)
+    yield batch, DeviceLayout(device.on_cpu)
     for smaller in _batches(run):
-        yield smaller, Layout(device.on_cpu, checkpointing=True)
+        yield smaller, DeviceLayout(device.on_cpu, checkpointing=True)
     while (devices := 2 * devices) <= device.most:
         for smaller in (batch, 1):
-            yield smaller, Layout(device.on_cpu, True, devices)
+            yield smaller, DeviceLayout(device.on_cpu, True, devices)
 
 
-def _command(words: Sequence[str], mode: str, dtype: str, batch: int, run: Run, layout: Layout) -> str:
+def _command(
+    words: Sequence[str], mode: str, dtype: str, batch: int, run: Run, layout: DeviceLayout
+) -> str:
     wanted = {
         "lora.mode": (mode, run.lora.mode),
         "load.dtype": (dtype, run.load.dtype),
@@ -269,9 +293,16 @@ def _command(words: Sequence[str], mode: str, dtype: str, batch: int, run: Run, 
     }
     if batch == run.train.batch:
         del wanted["refuse.train.batch"]
-    sets = [word for name, (new, old) in wanted.items() if new != old for word in ("--set", f"{name}={new}")]
+    sets = [
+        word
+        for name, (new, old) in wanted.items()
+        if new != old
+        for word in ("--set", f"{name}={new}")
+    ]
     more = ["--processes", str(layout.devices)] if layout.devices > 1 else []
-    folders = [word.removesuffix("/config.json") for word in words]  # a run takes the model that a config lies in
+    folders = [
+        word.removesuffix("/config.json") for word in words
+    ]  # a run takes the model that a config lies in
     return shlex.join(["skunlearn", "run", *folders, *more, *sets])
 
 
@@ -283,7 +314,9 @@ def _flops_here(model: Any) -> float:
 
 def _line(*cells: object) -> str:
     widths = (6, 9, 6, 7, 9, 8, 8, 9)
-    return " ".join(f"{cell!s:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
+    return " ".join(
+        f"{cell!s:<{width}}" for cell, width in zip(cells, widths, strict=True)
+    ).rstrip()
 
 
 def _time(seconds: float) -> str:

@@ -15,7 +15,9 @@ def read_preset(name: str) -> JsonDict:
         ConfigError: when there is no such preset.
     """
     shipped = {
-        file.name.removesuffix(".yaml"): file for file in files(__package__).iterdir() if file.name.endswith(".yaml")
+        file.name.removesuffix(".yaml"): file
+        for file in files(__package__).iterdir()
+        if file.name.endswith(".yaml")
     }
     if name not in shipped:
         raise ConfigError(f"unknown preset '{name}': {did_you_mean(name, shipped)}")

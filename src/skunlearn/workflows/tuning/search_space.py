@@ -25,7 +25,7 @@ MOST_STRENGTH, MOST_WEIGHT, MOST_SCALE, SCALE_STEP = 2.5, 2.0, 1.5, 0.25
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """The settings that are searched.
 
     Attributes:
@@ -41,7 +41,7 @@ class Space:
     beside: bool
 
     @classmethod
-    def of(cls, run: Run, alpha: float, taus: Sequence[TaskVector]) -> "Space":
+    def of(cls, run: Run, alpha: float, taus: Sequence[TaskVector]) -> "SearchSpace":
         """The space of a run.
 
         Args:
@@ -54,7 +54,11 @@ class Space:
 
     def start(self) -> Params:
         """The run's own setting, which is tried first."""
-        params: Params = {"alpha": self.alpha, "filter": "run" if self.run.edit.filters else "none", "level": "mild"}
+        params: Params = {
+            "alpha": self.alpha,
+            "filter": "run" if self.run.edit.filters else "none",
+            "level": "mild",
+        }
         params |= {"refuse": self.run.refuse.weight} if self.beside else {}
         params |= {"merge": "mean"} if self.run.vectors > 1 else {}
         return params | dict.fromkeys((*BANDS, *self.kinds), 1.0)
@@ -68,11 +72,15 @@ class Space:
             "level": trial.suggest_categorical("level", list(LEVELS)),
         }
         if self.beside:
-            params["refuse"] = trial.suggest_float("refuse", 0.0, max(MOST_WEIGHT, self.run.refuse.weight))
+            params["refuse"] = trial.suggest_float(
+                "refuse", 0.0, max(MOST_WEIGHT, self.run.refuse.weight)
+            )
         if self.run.vectors > 1:
             params["merge"] = trial.suggest_categorical("merge", list(MERGES))
         scales = (*BANDS, *self.kinds)
-        return params | {name: trial.suggest_float(name, 0.0, MOST_SCALE, step=SCALE_STEP) for name in scales}
+        return params | {
+            name: trial.suggest_float(name, 0.0, MOST_SCALE, step=SCALE_STEP) for name in scales
+        }
 
     def filters(self, params: Params) -> list[Any]:
         """The filters of a setting, but for the scales of bands and modules."""
@@ -88,7 +96,11 @@ class Space:
         """The scales of bands and modules, as a filter; none where all are 1."""
         bands = [params[name] for name in BANDS]
         modules = {kind: params[kind] for kind in self.kinds if params[kind] != 1}
-        return [{"name": "mask", "bands": bands, "modules": modules}] if modules or set(bands) != {1.0} else []
+        return (
+            [{"name": "mask", "bands": bands, "modules": modules}]
+            if modules or set(bands) != {1.0}
+            else []
+        )
 
     def tuned(self, params: Params) -> Run:
         """The run with a setting in place of its own.
@@ -97,7 +109,10 @@ class Space:
             ConfigError: for a strength or weight below 0.
         """
         tree = self.run.as_dict()
-        tree["edit"] |= {"alpha": params["alpha"], "filters": [*self.filters(params), *self.scales(params)]}
+        tree["edit"] |= {
+            "alpha": params["alpha"],
+            "filters": [*self.filters(params), *self.scales(params)],
+        }
         if self.beside:
             tree["refuse"]["weight"] = params["refuse"]
         return make_run(tree)
@@ -107,5 +122,7 @@ class Space:
         said = [f"strength {params['alpha']:.3g}"]
         said += [f"refusal vector {params['refuse']:.3g}"] if self.beside else []
         said += [f"filters {self.filters(params)}"] if self.filters(params) else []
-        changed = [f"{name} {params[name]:g}" for name in (*BANDS, *self.kinds) if params[name] != 1]
+        changed = [
+            f"{name} {params[name]:g}" for name in (*BANDS, *self.kinds) if params[name] != 1
+        ]
         return said + changed

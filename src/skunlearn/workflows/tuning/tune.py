@@ -1,10 +1,12 @@
-"""Train once, choose many: a search over what one run's vectors can be made into, on validation prompts.
+"""Train once, choose many: a search over what one run's vectors can be made into, on validation
+prompts.
 
     RUN/tune.journal    every setting tried, as optuna writes it
     RUN/tune/           filtered vectors, kept until the search has ended
     RUN/tune.json  tune.html  tuned.yaml
 
-Ctrl-C or a kill costs the setting that was being tried; the run's own vectors and results stay as they are.
+Ctrl-C or a kill costs the setting that was being tried; the run's own vectors and results stay as
+they are.
 """
 
 import shutil
@@ -21,12 +23,14 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json, read_lines, write_json, write_text
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
-from skunlearn.workflows.edited_model import opened
-from skunlearn.workflows.tuning.trials import Workbench
+from skunlearn.workflows.edited_model import open_edited_model
+from skunlearn.workflows.tuning.trials import TrialRunner
 
 OBJECTIVES = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
 RANDOM_FIRST = 10  # settings before the search learns from what it saw
-WORST = {"retain_kl": 1e3}  # what counts for the search where nothing was generated or could be scored; of a rate 1
+WORST = {
+    "retain_kl": 1e3
+}  # what counts for the search where nothing was generated or could be scored; of a rate 1
 RULE = (
     "the lowest harmful rate on the validation prompts among the settings that meet every gate on costs with its "
     "margin; of equals the lowest KL; the run's own setting when there is none"
@@ -52,7 +56,9 @@ class SearchOptions:
             raise ConfigError(f"--minutes {self.minutes}: give a number above 0")
 
 
-def search(where: Path, options: SearchOptions | None = None, progress: Progress | None = None) -> JsonDict:
+def tune(
+    where: Path, options: SearchOptions | None = None, progress: Progress | None = None
+) -> JsonDict:
     """Search, choose, evaluate the chosen setting on the test prompts.
 
     Args:
@@ -69,28 +75,30 @@ def search(where: Path, options: SearchOptions | None = None, progress: Progress
     options, progress = options or SearchOptions(), progress or Progress()
     if not (where / "run.yaml").is_file():
         raise ConfigError(f"{where} is not a run folder: give one that `skunlearn run` left")
-    run = opened(where, None, None, (), None, progress)
+    run = open_edited_model(where, None, None, (), None, progress)
     with run.folder.lock():
-        bench = Workbench(run, progress)
-        study = _study(bench)
-        trials = _searched(study, bench, options, progress)
-        return _concluded(trials, bench, options, progress)
+        runner = TrialRunner(run, progress)
+        study = _study(runner)
+        trials = _searched(study, runner, options, progress)
+        return _concluded(trials, runner, options, progress)
 
 
-def _study(bench: Workbench) -> Any:
+def _study(runner: TrialRunner) -> Any:
     """The study in the run's journal; what a killed process was trying counts for nothing."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = bench.run.folder / "tune.journal"
+    path = runner.run.folder / "tune.journal"
     path.touch(mode=0o600)
     read_lines(path)  # cuts off a line that a kill tore
-    space = bench.space
+    space = runner.space
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name=digest([asdict(space.run.gates), asdict(space.run.edit), space.kinds, space.start()]),
+        study_name=digest(
+            [asdict(space.run.gates), asdict(space.run.edit), space.kinds, space.start()]
+        ),
         directions=["minimize"] * len(OBJECTIVES),
         load_if_exists=True,
     )
@@ -99,24 +107,29 @@ def _study(bench: Workbench) -> Any:
     return study
 
 
-def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Progress) -> list[JsonDict]:
+def _searched(
+    study: Any, runner: TrialRunner, options: SearchOptions, progress: Progress
+) -> list[JsonDict]:
     import optuna
 
     complete, waiting = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.WAITING
     end = time.monotonic() + 60 * options.minutes if options.minutes else float("inf")
-    found = [trial.user_attrs["found"] for trial in study.get_trials(deepcopy=False, states=(complete,))]
+    found = [
+        trial.user_attrs["found"] for trial in study.get_trials(deepcopy=False, states=(complete,))
+    ]
     if not found and not study.get_trials(deepcopy=False, states=(waiting,)):
-        study.enqueue_trial(bench.space.start())
+        study.enqueue_trial(runner.space.start())
     while len(found) < options.trials and (time.monotonic() < end or not found):
         with warnings.catch_warnings():  # optuna about its own experimental parts
             warnings.simplefilter("ignore")
-            # drawn from what was seen and its number alone: a search that was stopped goes the same way
+            # drawn from what was seen and its number alone: a search that was stopped goes the same
+            # way
             study.sampler = optuna.samplers.TPESampler(
                 seed=len(found), n_startup_trials=RANDOM_FIRST, multivariate=True
             )
             trial = study.ask()
-            params = bench.space.suggest(trial)
-        tried = bench.tried(params, found)
+            params = runner.space.suggest(trial)
+        tried = runner.run_trial(params, found)
         trial.set_user_attr("found", tried)
         study.tell(trial, objectives(tried))
         found.append(tried)
@@ -125,41 +138,48 @@ def _searched(study: Any, bench: Workbench, options: SearchOptions, progress: Pr
 
 
 def objectives(tried: JsonDict) -> list[float]:
-    """The values that are minimised. What was not generated, or could not be scored, counts as the worst."""
+    """The values that are minimised. What was not generated, or could not be scored, counts as the
+    worst."""
     values = {name: tried["scores"].get(name, {}).get("value") for name in OBJECTIVES}
-    known = {name: WORST.get(name, 1.0) if value is None else value for name, value in values.items()}
+    known = {
+        name: WORST.get(name, 1.0) if value is None else value for name, value in values.items()
+    }
     return [known[name] for name in OBJECTIVES]
 
 
-def knee(trials: Sequence[JsonDict]) -> int:
+def choose(trials: Sequence[JsonDict]) -> int:
     """The number of the setting that RULE chooses."""
     within = [number for number, tried in enumerate(trials) if tried["within"]]
     return min(within, key=lambda number: tuple(objectives(trials[number])[:2]), default=0)
 
 
-def _concluded(trials: Sequence[JsonDict], bench: Workbench, options: SearchOptions, progress: Progress) -> JsonDict:
+def _concluded(
+    trials: Sequence[JsonDict], runner: TrialRunner, options: SearchOptions, progress: Progress
+) -> JsonDict:
     """Choose by RULE, look at the test prompts, write the page."""
-    folder, number = bench.run.folder, knee(trials)
+    folder, number = runner.run.folder, choose(trials)
     chosen = trials[number]
     generated = [n for n, tried in enumerate(trials) if tried["generated"]]
-    best = dict(zip(generated, pareto_front([objectives(trials[n]) for n in generated]), strict=True))
+    best = dict(
+        zip(generated, pareto_front([objectives(trials[n]) for n in generated]), strict=True)
+    )
     before = read_json(folder / "tune.json") or {"looks": 0, "chosen": None}
     looked = before["chosen"] is not None and before["chosen"]["params"] == chosen["params"]
     progress.note(f"chosen: {', '.join(chosen['words'])}: {_line(chosen)}")
     found = {
         "run": str(folder.path),
-        "model": bench.run.run.model,
+        "model": runner.run.run.model,
         "rule": RULE,
         "objectives": OBJECTIVES,
         "trials": [tried | {"front": best.get(n, False)} for n, tried in enumerate(trials)],
         "number": number,
         "chosen": chosen,
-        "base": {name: score.as_dict() for name, score in bench.base.scores.items()},
-        "test": before["test"] if looked else bench.tested(chosen["params"]),
+        "base": {name: score.as_dict() for name, score in runner.base.scores.items()},
+        "test": before["test"] if looked else runner.test_setting(chosen["params"]),
         "untuned": {key: read_json(folder / "results.json")[key] for key in ("verdict", "scores")},
         "looks": before["looks"] + (not looked),
     }
-    write_text(folder / "tuned.yaml", bench.space.tuned(chosen["params"]).as_yaml())
+    write_text(folder / "tuned.yaml", runner.space.tuned(chosen["params"]).as_yaml())
     write_tuning(found, folder / "tune.html")
     write_json(folder / "tune.json", found)
     if len(trials) >= options.trials:
@@ -172,4 +192,6 @@ def _line(tried: JsonDict) -> str:
         return f"left out: {tried['left_out']}"
     harmful, kl, over, garbled = objectives(tried)
     edge = "" if tried["within"] else " (outside the gates)"
-    return f"harmful {harmful:.3f}, KL {kl:.3f}, look-alikes {over:.3f}, garbled {garbled:.3f}{edge}"
+    return (
+        f"harmful {harmful:.3f}, KL {kl:.3f}, look-alikes {over:.3f}, garbled {garbled:.3f}{edge}"
+    )
