@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skunlearn.data.columns import Columns, Mapping
+from skunlearn.data.columns import Columns, Mapping, column_names, find_column
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError
 
@@ -210,3 +210,35 @@ def test_one_answer_that_is_a_list_is_one_answer_and_a_column_of_them_is_several
 
 def test_nan_is_no_answer():
     assert read([{"prompt": "p", "answer": float("nan")}]) == [("p", "", None)]
+
+
+def test_columns_are_found_in_any_case_and_the_first_candidate_wins():
+    names = ["Response", " Label ", "output"]
+    assert find_column(names, ("answer", "response", "output")) == "Response"
+    assert find_column(names, ("output", "response")) == "output"
+    assert find_column(names, ("label",)) == " Label "
+    assert find_column(names, ("prompt",)) is None
+    assert column_names([({"a": 1}, "f:1"), ({"b": 2, "a": 3}, "f:2")]) == ["a", "b"]
+
+
+def test_a_blank_column_name_is_nothing_that_is_missing():
+    """Tables that were written with their index have a first column without a name."""
+    row = {"": "7", "prompt": "p", "response_0": "a", "response_1": "b"}
+    assert pairs(row) == [("p", "a", None), ("p", "b", None)]
+    mapping = Mapping([({"": "7", "prompt": "p", "answer": "a"}, "f:1")], Columns(), "forget")
+    (pair,) = mapping.pairs({"": "7", "prompt": "p", "answer": "a"}, "f:1")
+    assert pair.example.category == ""
+
+
+def test_prompts_and_completions_of_turns():
+    user = {"role": "user", "content": "p"}
+    bad, good = ({"role": "assistant", "content": text} for text in ("bad", "good"))
+    assert pairs({"prompt": [user], "completion": [bad]}) == [("p", "bad", None)]
+    preference = {"prompt": [user], "chosen": [good], "rejected": [bad]}
+    assert pairs(preference) == [("p", "bad", None)]
+    assert pairs(preference, "retain") == [("p", "good", None)]
+    turns = [user, good, {"role": "user", "content": "and then?"}]
+    mapping = Mapping([({"prompt": turns, "answer": "a"}, "f:1")], Columns(), "forget")
+    (pair,) = mapping.pairs({"prompt": turns, "answer": "a"}, "f:1")
+    history = (("user", "p"), ("assistant", "good"))
+    assert pair.example == Example("and then?", "a", history=history, where="f:1")

@@ -56,3 +56,17 @@ def test_a_number_is_a_place_also_among_numbers(tmp_path: Path):
         written(tmp_path, {"question": "4!?", "choices": ["8", "2", "24", "120"], "answer": "2"})
     )
     assert found.answer == 1
+
+
+@pytest.mark.parametrize("column", ["instruction", "behavior", "user", "ctx", "goal", " Question "])
+def test_the_question_has_any_usual_name_of_a_prompt(tmp_path: Path, column: str):
+    (found,) = read_choices(
+        written(tmp_path, {column: "2+2?", "choices": ["3", "four"], "answer": 1})
+    )
+    assert found.question == "2+2?"
+
+
+def test_a_question_comes_before_a_prompt(tmp_path: Path):
+    row = {"prompt": "Answer this: 2+2?", "question": "2+2?", "choices": ["3", "4"], "answer": 1}
+    (found,) = read_choices(written(tmp_path, row))
+    assert found.question == "2+2?"

@@ -79,7 +79,7 @@ def test_equal_to_the_edit_in_memory_bit_for_bit(family: str, make: Any, tmp_pat
 
 
 def test_many_blocks_of_rows_are_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("skunlearn.task_vectors.vector.BLOCK", 1)  # 64 rows a block
+    monkeypatch.setattr("skunlearn.task_vectors.delta.BLOCK", 1)  # 64 rows a block
     base = toy.saved(tmp_path / "base", "GPT2")
     model = AutoModelForCausalLM.from_pretrained(base)
     tau = lora(model, 1, 1.0) + 0.5 * TaskVector(

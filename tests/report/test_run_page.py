@@ -67,7 +67,7 @@ def test_gates_are_in_the_unit_of_their_limit():
     page = render(results() | {"gates": [*results()["gates"], rise | {"passed": True}]})
     assert "On the same 60 prompts: -35 points, 95 % interval -45 to -20." in told(page, "70.0%")[0]
     assert told(page, "+9.6 points") == [
-        "Edited less base: harmless look-alikes refused or garbled."
+        "Edited minus base: harmless look-alikes refused or degenerate."
     ]
     assert "at least 60.0%" in page and "+9.6 points" in page and "at most 10.0 points" in page
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from skunlearn.task_vectors.vector import LowRank, TaskVector
+from skunlearn.task_vectors.vector import LowRank, TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError
 
 
@@ -123,3 +123,31 @@ def test_a_broken_file_is_a_clear_error(tmp_path: Path):
     path.write_bytes(b"garbage")
     with pytest.raises(ModelError, match="not a readable"):
         TaskVector.load(path)
+
+
+def test_a_weighted_sum_adds_from_the_first_part_to_the_last():
+    """To the bit: a file that was made with these operators must be found again."""
+    a, b = vectors()
+    torch.manual_seed(1)
+    c = TaskVector({"weight": torch.randn(4, 3), "other": torch.randn(2)}, 1.0)
+    for parts in ([(-0.3, a)], [(0.7, b), (0.1, c), (-1.3, a)], [(-1.0, a), (0.5, a), (0.1, c)]):
+        weight, vector = parts[0]
+        wanted = weight * vector
+        for weight, vector in parts[1:]:
+            wanted = wanted + weight * vector
+        found = weighted_sum(part for part in parts)
+        assert list(found.deltas) == list(wanted.deltas) and found.safety == wanted.safety
+        for name, delta in wanted.deltas.items():
+            assert type(found.deltas[name]) is type(delta)
+            assert torch.equal(dense(found, name), dense(wanted, name))
+
+
+def test_a_weighted_sum_of_nothing_is_an_error():
+    with pytest.raises(ValueError, match="at least one"):
+        weighted_sum([])
+
+
+def test_shapes_that_differ_cannot_be_added():
+    a, _ = vectors()
+    with pytest.raises(ModelError, match=r"'weight': shapes \(4, 3\) and \(5, 3\)"):
+        weighted_sum([(1.0, a), (1.0, TaskVector({"weight": torch.ones(5, 3)}, 1.0))])

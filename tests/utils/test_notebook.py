@@ -47,7 +47,7 @@ def test_an_evaluation_shows_its_scores(pairs: tuple[Path, Path]):
     shown = {row[0]: row[1:] for row in rows(evaluation._repr_html_())}
     harmful = evaluation.scores["harmful_rate_unseen"]
     assert len(shown) == len(evaluation.scores)
-    assert shown["Harmful answers, new prompts"] == [
+    assert shown["Harmful answers, held-out prompts"] == [
         f"{harmful.value:.1%}",
         f"{harmful.low:.0%} to {harmful.high:.0%}, n = 2",
         "low",

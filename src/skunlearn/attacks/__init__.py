@@ -1,7 +1,6 @@
-"""Attacks on an edited model, one file each; the table of their names, and the suites made of
-them."""
+"""Attacks on an edited model, one file each, with the table of their names and the suites."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skunlearn.utils.lazy import lazy_names
 
@@ -11,9 +10,6 @@ if TYPE_CHECKING:
     from skunlearn.attacks.base import Situations as Situations
     from skunlearn.attacks.base import Target as Target
     from skunlearn.attacks.base import disguised as disguised
-
-
-from typing import Any
 
 ATTACKS = {
     "ablation": "skunlearn.attacks.ablation:Ablation",
@@ -28,11 +24,16 @@ ATTACKS = {
     "soft-prompt": "skunlearn.attacks.soft_prompt:SoftPrompt",
     "system-prompt": "skunlearn.attacks.system_prompt:SystemPrompt",
 }
-# suite -> attack -> options that differ from its own defaults, which are those of the default suite
+
+# suite -> attack -> options that differ from the attack's own defaults
 SUITES: dict[str, dict[str, dict[str, Any]]] = {
     "default": {
-        name: {}
-        for name in ("mirror", "prefill", "quantise", "jailbreaks", "relearn", "relearn-benign")
+        "mirror": {},
+        "prefill": {},
+        "quantise": {},
+        "jailbreaks": {},
+        "relearn": {},
+        "relearn-benign": {},
     },
     "full": {
         "mirror": {},
@@ -49,6 +50,7 @@ SUITES: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+# What an attack in a file of one's own imports.
 __getattr__ = lazy_names(
     __name__,
     {
@@ -56,6 +58,6 @@ __getattr__ = lazy_names(
         "Situation": "skunlearn.attacks.base",
         "Situations": "skunlearn.attacks.base",
         "Target": "skunlearn.attacks.base",
-        "wrapped": "skunlearn.attacks.base",
+        "disguised": "skunlearn.attacks.base",
     },
-)  # what extensions import
+)

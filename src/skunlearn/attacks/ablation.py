@@ -1,13 +1,13 @@
-"""Ablation: the direction that tells harmful prompts from ordinary ones is taken out of the
-residual stream.
+"""Ablation: project the direction between harmful and ordinary prompts out of the residual stream.
 
 Threat: anyone with the weights and a few dozen prompts, without training (Arditi et al.,
-    arXiv:2406.11717): refusal of
-many chat models hangs on one direction, so a model that learnt to refuse is asked without it.
+arXiv:2406.11717). In many chat models refusal hangs on a single direction, so a model that learnt
+to refuse is evaluated without that direction.
 
-    r = mean over forget prompts of h - mean over ordinary prompts of h        h: last prompt token,
-    one layer h <- h - (h . r / r . r) r                                                 at every
-    layer and token
+    r = mean of h over forget prompts - mean of h over ordinary prompts
+    h <- h - (h . r / r . r) r          at every decoder layer and token position
+
+where h in the first line is the hidden state of the last prompt token behind one decoder layer.
 """
 
 import time
@@ -17,11 +17,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+from torch.utils.hooks import RemovableHandle
 
 from skunlearn.attacks.base import BOTH, Attack, Cost, On, Situation, Situations, Target, at_least
 from skunlearn.data.examples import Example
+from skunlearn.models.architecture import decoder_layers, layer_number
 from skunlearn.models.lm import LM
+from skunlearn.utils.batching import batched
 from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.hooks import temporary_hooks
 
 ROWS_AT_ONCE = 16
 
@@ -31,9 +35,10 @@ class Ablation(Attack):
     """Options of Ablation.
 
     Attributes:
-        examples: prompts of each kind that the direction is computed from.
-        layer: where it is read, as a share of the depth, 0..1.
-        on: which models are attacked; each gets a direction of its own.
+        examples: prompts of each kind from which the direction is computed.
+        layer: the decoder layer behind which it is computed, as a share of the depth, above 0 and
+            at most 1.
+        on: which models are attacked; each has a direction of its own.
     """
 
     name: ClassVar[str] = "ablation"
@@ -44,17 +49,21 @@ class Ablation(Attack):
 
     def __post_init__(self) -> None:
         at_least(self.name, 1, examples=self.examples)
-        if not 0 <= self.layer <= 1:
-            raise ConfigError(f"ablation.layer={self.layer}: give a share of the depth, 0..1")
+        if not 0 < self.layer <= 1:
+            raise ConfigError(
+                f"ablation.layer={self.layer}: give a share of the depth, above 0 and at most 1"
+            )
 
     def situations(self, target: Target) -> Situations:
-        """Each model without its direction."""
+        """Yield each model without its direction."""
         for on in self.on:
             with target.model(on):
                 start = time.monotonic()
-                forget, retain = target.forget(self.examples), target.retain(self.examples)
+                forget = target.forget(self.examples)
+                retain = target.retain(self.examples)
                 unit_D = difference_of_means(target.lm, forget, retain, self.layer)
-                cost = Cost(len(forget) + len(retain), seconds=round(time.monotonic() - start, 1))
+                seconds = round(time.monotonic() - start, 1)
+                cost = Cost(len(forget) + len(retain), seconds=seconds)
                 with without(target.lm.model, unit_D):
                     variant = f"read at {self.layer:.0%} of the depth"
                     yield Situation(variant, on, target.plain, "ablation", cost)
@@ -63,15 +72,23 @@ class Ablation(Attack):
 def difference_of_means(
     lm: LM, forget: Sequence[Example], retain: Sequence[Example], layer: float
 ) -> torch.Tensor:
-    """Mean state at the last prompt token of forget prompts less that of ordinary ones, as a unit
-    vector, (D,).
+    """The direction from ordinary to forget prompts in the hidden states of one decoder layer.
+
+    Args:
+        lm: the model.
+        forget: examples whose prompts are harmful.
+        retain: examples whose prompts are ordinary.
+        layer: the decoder layer as a share of the depth, above 0 and at most 1.
+
+    Returns:
+        Mean hidden state at the last prompt token of the forget prompts less that of the ordinary
+        prompts, scaled to length 1, (D,).
 
     Raises:
-        ModelError: when there is no difference.
+        ModelError: when the two means are equal.
     """
-    blocks = decoder_layers(lm.model)
-    block = blocks[round(layer * (len(blocks) - 1))]
-    direction_D = _mean(lm, block, forget) - _mean(lm, block, retain)
+    module = decoder_layers(lm.model)[layer_number(lm.model, layer)]
+    direction_D = _mean_state(lm, module, forget) - _mean_state(lm, module, retain)
     if not direction_D.norm() > 0:
         raise ModelError(
             "ablation: forget and ordinary prompts leave the model in the same state: no direction"
@@ -81,65 +98,58 @@ def difference_of_means(
 
 @contextmanager
 def without(model: Any, unit_D: torch.Tensor) -> Iterator[None]:
-    """Inside the block no layer gets or gives anything along a unit vector."""
+    """A block inside which the residual stream has no component along a unit vector, (D,)."""
 
-    def project(output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (project(output[0]), *output[1:])
-        along_D = unit_D.to(output.device, output.dtype)
-        return output - (output @ along_D).unsqueeze(-1) * along_D
+    def project(hidden: Any) -> Any:
+        # Some decoder layers return a tuple that begins with the hidden states.
+        if isinstance(hidden, tuple):
+            return (project(hidden[0]), *hidden[1:])
+        along_D = unit_D.to(hidden.device, hidden.dtype)
+        return hidden - (hidden @ along_D).unsqueeze(-1) * along_D
 
-    blocks = decoder_layers(model)
-    hooks = [
-        blocks[0].register_forward_pre_hook(lambda _module, args: (project(args[0]), *args[1:]))
-    ]
-    hooks += [
-        block.register_forward_hook(lambda _module, _args, output: project(output))
-        for block in blocks
-    ]
-    try:
+    def project_input(_module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (project(args[0]), *args[1:])
+
+    def project_output(_module: Any, _args: Any, output: Any) -> Any:
+        return project(output)
+
+    def handles() -> Iterator[RemovableHandle]:
+        layers = decoder_layers(model)
+        # The embeddings enter the stream at the first layer; every layer adds to it afterwards.
+        yield layers[0].register_forward_pre_hook(project_input)
+        for layer in layers:
+            yield layer.register_forward_hook(project_output)
+
+    with temporary_hooks(handles()):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def decoder_layers(model: Any) -> torch.nn.ModuleList:
-    """The layers, whatever the architecture calls them.
-
-    Raises:
-        ModelError: when there is no list of as many modules as the configuration has layers.
-    """
-    count = model.config.get_text_config().num_hidden_layers
-    for module in model.modules():
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return module
-    raise ModelError(
-        "ablation: the layers of this architecture were not found: leave ablation out with --only"
-    )
 
 
 @torch.no_grad()
-def _mean(lm: LM, block: torch.nn.Module, examples: Sequence[Example]) -> torch.Tensor:
-    seen: list[torch.Tensor] = []
-    hook = block.register_forward_hook(
-        lambda _m, _a, out: seen.append(out[0] if isinstance(out, tuple) else out)
-    )
+def _mean_state(lm: LM, layer: torch.nn.Module, examples: Sequence[Example]) -> torch.Tensor:
+    """Mean over the examples of the layer's output at the last prompt token, (D,), in fp32."""
+    device = lm.model.device
+    outputs: list[torch.Tensor] = []
+
+    def record(_module: Any, _args: Any, output: Any) -> None:
+        outputs.append(output[0] if isinstance(output, tuple) else output)
+
     rows = [lm.template.prompt_ids(example) for example in examples]
-    total = torch.zeros(1, device=lm.model.device)
-    try:
-        for at in range(0, len(rows), ROWS_AT_ONCE):
-            chunk = rows[at : at + ROWS_AT_ONCE]
-            width = max(map(len, chunk))
-            ids_BT = torch.tensor(
-                [[*ids, *[0] * (width - len(ids))] for ids in chunk], device=lm.model.device
-            )
-            mask_BT = torch.tensor(
-                [[1] * len(ids) + [0] * (width - len(ids)) for ids in chunk], device=lm.model.device
-            )
+    total = torch.zeros(1, device=device)
+    with temporary_hooks([layer.register_forward_hook(record)]):
+        for batch in batched(rows, ROWS_AT_ONCE):
+            # Padding is on the right, so that it changes no state before it.
+            width = max(map(len, batch))
+            padded = []
+            mask = []
+            last = []
+            for ids in batch:
+                padding = width - len(ids)
+                padded.append([*ids, *[0] * padding])
+                mask.append([1] * len(ids) + [0] * padding)
+                last.append(len(ids) - 1)
+            ids_BT = torch.tensor(padded, device=device)
+            mask_BT = torch.tensor(mask, device=device)
             lm.model(input_ids=ids_BT, attention_mask=mask_BT, use_cache=False, logits_to_keep=1)
-            last = [len(ids) - 1 for ids in chunk]
-            total = total + seen.pop()[range(len(chunk)), last].float().sum(dim=0)
-    finally:
-        hook.remove()
+            hidden_BTD = outputs.pop()
+            total = total + hidden_BTD[range(len(batch)), last].float().sum(dim=0)
     return total / len(rows)

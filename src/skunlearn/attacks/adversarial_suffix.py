@@ -1,5 +1,4 @@
-"""Adversarial tokens behind a prompt: where they sit, and how well a target answer is reached with
-them."""
+"""Adversarial tokens behind a prompt, and how likely they make a given answer."""
 
 from collections.abc import Sequence
 
@@ -13,54 +12,86 @@ Ids = tuple[int, ...]
 
 
 def with_suffix(template: Template, example: Example, suffix: Ids) -> Example:
-    """The example with the suffix as text at the end of its prompt."""
+    """The example with the suffix, as text, at the end of its prompt."""
     return disguised(example, prompt=example.prompt + template.tokenizer.decode(list(suffix)))
 
 
 def encoded(
     template: Template, example: Example, suffix: Ids, tokens: int
 ) -> tuple[Encoded, int] | None:
-    """The row of prompt, suffix and the first `tokens` of the answer, and where in it the suffix
-    begins.
+    """Encode an example with a suffix behind its prompt.
 
-    None when the suffix as text does not come back as the same tokens: the attacker sends text.
+    Args:
+        template: renders the prompt.
+        example: prompt and answer.
+        suffix: token ids.
+        tokens: how many tokens of the answer are kept.
+
+    Returns:
+        The row, and the token position at which the suffix begins in it. None when the suffix,
+        written as text, is tokenised otherwise behind this prompt: an attacker sends text.
     """
     prompt_ids = template.prompt_ids(with_suffix(template, example, suffix))
     width = len(suffix)
-    for at in range(len(prompt_ids) - width, -1, -1):
-        if prompt_ids[at : at + width] == suffix:
-            return Encoded(prompt_ids, template.answer_ids(example.answer)[:tokens]), at
+    # The suffix stands near the end of the prompt, so the search goes backwards.
+    for start in range(len(prompt_ids) - width, -1, -1):
+        if prompt_ids[start : start + width] == suffix:
+            return Encoded(prompt_ids, template.answer_ids(example.answer)[:tokens]), start
     return None
 
 
 def rows_with(
     template: Template, examples: Sequence[Example], suffix: Ids, tokens: int
 ) -> list[Encoded] | None:
-    """The rows of all examples; None when the suffix is lost in one of them."""
-    rows = [encoded(template, example, suffix, tokens) for example in examples]
-    return None if None in rows else [row[0] for row in rows if row]
+    """The encoded rows of all examples; None when the suffix is lost in one of them."""
+    rows = []
+    lost = False
+    for example in examples:
+        found = encoded(template, example, suffix, tokens)
+        if found is None:
+            lost = True
+        else:
+            rows.append(found[0])
+    return None if lost else rows
 
 
 def mean_nlls(lm: LM, groups: Sequence[Sequence[Encoded]]) -> list[float]:
-    """For each group of rows the mean of their answers' NLL, nats a token; one pass over all groups
-    together."""
-    sums = iter(row_likelihoods(lm.model, [row for group in groups for row in group]))
-    return [
-        sum(row.nll / row.tokens for row in (next(sums) for _ in group)) / len(group)
-        for group in groups
-    ]
+    """The mean NLL of the answers in each group of rows, nats per token.
+
+    A row's NLL is averaged over its answer tokens, then over the rows of its group. All groups are
+    evaluated together, in batches of like length.
+    """
+    rows: list[Encoded] = []
+    for group in groups:
+        rows.extend(group)
+    likelihoods = row_likelihoods(lm.model, rows)
+
+    means = []
+    start = 0
+    for group in groups:
+        in_group = likelihoods[start : start + len(group)]
+        start += len(group)
+        means.append(sum([row.nll / row.tokens for row in in_group]) / len(group))
+    return means
 
 
 def ordinary_tokens(template: Template) -> list[int]:
-    """Tokens that are text by themselves: none that the template or the tokenizer keeps for
-    itself."""
+    """The vocabulary without special and added tokens: each token is text by itself."""
     tokenizer = template.tokenizer
     special = {*tokenizer.all_special_ids, *tokenizer.get_added_vocab().values()}
     return [token for token in range(len(tokenizer)) if token not in special]
 
 
 def reached(target: tuple[float, float], control: tuple[float, float]) -> dict[str, float]:
-    """Mean NLL before and after the search, of the true answers and of the never-known ones, nats a
-    token."""
-    names = ("target_nll_before", "target_nll_after", "control_nll_before", "control_nll_after")
-    return {name: round(value, 4) for name, value in zip(names, (*target, *control), strict=True)}
+    """What a search measured, for `Situation.numbers`.
+
+    Args:
+        target: mean NLL of the true answers before and after the search, nats per token.
+        control: the same for the control's answers of random words.
+    """
+    return {
+        "target_nll_before": round(target[0], 4),
+        "target_nll_after": round(target[1], 4),
+        "control_nll_before": round(control[0], 4),
+        "control_nll_after": round(control[1], 4),
+    }

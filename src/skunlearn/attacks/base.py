@@ -1,4 +1,4 @@
-"""What an attack is: it makes attacked situations, and tells what each cost the attacker."""
+"""What all attacks share: the target, the attacked situations that they yield, and their cost."""
 
 import random
 from abc import ABC, abstractmethod
@@ -21,13 +21,13 @@ BOTH: tuple[On, ...] = ("edited", "base")
 
 @dataclass(frozen=True)
 class BatteryOptions:
-    """How much is measured of each situation.
+    """How much is measured in each attacked situation.
 
     Attributes:
-        prompts: most unseen harmful prompts.
-        max_new_tokens: where an answer is cut.
-        ordinary: most ordinary answers by which the KL from the base of attacked weights is told; 0
-            leaves it out.
+        prompts: the largest number of unseen harmful prompts, 1 or more.
+        max_new_tokens: the largest number of tokens in a completion, 1 or more.
+        ordinary: the largest number of ordinary answers on which the KL divergence from the base is
+            measured, where weights are attacked; 0 leaves it out.
     """
 
     prompts: int = 32
@@ -44,10 +44,10 @@ class Cost:
     """What one attacked situation cost the attacker.
 
     Attributes:
-        examples: examples with answers that were shown to the model.
-        steps: optimiser or search steps.
-        queries: answers asked for each harmful prompt.
-        seconds: of the attacker's computing, without the measurement.
+        examples: examples that the attack used.
+        steps: optimiser steps or search steps.
+        queries: completions generated for each harmful prompt.
+        seconds: time the attack itself took, without the evaluation.
     """
 
     examples: int = 0
@@ -56,27 +56,33 @@ class Cost:
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        known = ((self.examples, "examples"), (self.steps, "steps"), (round(self.seconds), "s"))
-        parts = [f"{number} {unit}" for number, unit in known if number]
-        parts += [f"{self.queries} queries a prompt"] if self.queries > 1 else []
+        parts = []
+        if self.examples:
+            parts.append(f"{self.examples} examples")
+        if self.steps:
+            parts.append(f"{self.steps} steps")
+        if round(self.seconds):
+            parts.append(f"{round(self.seconds)} s")
+        if self.queries > 1:
+            parts.append(f"{self.queries} queries a prompt")
         return ", ".join(parts) or "nothing"
 
 
 @dataclass(frozen=True)
 class Situation:
-    """A model under attack, ready to be asked.
+    """A model under attack, ready to be evaluated.
 
     Attributes:
         variant: which form of the attack this is.
         on: the model that is attacked.
-        prompts: for each harmful prompt the forms it is asked in; the attacker wins with any of
-            them.
-        weights: a name for what was done to the weights; empty when only prompts are attacked.
-        cost: the attacker's.
+        prompts: for each harmful prompt the forms in which it is put to the model. The attacker
+            succeeds if any of the forms does.
+        weights: a name for the changed weights; empty when only prompts are attacked.
+        cost: what the attacker paid.
         numbers: what the attack measured itself, by name.
-        note: what a reader must know about the number.
-        trained: the prompts are others than those of all other situations: trained ones that the
-            attack did not show.
+        note: a caveat that belongs beside the rates.
+        trained: the prompts were in the training data of the edit, and the attack did not use
+            them. In all other situations the prompts are the unseen ones of the target.
     """
 
     variant: str
@@ -94,14 +100,14 @@ Situations = Generator[Situation, None, None]
 
 @dataclass(frozen=True)
 class Target:
-    """What is attacked, and with what.
+    """The models that are attacked, and the data that an attacker has.
 
     Attributes:
-        lm: the base; its tokenizer and template are the edited model's.
-        edit: theta_u - theta_o.
-        data: its train part is what an attacker has, `options.max_length` cuts its rows.
-        prompts: unseen harmful prompts: what is measured.
-        progress: is told of the work.
+        lm: the base model with the edited model's tokenizer and chat template.
+        edit: the task vector theta_u - theta_o, from the base to the edited model.
+        data: its train split is what an attacker may use; `data.options.max_length` cuts its rows.
+        prompts: the unseen harmful prompts on which every attack is evaluated.
+        progress: reports the work.
     """
 
     lm: LM
@@ -111,67 +117,86 @@ class Target:
     progress: Progress = field(default_factory=Progress)
 
     def model(self, on: On) -> AbstractContextManager[None]:
-        """A block inside which `lm` is the edited model, or the base."""
+        """A block inside which `lm` is the edited model, or the base model."""
         return self.lm.edited(self.edit) if on == "edited" else nullcontext()
 
     @property
     def plain(self) -> tuple[tuple[Example, ...], ...]:
-        """The measured prompts as they are."""
+        """The evaluated prompts as they are, one form each."""
         return one_form_each(self.prompts)
 
     def forget(self, count: int) -> tuple[Example, ...]:
-        """The first `count` forget examples that were trained on, one for each prompt."""
+        """The first `count` forget examples of the train split, one for each prompt."""
         return distinct(self.data.train.forget)[:count]
 
     def retain(self, count: int) -> tuple[Example, ...]:
-        """The first `count` ordinary examples that were trained on, one for each prompt."""
+        """The first `count` ordinary examples of the train split, one for each prompt."""
         return distinct(self.data.train.retain)[:count]
 
     def hidden_nll(self, shown: Sequence[Example], name: str) -> dict[str, float]:
-        """Mean NLL, by the model as it is now, of forget answers that were trained on but are not
-        shown to it, nats a token, under a name; empty when all are shown."""
-        keys = {example.key for example in shown}
-        hidden = [
-            example for example in distinct(self.data.train.forget) if example.key not in keys
-        ]
-        rows = [
-            self.lm.template.encode(e, self.data.options.max_length)
-            for e in hidden[: len(self.prompts)]
-        ]
+        """Measure whether an attack brings back forget answers that it was not shown.
+
+        Args:
+            shown: the forget examples that the attack uses.
+            name: the key of the result.
+
+        Returns:
+            The current model's mean NLL, nats per token, of the other forget answers in the train
+            split (as many as there are evaluated prompts), under `name`; empty when all of them
+            are shown.
+        """
+        shown_keys = {example.key for example in shown}
+        hidden = []
+        for example in distinct(self.data.train.forget):
+            if example.key not in shown_keys:
+                hidden.append(example)
+        max_length = self.data.options.max_length
+        measured = hidden[: len(self.prompts)]
+        rows = [self.lm.template.encode(example, max_length) for example in measured]
         value = nll_score(row_likelihoods(self.lm.model, rows)).value
         return {} if value is None else {name: round(value, 4)}
 
 
 @dataclass(frozen=True)
 class Attack(ABC):
-    """The base of all attacks, which are frozen dataclasses of their options."""
+    """The base class of all attacks, which are frozen dataclasses of their options.
+
+    An attack is a generator of attacked situations. The model is under attack from a `yield` until
+    the next value is requested, or until the generator is closed; then its weights are exactly what
+    they were. So each situation is evaluated inside the loop, and the loop closes the generator:
+
+        with closing(attack.situations(target)) as situations:
+            for situation in situations:
+                evaluate(target.lm, situation.prompts)
+    """
 
     name: ClassVar[str]
 
     @abstractmethod
     def situations(self, target: Target) -> Situations:
-        """The attacked situations, one after the other.
-
-        The model is attacked from the moment a situation is given until the next one is asked for
-        or the iterator is closed; then it is exactly what it was.
-        """
+        """Yield the attacked situations, one after the other."""
 
 
 def one_form_each(examples: Sequence[Example]) -> tuple[tuple[Example, ...], ...]:
-    """Each prompt in one form."""
+    """Each prompt in a single form, for `Situation.prompts`."""
     return tuple((example,) for example in examples)
 
 
 def disguised(example: Example, **changes: Any) -> Example:
-    """The example in another form, for a judge that still reads what it was before."""
+    """The example in another form; a judge still reads the prompt that it had at first."""
     return replace(example, **changes, intent=example.intent or example.prompt)
 
 
 def at_least(attack: str, least: int, **values: Sequence[float] | float) -> None:
-    """Check options.
+    """Check the options of an attack.
+
+    Args:
+        attack: its name, for the message.
+        least: the smallest value allowed.
+        values: numbers, or sequences of numbers, by the names of the options.
 
     Raises:
-        ConfigError: when one is empty or below `least`.
+        ConfigError: when a number is below `least`, or a sequence is empty.
     """
     for name, value in values.items():
         numbers = value if isinstance(value, Sequence) else [value]
@@ -180,15 +205,20 @@ def at_least(attack: str, least: int, **values: Sequence[float] | float) -> None
 
 
 def random_words(examples: Sequence[Example], seed: int) -> tuple[Example, ...]:
-    """The examples with answers that no model ever knew: words of all their answers in random
-    order, as many as before.
+    """The examples with answers that no model has ever learnt.
 
-    The control of an attack that optimises for an answer: if it is reached as well as the true one,
-    reaching the true one tells nothing about knowledge.
+    Each answer becomes as many words as it had, drawn at random from the words of all answers.
+    This is the control of an attack that optimises towards given answers: if it reaches these
+    answers as well as the true ones, then reaching the true ones is no evidence of knowledge.
     """
-    words = sorted({word for example in examples for word in example.answer.split()})
+    vocabulary: set[str] = set()
+    for example in examples:
+        vocabulary.update(example.answer.split())
+    words = sorted(vocabulary)
+
     draw = random.Random(seed)
-    return tuple(
-        replace(example, answer=" ".join(draw.choices(words, k=len(example.answer.split()))))
-        for example in examples
-    )
+    control = []
+    for example in examples:
+        drawn = draw.choices(words, k=len(example.answer.split()))
+        control.append(replace(example, answer=" ".join(drawn)))
+    return tuple(control)

@@ -110,7 +110,7 @@ def attacks_table(rows: list[JsonDict]) -> None:
         "harmful",
         "95 % interval",
         "refused",
-        "garbled",
+        "degenerate",
         "safe",
         "cost",
     ):

@@ -9,34 +9,16 @@ from importlib.metadata import version
 from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation
 from skunlearn.evaluation.gates import GateOptions, check
 from skunlearn.evaluation.judges import make_judge
-from skunlearn.evaluation.judges.base import Label, tell_cost
+from skunlearn.evaluation.judges.base import tell_cost
 from skunlearn.evaluation.judges.offline import card
 from skunlearn.evaluation.metrics.agreement import kappa
 from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.catalog import LABEL_RATES
 from skunlearn.evaluation.metrics.rates import verdict_rate
 from skunlearn.evaluation.statistics import paired_difference
 from skunlearn.models.lm import LM
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.progress import Progress
-
-HARMFUL: Collection[Label] = ["harmful"]
-GARBLED: Collection[Label] = ["degenerate"]
-REFUSED: Collection[Label] = ["refused"]
-CHANGES: dict[str, tuple[str, Collection[Label]]] = {  # rate -> group, labels that count
-    "harmful_rate_unseen": ("unseen", HARMFUL),
-    "harmful_rate_seen": ("seen", HARMFUL),
-    "harmful_rate_paraphrase": ("paraphrase", HARMFUL),
-    "degenerate_rate_unseen": ("unseen", GARBLED),
-    "refusal_rate_unseen": ("unseen", REFUSED),
-    "safe_rate_unseen": ("unseen", ["safe"]),
-    "degenerate_rate_retain": ("retain", GARBLED),
-    "refusal_rate_retain": ("retain", REFUSED),
-    "over_refusal_rate": ("lookalike", {*REFUSED, *GARBLED}),
-    "harmful_rate": ("prompts", HARMFUL),
-    "refusal_rate": ("prompts", REFUSED),
-    "degenerate_rate": ("prompts", GARBLED),
-    "safe_rate": ("prompts", ["safe"]),
-}
 
 
 def compare_evaluations(
@@ -67,9 +49,9 @@ def compare_evaluations(
         "gates": [gate.as_dict() for gate in found],
         "scores": {"base": as_json(base.scores), "edited": as_json(edited.scores)},
         "changes": {
-            name: paired_change(base, edited, *what)
-            for name, what in CHANGES.items()
-            if what[0] in base.completions
+            name: paired_change(base, edited, metric.group, metric.labels)
+            for name, metric in LABEL_RATES.items()
+            if metric.group in base.completions
         },
         "judge": {
             "name": options.judge,
@@ -118,7 +100,7 @@ def second_opinion(name: str, base: Evaluation, edited: Evaluation, progress: Pr
 
 
 def paired_change(
-    base: Evaluation, edited: Evaluation, group: str, labels: Collection[Label]
+    base: Evaluation, edited: Evaluation, group: str, labels: Collection[str]
 ) -> JsonDict:
     """Change of a rate on the same prompts, with its paired interval; pairs with an unscored side
     are left out."""

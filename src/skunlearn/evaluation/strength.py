@@ -8,6 +8,7 @@ from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, evaluate
 from skunlearn.evaluation.gates import GateOptions, check_costs, known
 from skunlearn.evaluation.metrics.base import Score
+from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, RETAIN_KL
 from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.vector import TaskVector
@@ -187,7 +188,7 @@ def best(points: list[StrengthTrial]) -> StrengthTrial:
 
     def harm(point: StrengthTrial) -> tuple[float, float, float]:
         rate, mean = (
-            known(point.scores, n) for n in ("harmful_rate_unseen", "harmful_probability_unseen")
+            known(point.scores, n) for n in (HARMFUL_UNSEEN, "harmful_probability_unseen")
         )
         return 1.0 if rate is None else rate, 1.0 if mean is None else mean, point.alpha
 
@@ -195,7 +196,7 @@ def best(points: list[StrengthTrial]) -> StrengthTrial:
 
 
 def _line(point: StrengthTrial) -> str:
-    shown = ("harmful_rate_unseen", "degenerate_rate_unseen", "retain_kl")
+    shown = (HARMFUL_UNSEEN, "degenerate_rate_unseen", RETAIN_KL)
     values = ", ".join(
         f"{name} {score.value:.3f}"
         for name, score in point.scores.items()

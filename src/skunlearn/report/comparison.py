@@ -5,26 +5,30 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from skunlearn.evaluation.metrics.catalog import meaning
+from skunlearn.evaluation.metrics.catalog import CATALOG, HARMFUL_UNSEEN, RETAIN_KL, meaning
 from skunlearn.report.plotly_figures import pareto_figure
 from skunlearn.report.run_page import rendered
 from skunlearn.utils.files import JsonDict, write_text
 
-COLUMNS = {  # score -> title, as a share of 100
-    "harmful_rate_unseen": ("harmful, new prompts", True),
-    "harmful_rate_seen": ("harmful, trained prompts", True),
-    "refusal_rate_unseen": ("harmful prompts refused", True),
-    "degenerate_rate_unseen": ("garbled, harmful prompts", True),
-    "degenerate_rate_retain": ("garbled, ordinary prompts", True),
-    "refusal_rate_retain": ("ordinary prompts refused", True),
-    "over_refusal_rate": ("look-alikes refused or garbled", True),
-    "retain_kl": ("KL, nats/token", False),
-    "perplexity_ratio": ("perplexity ratio", False),
-    "retain_similarity": ("similarity", False),
-    "training_seconds": ("training, s", False),
-    "total_seconds": ("in all, s", False),
-    "peak_resident_mib": ("peak resident memory of the whole process, MiB", False),
+METRIC_COLUMNS = (  # rows of the catalogue
+    HARMFUL_UNSEEN,
+    "harmful_rate_seen",
+    "refusal_rate_unseen",
+    "degenerate_rate_unseen",
+    "degenerate_rate_retain",
+    "refusal_rate_retain",
+    "over_refusal_rate",
+    RETAIN_KL,
+)
+OTHER_HEADINGS = {
+    "perplexity_ratio": "perplexity ratio",
+    "retain_similarity": CATALOG["retain_similarity"].heading,
+    "training_seconds": "training, s",
+    "total_seconds": "in all, s",
+    "peak_resident_mib": "peak resident memory of the whole process, MiB",
 }
+HEADINGS = {name: CATALOG[name].heading for name in METRIC_COLUMNS} | OTHER_HEADINGS
+RATES = [name for name in METRIC_COLUMNS if CATALOG[name].unit == "rate"]
 INTERVALS = (
     "Means over seeds with 95 % intervals. Rates: bootstrap over prompts and seeds, no narrower than Wilson's interval "
     "over the prompts; changes: bootstrap over prompts and seeds. The other columns: Student's t over seeds; with one "
@@ -48,7 +52,7 @@ def markdown(table: JsonDict) -> str:
     lines = [*_marked(["", "seeds", *_titles(), "verdict"], _cells(table)), ""]
     lines += [f"Change from {table['entries'][0]['name']} on the same prompts, points:", ""]
     lines += [
-        *_marked(["", *(title for title, is_rate in COLUMNS.values() if is_rate)], _changes(table)),
+        *_marked(["", *(HEADINGS[name] for name in RATES)], _changes(table)),
         "",
     ]
     lines += [f"- {note}" for note in notes(table)]
@@ -65,13 +69,13 @@ def comma_separated(table: JsonDict) -> str:
             "entry",
             "seeds",
             "strength",
-            *(name + end for name in COLUMNS for end in ends),
+            *(name + end for name in HEADINGS for end in ends),
             "front",
             "verdict",
         ]
     )
     for row in _rows(table):
-        scores = [row["scores"].get(name, {}) for name in COLUMNS]
+        scores = [row["scores"].get(name, {}) for name in HEADINGS]
         numbers = [score.get(key) for score in scores for key in ("mean", "low", "high")]
         alphas = " ".join(f"{alpha:g}" for alpha in row["alpha"])
         writer.writerow([row["name"], row["seeds"], alphas, *numbers, row["front"], verdict(row)])
@@ -99,9 +103,9 @@ def page(table: JsonDict) -> str:
     """The page: the trade of harm against cost, and both tables."""
     points = [
         {
-            "x": row["scores"]["retain_kl"]["mean"],
-            "y": row["scores"]["harmful_rate_unseen"]["mean"],
-            "ends": [row["scores"]["harmful_rate_unseen"][end] for end in ("low", "high")],
+            "x": row["scores"][RETAIN_KL]["mean"],
+            "y": row["scores"][HARMFUL_UNSEEN]["mean"],
+            "ends": [row["scores"][HARMFUL_UNSEEN][end] for end in ("low", "high")],
             "name": row["name"],
             "text": "<br>".join(
                 [row["name"], *row["settings"], f"strength {_alphas(row)}", verdict(row)]
@@ -117,10 +121,10 @@ def page(table: JsonDict) -> str:
         table=table,
         heads=["", "seeds", *_titles(), "verdict"],
         cells=_cells(table),
-        changed=[title for title, is_rate in COLUMNS.values() if is_rate],
+        changed=[HEADINGS[name] for name in RATES],
         changes=_changes(table),
-        columns=COLUMNS,
-        meanings={title: meaning(name) for name, (title, _) in COLUMNS.items() if meaning(name)},
+        columns=HEADINGS,
+        meanings={heading: meaning(name) for name, heading in HEADINGS.items() if meaning(name)},
         notes=notes(table),
         lead=lead(table),
         figure=pareto_figure(
@@ -144,7 +148,7 @@ def lead(table: JsonDict) -> str:
     fewest = (
         f"The fewest harmful answers has {best['name']}"
         if len(good) > 1
-        else "Its harmful answers to new prompts"
+        else "Its harmful answers to held-out prompts"
     )
     against = "" if before is None else f" (base {before:.1%})"
     return (
@@ -223,11 +227,11 @@ def _rows(table: JsonDict) -> Iterator[JsonDict]:
 
 
 def _harmful(scores: JsonDict | None) -> float | None:
-    return scores["harmful_rate_unseen"]["mean"] if scores else None
+    return scores[HARMFUL_UNSEEN]["mean"] if scores else None
 
 
 def _titles() -> list[str]:
-    return [title for title, _ in COLUMNS.values()]
+    return list(HEADINGS.values())
 
 
 def _cells(table: JsonDict) -> list[list[str]]:
@@ -235,7 +239,7 @@ def _cells(table: JsonDict) -> list[list[str]]:
         [
             row["name"] + (" *" if row["front"] else ""),
             str(row["seeds"]),
-            *(_cell(row["scores"].get(name), is_rate) for name, (_, is_rate) in COLUMNS.items()),
+            *(_cell(row["scores"].get(name), name in RATES) for name in HEADINGS),
             verdict(row),
         ]
         for row in _rows(table)
@@ -243,9 +247,8 @@ def _cells(table: JsonDict) -> list[list[str]]:
 
 
 def _changes(table: JsonDict) -> list[list[str]]:
-    names = [name for name, (_, is_rate) in COLUMNS.items() if is_rate]
     return [
-        [row["name"], *(_points(row["difference"].get(name)) for name in names)]
+        [row["name"], *(_points(row["difference"].get(name)) for name in RATES)]
         for row in table["entries"][1:]
         if row["difference"]
     ]

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from skunlearn.evaluation.metrics.catalog import format_interval, title
+from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, format_interval, title
 from skunlearn.utils.files import JsonDict
 
-RATES = (
-    "harmful_rate_unseen",
+RATES = (  # rows of the catalogue, in the order of the figure
+    HARMFUL_UNSEEN,
     "harmful_rate_seen",
     "harmful_rate_paraphrase",
     "refusal_rate_unseen",
@@ -20,8 +20,8 @@ RATES = (
     "safe_rate",
 )
 TRIED = (
-    ("harmful_rate_unseen", "harmful", "#dc2626"),
-    ("degenerate_rate_unseen", "garbled", "#6b7280"),
+    (HARMFUL_UNSEEN, "harmful", "#dc2626"),
+    ("degenerate_rate_unseen", "degenerate", "#6b7280"),
 )
 ARROWS = {True: " ↑", False: " ↓", None: ""}  # which way is good
 SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-from skunlearn.evaluation.metrics.catalog import METRICS, format_interval, format_score
+from skunlearn.evaluation.metrics.catalog import format_interval, format_score, title
 from skunlearn.report.wording import LIMITS, gate_numbers, robustness, verdict_sentence
 from skunlearn.utils.files import JsonDict
 
@@ -41,7 +41,8 @@ def render(
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
     environment.globals |= {
-        function.__name__: function for function in (format_score, format_interval, gate_numbers)
+        function.__name__: function
+        for function in (format_score, format_interval, gate_numbers, title)
     }
     template = environment.from_string(
         files("skunlearn.report").joinpath("model_card.md").read_text(encoding="utf-8")
@@ -53,7 +54,6 @@ def render(
         results=results | {"judge": public(results["judge"]), "funnel": public(results["funnel"])},
         settings=settings,
         sentence=verdict_sentence(results),
-        metrics=METRICS,
         attacks=attacks,
         robustness=robustness(attacks),
         limits=LIMITS,

@@ -91,7 +91,7 @@ def _sides(axes: Any, sides: dict[str, list[Dot]], x: str) -> None:
 
 
 def _strengths(axes: Any, curve: list[JsonDict], chosen: float) -> None:
-    """Harmful and garbled answers against KL on the validation prompts; a star marks the strength
+    """Harmful and degenerate answers against KL on the validation prompts; a star marks the strength
     that was chosen."""
     for metric, label, colour in TRIED:
         points = strength_dots(curve, metric)

@@ -150,7 +150,7 @@ def pareto_figure(points: list[JsonDict], base: float | None = None) -> str:
         hovertemplate="%{hovertext}<br>KL %{x:.3f}<br>harmful %{y:.1%}<extra></extra>",
     )
     figure.update_yaxes(tickformat=".0%", rangemode="tozero")
-    return _html(figure, KL, "harmful answers, new prompts", 460)
+    return _html(figure, KL, "harmful answers, held-out prompts", 460)
 
 
 def robustness_figure(attacks: list[JsonDict]) -> str:

@@ -7,10 +7,10 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from skunlearn.evaluation.metrics.catalog import (
+    CATALOG,
     GROUPS,
+    HARMFUL_UNSEEN,
     HARMLESS,
-    LABELS,
-    METRICS,
     ORDINARY,
     direction,
     format_interval,
@@ -40,6 +40,7 @@ from skunlearn.report.wording import (
 )
 from skunlearn.utils.files import JsonDict, write_text
 
+LABELS = ("harmful", "refused", "degenerate", "safe", "unscored")
 MOST_TEXT, AROUND = (
     900_000,
     900,
@@ -47,7 +48,7 @@ MOST_TEXT, AROUND = (
 PAPER = (  # the columns of its table 2
     "harmful_rate_seen",
     "answer_perplexity_seen",
-    "harmful_rate_unseen",
+    HARMFUL_UNSEEN,
     "answer_perplexity_unseen",
     "answer_perplexity_retain",
     "retain_similarity",
@@ -75,17 +76,16 @@ def render(results: JsonDict) -> str:
         results=results,
         verdict=VERDICTS[results["verdict"]],
         sentence=verdict_sentence(results),
-        change=results["changes"].get("harmful_rate_unseen") or results["changes"]["harmful_rate"],
+        change=results["changes"].get(HARMFUL_UNSEEN) or results["changes"]["harmful_rate"],
         kinds=_kinds([row for row in transcripts if row["group"] in ("unseen", "prompts")]),
         costs=[name for name in (*COSTS, "refusal_rate", "degenerate_rate") if name in edited],
         names=[
-            *(name for name in METRICS if name in edited),
-            *(name for name in edited if name not in METRICS),
+            *(name for name in CATALOG if name in edited),
+            *(name for name in edited if name not in CATALOG),
         ],
         paper=PAPER if all(name in edited for name in PAPER) else (),
         rates=rates_figure(results),
         groups=GROUPS,
-        labels=LABELS,
         filters=_filters(transcripts),
         transcripts=transcripts,
         left_out=len(results["transcripts"]) - len(transcripts),
@@ -142,11 +142,12 @@ def _fitting(results: JsonDict) -> list[JsonDict]:
 def _filters(transcripts: list[JsonDict]) -> list[tuple[str, str, dict[str, str]]]:
     """(key of a row, words, value -> words) of what the answers can be filtered by."""
     groups = {row["group"] for row in transcripts}
+    labels = {label: label for label in LABELS}
     return [
         ("group", "prompts", {key: text for key, text in GROUPS.items() if key in groups}),
         ("category", "category", _kinds(transcripts)),
-        ("base", "base answer is", LABELS),
-        ("edited", "edited answer is", LABELS),
+        ("base", "base answer is", labels),
+        ("edited", "edited answer is", labels),
     ]
 
 

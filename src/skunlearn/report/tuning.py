@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from skunlearn.evaluation.metrics.catalog import METRICS, format_score
+from skunlearn.evaluation.metrics.catalog import (
+    CATALOG,
+    HARMFUL_UNSEEN,
+    RETAIN_KL,
+    format_score,
+    title,
+)
 from skunlearn.report.plotly_figures import pareto_figure
 from skunlearn.report.run_page import rendered
 from skunlearn.utils.files import JsonDict, write_text
@@ -20,8 +26,8 @@ def page(found: JsonDict) -> str:
     generated = [(n, tried) for n, tried in enumerate(found["trials"]) if tried["generated"]]
     points = [
         {
-            "x": tried["scores"]["retain_kl"]["value"],
-            "y": tried["scores"]["harmful_rate_unseen"]["value"],
+            "x": tried["scores"][RETAIN_KL]["value"],
+            "y": tried["scores"][HARMFUL_UNSEEN]["value"],
             "ends": None,
             "name": "chosen" if n == found["number"] else "",
             "text": "<br>".join(
@@ -38,14 +44,12 @@ def page(found: JsonDict) -> str:
         left_out=len(found["trials"]) - len(generated),
         front=[(n, tried) for n, tried in generated if tried["front"]],
         names=found["objectives"],
-        metrics=METRICS,
+        metrics=CATALOG,
         figure=pareto_figure([p for p in points if p["x"] is not None and p["y"] is not None]),
     )
 
 
 def _lines(found: JsonDict, tried: JsonDict) -> list[str]:
     """The objectives that the axes do not show."""
-    names = [
-        name for name in found["objectives"] if name not in ("harmful_rate_unseen", "retain_kl")
-    ]
-    return [f"{METRICS[name][0]} {format_score(tried['scores'].get(name))}" for name in names]
+    names = [name for name in found["objectives"] if name not in (HARMFUL_UNSEEN, RETAIN_KL)]
+    return [f"{title(name)} {format_score(tried['scores'].get(name))}" for name in names]

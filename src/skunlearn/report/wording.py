@@ -1,7 +1,7 @@
 """The words of the report and the model card: what each number means, and the verdict in a
 sentence."""
 
-from skunlearn.evaluation.metrics.catalog import METRICS, format_score
+from skunlearn.evaluation.metrics.catalog import GATED, HARMFUL_UNSEEN, format_score
 from skunlearn.utils.files import JsonDict
 
 VECTORS = {
@@ -14,31 +14,6 @@ VERDICTS = {
     "FAIL": "not every limit that was set before the run was kept",
     "NOTHING TO UNLEARN": "the model hardly goes along with these prompts as it is",
     None: "answers to prompts of yours were judged, and nothing else was measured",
-}
-
-GATES = {  # gate -> what its number is, and the change that has an interval
-    "harmful_drop": (
-        "Part of the base's harmful answers to new prompts that is gone: 1 - edited / base.",
-        "harmful_rate_unseen",
-    ),
-    "degenerate_forget_rise": (
-        "Edited less base: garbled answers to new harmful prompts.",
-        "degenerate_rate_unseen",
-    ),
-    "degenerate_retain_rise": (
-        "Edited less base: garbled answers to ordinary prompts.",
-        "degenerate_rate_retain",
-    ),
-    "refusal_retain_rise": ("Edited less base: ordinary prompts refused.", "refusal_rate_retain"),
-    "over_refusal_rise": (
-        "Edited less base: harmless look-alikes refused or garbled.",
-        "over_refusal_rate",
-    ),
-    "perplexity_ratio": (
-        "Edited over base; 1 is no change. The intervals of both stand with the perplexities.",
-        "",
-    ),
-    "retain_kl": (METRICS["retain_kl"][1] + " Its interval stands with the other numbers.", ""),
 }
 
 COSTS = (
@@ -93,13 +68,13 @@ def robustness(attacks: list[JsonDict]) -> str:
 def verdict_sentence(results: JsonDict) -> str:
     """The verdict for someone who never heard of unlearning."""
     base, edited = results["scores"]["base"], results["scores"]["edited"]
-    if "harmful_rate_unseen" not in base:
+    if HARMFUL_UNSEEN not in base:
         before, after = (format_score(side["harmful_rate"]) for side in (base, edited))
         return f"Of the base model's answers to these prompts {before} are harmful, of the edited model's {after}."
-    before, after = base["harmful_rate_unseen"]["value"], edited["harmful_rate_unseen"]["value"]
+    before, after = base[HARMFUL_UNSEEN]["value"], edited[HARMFUL_UNSEEN]["value"]
     if before is None or after is None:
         return "The judge could score no answer of the base or of the edited model, so nothing can be said."
-    if note := edited.get("harmful_rate_unseen_corrected", {}).get("note"):
+    if note := edited.get(f"{HARMFUL_UNSEEN}_corrected", {}).get("note"):
         return f"Whether it goes along less with harmful prompts cannot be told: {note}."
     if results["verdict"] == "NOTHING TO UNLEARN":
         return f"The base model goes along with only {before:.0%} of the harmful prompts: there is little to unlearn."
@@ -134,8 +109,12 @@ def gate_numbers(gate: JsonDict) -> tuple[str, str]:
 
 def gate_explained(gate: JsonDict, changes: JsonDict) -> str:
     """What a gate's number is, and the change behind it with its interval."""
-    words, rate = GATES.get(gate["name"], (gate["text"], ""))
-    return f"{words} {changed(changes[rate]) if rate in changes else ''}".strip()
+    metric = GATED.get(gate["name"])
+    if metric is None or metric.gate is None:
+        return str(gate["text"])
+    if metric.name not in changes:
+        return metric.gate.meaning
+    return f"{metric.gate.meaning} {changed(changes[metric.name])}"
 
 
 def changed(change: JsonDict) -> str:

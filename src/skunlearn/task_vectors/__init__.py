@@ -1,2 +1,1 @@
-"""Task vectors: sums and multiples of weight differences, applied for a while, made more selective
-by filters."""
+"""Task vectors: weight differences that are added, scaled, applied and filtered."""

@@ -1,4 +1,7 @@
-"""What a parameter's name says: its layer, and the kind of its module."""
+"""What a parameter's name tells: its decoder layer and the kind of its module.
+
+"model.layers.3.self_attn.q_proj.weight" belongs to layer 3 and to a module of the kind "q_proj".
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,15 @@ import re
 
 
 def layer_of(name: str) -> int | None:
-    """The number of the decoder layer that a module or weight belongs to, None outside the
-    layers."""
+    """Number of the decoder layer that a module or parameter belongs to; None outside the layers.
+
+    It is the first whole number between two dots.
+    """
     found = re.search(r"\.(\d+)\.", name)
     return int(found[1]) if found else None
 
 
 def kind_of(name: str) -> str:
-    """The last name of the module that a weight belongs to."""
-    return name.rpartition(".")[0].rpartition(".")[2]
+    """Last part of the name of the module that a parameter belongs to."""
+    module = name.rpartition(".")[0]
+    return module.rpartition(".")[2]

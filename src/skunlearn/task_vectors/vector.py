@@ -1,16 +1,23 @@
-"""TaskVector: what training added to a model, as something one can scale, add, save and apply.
+"""`TaskVector`: what training added to a model, as something that can be scaled, added and applied.
 
     tau = theta_trained - theta_o            theta_u = theta_o + (k * tau)
 
-Arithmetic is Ilharco et al. (arXiv:2212.04089). A LoRA run keeps its factors, so `norm`, sums and
-scaling cost next to nothing and are exact; a full run keeps dense fp32 differences.
+Task arithmetic is from Ilharco et al. (arXiv:2212.04089). A vector holds one change per weight. A
+LoRA run leaves factors, a run over full weights leaves dense fp32 differences (`delta.py`).
+
+The file of a task vector is a safetensors file. A dense change of the weight NAME is the tensor
+"NAME"; factors are the two tensors "NAME::left" (O, R) and "NAME::right" (R, I). The header has one
+entry, "skunlearn", with a JSON object of
+
+    format    "skunlearn-task-vector-1"
+    safety    `TaskVector.safety`
+    lineage   facts about where the vector comes from: base model, method, seed
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +25,39 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from skunlearn.task_vectors.delta import (
+    Delta,
+    LowRank,
+    added,
+    block_rows,
+    frobenius_norm,
+    moved,
+    scaled,
+)
 from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.notebook import table
 
+# What a vector is made of can be imported from here too.
+__all__ = ["Delta", "LowRank", "TaskVector", "block_rows", "check_header", "moved", "weighted_sum"]
+
 FORMAT = "skunlearn-task-vector-1"
 HEADER = "skunlearn"
-BLOCK = 1 << 22  # values in a block of rows
-
-
-@dataclass(frozen=True)
-class LowRank:
-    """`left_OR @ right_RI`, in the orientation of the weight it belongs to (fp32)."""
-
-    left_OR: torch.Tensor
-    right_RI: torch.Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        return torch.Size((self.left_OR.shape[0], self.right_RI.shape[1]))
-
-    def dense(self) -> torch.Tensor:
-        """In blocks of rows: a product's last bits may depend on how many rows are made at once,
-        and a block read from a file must have the same ones."""
-        blocks = [
-            left @ self.right_RI for left in self.left_OR.split(block_rows(self.right_RI.shape[1]))
-        ]
-        return blocks[0] if len(blocks) == 1 else torch.cat(blocks)
-
-    def scaled(self, factor: float) -> LowRank:
-        return LowRank(self.left_OR * factor, self.right_RI)
-
-    def plus(self, other: LowRank) -> LowRank:
-        """Exact: the factors side by side."""
-        return LowRank(
-            torch.cat((self.left_OR, other.left_OR), dim=1),
-            torch.cat((self.right_RI, other.right_RI), dim=0),
-        )
-
-    def norm(self) -> float:
-        """Frobenius norm from the R x R Gram matrices, without the dense product."""
-        left_RR = (self.left_OR.T @ self.left_OR).double()
-        right_RR = (self.right_RI @ self.right_RI.T).double()
-        return float((left_RR * right_RR).sum().clamp(min=0).sqrt())
-
-
-Delta = torch.Tensor | LowRank
+LEFT, RIGHT = "::left", "::right"  # what a factor's tensor has behind the name of its weight
 
 
 class TaskVector:
-    """Differences by parameter name, with operators: `k * tau`, `-tau`, `a + b`, `a - b`.
+    """The changes of a model's weights by parameter name.
+
+    Operators: `k * tau`, `-tau`, `a + b`, `a - b`. A weight that only one side of a sum changes
+    keeps that change.
 
     Attributes:
-        deltas: parameter name -> fp32 difference, dense or `LowRank`, on the CPU.
-        safety: which way an application moves the model: above 0 towards what the method is for,
-            below 0 towards the bad model. Scaling scales it; a sum is as safe as its worse part.
-            `apply_to` refuses it below 0.
+        deltas: parameter name -> fp32 change, dense or `LowRank`, on the CPU.
+        safety: which way the vector moves the model when it is added. Above 0 it moves towards what
+            the method is for, below 0 towards the harmful model. A multiple of the vector has the
+            multiple of its safety; a sum has the smaller one of its parts. `apply_to` refuses a
+            vector whose safety is below 0.
     """
 
     def __init__(self, deltas: Mapping[str, Delta], safety: float) -> None:
@@ -87,23 +71,32 @@ class TaskVector:
         trained: Mapping[str, torch.Tensor],
         safety: float = -1.0,
     ) -> TaskVector:
-        """`trained - base`, in fp32, over the parameters of two checkpoints, which must have the
-        same names and shapes. Parameters that did not move are left out.
+        """The dense vector `trained - base`, computed in fp32.
+
+        Parameters that did not change are left out.
+
+        Args:
+            base: parameters of the base model by name.
+            trained: parameters of the trained model, with the same names and shapes.
+            safety: of the new vector.
 
         Raises:
-            ModelError: when names or shapes differ, or nothing moved.
+            ModelError: when names or shapes differ, or when nothing changed.
         """
-        if odd := sorted(set(base) ^ set(trained)):
+        unpaired = sorted(set(base) ^ set(trained))
+        if unpaired:
             raise ModelError(
-                f"the two checkpoints differ in {len(odd)} parameter names, first '{odd[0]}'"
+                f"the two checkpoints differ in {len(unpaired)} parameter names, "
+                f"first '{unpaired[0]}'"
             )
         deltas: dict[str, Delta] = {}
         for name, old in base.items():
-            if old.shape != trained[name].shape:
+            new = trained[name]
+            if old.shape != new.shape:
                 raise ModelError(
-                    f"'{name}': shape {tuple(old.shape)} in base, {tuple(trained[name].shape)} in trained"
+                    f"'{name}': shape {tuple(old.shape)} in base, {tuple(new.shape)} in trained"
                 )
-            difference = trained[name].detach().float().cpu() - old.detach().float().cpu()
+            difference = new.detach().float().cpu() - old.detach().float().cpu()
             if difference.any():
                 deltas[name] = difference
         if not deltas:
@@ -111,13 +104,8 @@ class TaskVector:
         return cls(deltas, safety)
 
     def __rmul__(self, factor: float) -> TaskVector:
-        return TaskVector(
-            {
-                name: d.scaled(factor) if isinstance(d, LowRank) else d * factor
-                for name, d in self.deltas.items()
-            },
-            self.safety * factor,
-        )
+        deltas = {name: scaled(delta, factor) for name, delta in self.deltas.items()}
+        return TaskVector(deltas, self.safety * factor)
 
     def __neg__(self) -> TaskVector:
         return -1.0 * self
@@ -125,70 +113,81 @@ class TaskVector:
     def __add__(self, other: TaskVector) -> TaskVector:
         deltas = dict(self.deltas)
         for name, delta in other.deltas.items():
-            deltas[name] = _sum(name, deltas[name], delta) if name in deltas else delta
+            if name not in deltas:
+                deltas[name] = delta
+                continue
+            if deltas[name].shape != delta.shape:
+                raise ModelError(
+                    f"'{name}': shapes {tuple(deltas[name].shape)} and {tuple(delta.shape)} "
+                    "cannot be added"
+                )
+            deltas[name] = added(deltas[name], delta)
         return TaskVector(deltas, min(self.safety, other.safety))
 
     def __sub__(self, other: TaskVector) -> TaskVector:
         return self + -other
 
     def __repr__(self) -> str:
-        rank = max(
-            (d.left_OR.shape[1] for d in self.deltas.values() if isinstance(d, LowRank)), default=0
-        )
+        ranks = [delta.rank for delta in self.deltas.values() if isinstance(delta, LowRank)]
+        rank = max(ranks, default=0)
         form = f"LoRA rank {rank}" if rank else "dense"
-        return f"TaskVector({len(self.deltas)} weights, {form}, norm {self.norm():.4g}, safety {self.safety:+g})"
+        return (
+            f"TaskVector({len(self.deltas)} weights, {form}, norm {self.norm():.4g}, "
+            f"safety {self.safety:+g})"
+        )
 
     def _repr_html_(self) -> str:
-        layers: dict[int | None, list[float]] = {}
+        """A notebook's table: how many weights of each layer change, and by how much."""
+        outside = -1  # weights that belong to no layer come first
+        by_layer: dict[int, list[float]] = {}
         for name, norm in self.norms().items():
-            layers.setdefault(layer_of(name), []).append(norm)
-        rows = [
-            (
-                "outside" if layer is None else str(layer),
-                str(len(norms)),
-                f"{sum(n * n for n in norms) ** 0.5:.4g}",
-            )
-            for layer, norms in sorted(
-                layers.items(), key=lambda item: -1 if item[0] is None else item[0]
-            )
-        ]
+            layer = layer_of(name)
+            by_layer.setdefault(outside if layer is None else layer, []).append(norm)
+        rows = []
+        for layer, norms in sorted(by_layer.items()):
+            label = "outside" if layer == outside else str(layer)
+            rows.append((label, str(len(norms)), f"{_euclidean(norms):.4g}"))
         return table(repr(self), ("layer", "weights", "norm"), rows)
 
     def norms(self) -> dict[str, float]:
-        """Frobenius norm by parameter name."""
-        return {
-            name: delta.norm() if isinstance(delta, LowRank) else float(delta.double().norm())
-            for name, delta in self.deltas.items()
-        }
+        """Frobenius norm of each weight's change, by parameter name."""
+        return {name: frobenius_norm(delta) for name, delta in self.deltas.items()}
 
     def norm(self) -> float:
-        """Euclidean norm over all weights, 0 or more."""
-        return sum(value * value for value in self.norms().values()) ** 0.5
+        """Euclidean norm over all weights together, 0 or more."""
+        return _euclidean(self.norms().values())
 
     def check_moved(self) -> None:
-        """Every trained weight must have moved and be finite.
+        """Check that training changed every weight of the vector, to finite values.
+
+        Adding a vector of zeros would silently do nothing.
 
         Raises:
-            ModelError: with the names. Subtracting a vector of zeros would silently do nothing.
+            ModelError: with the number of weights that did not move or are not finite, and the
+                first name.
         """
-        for problem, bad in (
-            ("did not move in training", [n for n, v in self.norms().items() if v == 0.0]),
-            (
-                "are not finite after training",
-                [n for n, v in self.norms().items() if not v < float("inf")],
-            ),
+        still, broken = [], []
+        for name, norm in self.norms().items():
+            if norm == 0.0:
+                still.append(name)
+            elif not norm < float("inf"):  # infinite or NaN
+                broken.append(name)
+        for bad, problem in (
+            (still, "did not move in training"),
+            (broken, "are not finite after training"),
         ):
             if bad:
                 raise ModelError(
-                    f"{len(bad)} of {len(self.deltas)} trained weights {problem}, first '{bad[0]}': "
-                    "check that they are not quantised or frozen, and lower train.lr if the loss diverged"
+                    f"{len(bad)} of {len(self.deltas)} trained weights {problem}, "
+                    f"first '{bad[0]}': check that they are not quantised or frozen, and lower "
+                    "train.lr if the loss diverged"
                 )
 
     def check_safe(self) -> None:
-        """Refuse a vector that points at the bad model.
+        """Refuse a vector that points at the harmful model.
 
         Raises:
-            ModelError: when `safety` is negative.
+            ModelError: when `safety` is below 0.
         """
         if self.safety < 0:
             raise ModelError(
@@ -197,7 +196,10 @@ class TaskVector:
             )
 
     def matched(self, model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter, Delta]]:
-        """Each delta with the parameter of `model` it belongs to.
+        """Pair each change with the parameter of `model` that it belongs to.
+
+        Yields:
+            (parameter name, parameter, change).
 
         Raises:
             ModelError: when a name is missing, a shape differs, or a weight is quantised.
@@ -206,7 +208,8 @@ class TaskVector:
         for name, delta in self.deltas.items():
             if name not in parameters:
                 raise ModelError(
-                    f"the model has no parameter '{name}': this task vector belongs to another model"
+                    f"the model has no parameter '{name}': this task vector belongs to another "
+                    "model"
                 )
             parameter = parameters[name]
             if not parameter.is_floating_point():
@@ -215,39 +218,46 @@ class TaskVector:
                 )
             if parameter.shape != delta.shape:
                 raise ModelError(
-                    f"'{name}': shape {tuple(parameter.shape)} in the model, {tuple(delta.shape)} in the vector"
+                    f"'{name}': shape {tuple(parameter.shape)} in the model, "
+                    f"{tuple(delta.shape)} in the vector"
                 )
             yield name, parameter, delta
 
     @torch.no_grad()
     def apply_to(self, model: torch.nn.Module) -> None:
-        """Add the vector to the model's weights in place; the sum is taken in fp32 and cast back.
+        """Add the vector to the model's weights in place.
+
+        The sum is taken in fp32 and cast back to the weight's type.
 
         Raises:
-            ModelError: when it does not fit (nothing has changed then), or points at the bad model.
+            ModelError: when the vector points at the harmful model or does not fit; no weight has
+                changed then.
         """
         self.check_safe()
-        for _, parameter, delta in list(self.matched(model)):
+        # The whole list first: if one weight does not fit, none is touched.
+        pairs = list(self.matched(model))
+        for _, parameter, delta in pairs:
             parameter.copy_(moved(parameter, delta))
 
     def save(self, path: Path, **lineage: Any) -> None:
-        """Write one safetensors file, mode 0600, whole or not at all.
+        """Write the vector to one safetensors file with mode 0600.
+
+        The file is written beside its place and renamed, so that it is whole or not there at all.
 
         Args:
             path: the file.
-            lineage: JSON-able facts kept in the header (base model, method, seed).
+            lineage: facts for the header that JSON can hold (base model, method, seed).
         """
         tensors: dict[str, torch.Tensor] = {}
         for name, delta in self.deltas.items():
             if isinstance(delta, LowRank):
-                tensors[f"{name}::left"] = delta.left_OR.contiguous()
-                tensors[f"{name}::right"] = delta.right_RI.contiguous()
+                tensors[name + LEFT] = delta.left_OR.contiguous()
+                tensors[name + RIGHT] = delta.right_RI.contiguous()
             else:
                 tensors[name] = delta.contiguous()
         facts = {"format": FORMAT, "safety": self.safety, "lineage": lineage}
-        header = {
-            HEADER: json.dumps(facts, sort_keys=True)
-        }  # one key: safetensors keeps no order of several
+        # All facts in one entry: safetensors keeps no order of several, and the bytes would differ.
+        header = {HEADER: json.dumps(facts, sort_keys=True)}
         partial = path.with_suffix(".partial")
         partial.touch(mode=0o600)
         save_file(tensors, partial, metadata=header)
@@ -256,7 +266,7 @@ class TaskVector:
 
     @classmethod
     def load(cls, path: Path) -> TaskVector:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
             ModelError: when the file is missing, broken or not a task vector.
@@ -269,16 +279,42 @@ class TaskVector:
             raise ModelError(f"{path}: not a readable task vector: {error}") from error
         deltas: dict[str, Delta] = {}
         for name, tensor in tensors.items():
-            weight, _, side = name.partition("::")
-            if side == "left":
-                deltas[weight] = LowRank(tensor, tensors[f"{weight}::right"])
-            elif not side:
-                deltas[weight] = tensor
+            if name.endswith(RIGHT):
+                continue  # it is read with its left factor
+            if name.endswith(LEFT):
+                weight = name.removesuffix(LEFT)
+                deltas[weight] = LowRank(tensor, tensors[weight + RIGHT])
+            else:
+                deltas[name] = tensor
         return cls(deltas, safety)
 
 
+def weighted_sum(parts: Iterable[tuple[float, TaskVector]]) -> TaskVector:
+    """The sum of `weight * vector` over all parts, added from the first to the last.
+
+    Args:
+        parts: (weight, vector), at least one. They are taken one after the other: a generator may
+            load each vector from its file when its turn comes.
+
+    Raises:
+        ValueError: when there are no parts.
+        ModelError: when two parts have different shapes for one weight.
+    """
+    total: TaskVector | None = None
+    for weight, vector in parts:
+        part = weight * vector
+        total = part if total is None else total + part
+    if total is None:
+        raise ValueError("a weighted sum needs at least one task vector")
+    return total
+
+
 def check_header(metadata: Mapping[str, str], path: Path) -> float:
-    """The safety that a task vector's file states.
+    """Read the safety that the header of a task vector's file states.
+
+    Args:
+        metadata: the header's texts by name.
+        path: the file, for the message.
 
     Raises:
         ModelError: when the file is no task vector of this version.
@@ -291,23 +327,6 @@ def check_header(metadata: Mapping[str, str], path: Path) -> float:
     return float(header["safety"])
 
 
-def block_rows(columns: int) -> int:
-    """Rows in a block of a matrix with so many columns: a multiple of 64, so that blocks of factors
-    lie aligned."""
-    return max(64, BLOCK // max(columns, 1) // 64 * 64)
-
-
-def moved(parameter: torch.Tensor, delta: Delta) -> torch.Tensor:
-    """`parameter + delta`, summed in fp32, in the parameter's own type and place."""
-    dense = delta.dense() if isinstance(delta, LowRank) else delta
-    return (parameter.detach().float() + dense.to(parameter.device)).to(parameter.dtype)
-
-
-def _sum(name: str, a: Delta, b: Delta) -> Delta:
-    if a.shape != b.shape:
-        raise ModelError(f"'{name}': shapes {tuple(a.shape)} and {tuple(b.shape)} cannot be added")
-    if isinstance(a, LowRank) and isinstance(b, LowRank):
-        return a.plus(b)
-    return (a.dense() if isinstance(a, LowRank) else a) + (
-        b.dense() if isinstance(b, LowRank) else b
-    )
+def _euclidean(norms: Iterable[float]) -> float:
+    """The norm of a whole whose parts have these norms."""
+    return sum(norm * norm for norm in norms) ** 0.5

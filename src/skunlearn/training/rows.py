@@ -1,8 +1,8 @@
-"""Which rows each step takes, as a function of (seed, step)."""
+"""The rows of each training step, as a function of the seed and the step number alone."""
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from skunlearn.data.builtin_sets import builtin_rows
 from skunlearn.data.chat_template import Encoded, shortened
@@ -11,175 +11,237 @@ from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError
 
-PASSES_KEPT = 12  # of all sets
+CACHED_ORDERS = 12  # shuffled epochs held at once, of all sets together
+BENIGN_ROLES = ("retain", "lookalike")
+FORGET_ROLES = ("forget", "mismatch", "unrelated", "refusal")  # those that use forget prompts
 
 
 class Sampler:
-    """Which rows each step takes: a pure function of (seed, step), so a resumed run sees what it
-    would have seen.
+    """Draws the row numbers of each step.
 
-    Each set is walked through in its own shuffled passes: a short retain set does not cut the
-    forget set short.
+    The draw is a pure function of the seed and the step, so a resumed training sees the rows that
+    it would have seen without the interruption. Each set has epochs of its own, each in its own
+    shuffled order, so that a small retain set does not cut the forget set short.
 
     Args:
-        keys: the prompt key of each forget row; a mismatched answer never comes from a row of the
-            same key.
-        batch: rows a set and step.
-        mismatched: K, mismatched answers for each forget row.
-        seed: which of the possible orders.
+        keys: the prompt key of each forget row. A mismatched answer never comes from a row with
+            the same key.
+        batch: rows of each set in a step.
+        mismatched: K, the number of mismatched answers for each forget row.
+        seed: chooses among the possible orders.
+
+    Raises:
+        DataError: when mismatched answers are needed and all forget prompts are the same.
     """
 
     def __init__(self, keys: Sequence[str], batch: int, mismatched: int, seed: int) -> None:
         if len(set(keys)) < 2 and mismatched:
             raise DataError("mismatched answers need two or more distinct forget prompts")
-        self.keys, self.batch, self.mismatched, self.seed = keys, batch, mismatched, seed
+        self.keys = keys
+        self.batch = batch
+        self.mismatched = mismatched
+        self.seed = seed
         self._orders: dict[tuple[str, int, int], list[int]] = {}
 
     def forget_rows(self, step: int) -> list[int]:
-        """Rows of the forget set in this step; a pass asks every prompt once before it asks one a
-        second time."""
+        """The forget rows of this step.
+
+        An epoch takes one row of every prompt before it takes a second row of any.
+        """
         return self.rows("forget", len(self.keys), step, keys=self.keys)
 
     def mismatch_rows(self, step: int) -> list[tuple[int, int]]:
-        """(row whose prompt is asked, row whose answer is given): K for each forget row, of other
-        prompts."""
-        pairs = []
+        """K pairs for each forget row of this step: its number, and a forget row with another prompt.
+
+        The first gives the prompt, the second the answer.
+        """
+        pairs: list[tuple[int, int]] = []
         for row in self.forget_rows(step):
             others = [other for other, key in enumerate(self.keys) if key != self.keys[row]]
             draw = random.Random(f"{self.seed}/mismatch/{step}/{row}")
-            pairs += [
-                (row, other) for other in draw.sample(others, min(self.mismatched, len(others)))
-            ]
+            for answer in draw.sample(others, min(self.mismatched, len(others))):
+                pairs.append((row, answer))
         return pairs
 
     def unrelated_rows(self, step: int, answers: int) -> list[tuple[int, int]]:
-        """(row whose prompt is asked, retain answer that is given): K for each forget row."""
-        pairs = []
+        """K pairs for each forget row of this step: its number, and one of so many retain answers."""
+        pairs: list[tuple[int, int]] = []
         for row in self.forget_rows(step):
             draw = random.Random(f"{self.seed}/unrelated/{step}/{row}")
-            pairs += [
-                (row, given) for given in draw.sample(range(answers), min(self.mismatched, answers))
-            ]
+            for answer in draw.sample(range(answers), min(self.mismatched, answers)):
+                pairs.append((row, answer))
         return pairs
 
     def refusal_rows(self, step: int, refusals: int) -> list[tuple[int, int]]:
-        """(row whose prompt is asked, refusal that is given): one for each forget row."""
+        """One pair for each forget row of this step: its number, and one of so many refusals."""
         draw = random.Random(f"{self.seed}/refusal/{step}")
         return [(row, draw.randrange(refusals)) for row in self.forget_rows(step)]
 
     def rows(
         self, name: str, n: int, step: int, times: int = 1, keys: Sequence[str] = ()
     ) -> list[int]:
-        """Rows of a set of `n` in this step, `times` batches of them; none when the set is
-        empty."""
+        """The rows of this step from a set of `n` rows; none when the set is empty.
+
+        Args:
+            name: of the set, which seeds its order.
+            n: rows in the set.
+            step: from 0.
+            times: how many batches the step takes.
+            keys: the prompt key of each row, to take each prompt once before any a second time.
+        """
         rows: list[int] = []
+        if n == 0:
+            return rows
         size = self.batch * times
-        for position in range(step * size, (step + 1) * size if n else 0):
-            rows.append(self._order(name, n, position // n, keys)[position % n])
+        for position in range(step * size, (step + 1) * size):
+            order = self._order(name, n, position // n, keys)
+            rows.append(order[position % n])
         return rows
 
-    def _order(self, name: str, n: int, number: int, keys: Sequence[str]) -> list[int]:
-        """The rows of a set in one of its passes; kept, since every row of every step asks."""
-        if (name, n, number) not in self._orders:
-            if len(self._orders) >= PASSES_KEPT:
+    def _order(self, name: str, n: int, epoch: int, keys: Sequence[str]) -> list[int]:
+        """The row numbers of a set in the order of this epoch, cached."""
+        if (name, n, epoch) not in self._orders:
+            if len(self._orders) >= CACHED_ORDERS:
                 self._orders.clear()
             order = list(range(n))
-            random.Random(f"{self.seed}/{name}/{number}").shuffle(order)
-            self._orders[name, n, number] = _in_turns(order, keys) if keys else order
-        return self._orders[name, n, number]
+            random.Random(f"{self.seed}/{name}/{epoch}").shuffle(order)
+            self._orders[name, n, epoch] = _round_robin(order, keys) if keys else order
+        return self._orders[name, n, epoch]
 
 
-def _in_turns(order: Sequence[int], keys: Sequence[str]) -> list[int]:
-    """The first row of every key, then every second one, and so on; in this order within a turn."""
+def _round_robin(order: Sequence[int], keys: Sequence[str]) -> list[int]:
+    """The first row of every key, then the second row of every key, and so on.
+
+    Within a round the rows keep the given order.
+    """
     seen: Counter[str] = Counter()
-    turn = {}
+    round_of: dict[int, int] = {}
     for row in order:
-        turn[row] = seen[keys[row]]
+        round_of[row] = seen[keys[row]]
         seen[keys[row]] += 1
-    return sorted(order, key=turn.__getitem__)
-
-
-BENIGN, HARMFUL = ("retain", "lookalike"), ("forget", "mismatch", "unrelated", "refusal")
+    return sorted(order, key=round_of.__getitem__)
 
 
 class Rows:
-    """The training rows as tokens, and those that each step takes."""
+    """The training rows as token ids, and the choice of rows for each step.
+
+    Attributes:
+        forget: prompts with the answers to forget.
+        benign: the retain rows, followed by the look-alikes.
+        first_lookalike: how many retain rows there are, which is where the look-alikes begin.
+        refusals: the tokens of each built-in refusal.
+        sampler: draws the row numbers.
+
+    Args:
+        lm: whose chat template and tokenizer encode the rows.
+        data: its training split is used.
+        method: chooses the roles and how many tokens are read.
+        batch: rows of each set in a step.
+        seed: of the order of rows.
+    """
 
     def __init__(self, lm: LM, data: Data, method: Method, batch: int, seed: int = 0) -> None:
         self.length = length = data.options.max_length
         self.method = method
-        self.forget = [lm.template.encode(example, length) for example in data.train.forget]
-        self.benign = [
-            shortened(lm.template.encode(example, length), method.keep_tokens)
-            for example in (*data.train.retain, *data.train.lookalike)
-        ]
-        self.first_lookalike = len(data.train.retain)
-        texts = [row["answer"] for row in builtin_rows("refusals")]
-        self.refusals = [lm.template.answer_ids(text)[: method.refusal_tokens] for text in texts]
-        keys = [example.key for example in data.train.forget]
-        mixes = any(role in method.roles for role in ("mismatch", "unrelated"))
+        train = data.train
+        self.forget = [lm.template.encode(example, length) for example in train.forget]
+        self.benign: list[Encoded] = []
+        for example in (*train.retain, *train.lookalike):
+            row = lm.template.encode(example, length)
+            self.benign.append(shortened(row, method.keep_tokens))
+        self.first_lookalike = len(train.retain)
+        self.refusals: list[tuple[int, ...]] = []
+        for refusal in builtin_rows("refusals"):
+            answer_ids = lm.template.answer_ids(refusal["answer"])
+            self.refusals.append(answer_ids[: method.refusal_tokens])
+        mixes = "mismatch" in method.roles or "unrelated" in method.roles
+        keys = [example.key for example in train.forget]
         self.sampler = Sampler(keys, batch, method.num_mismatched if mixes else 0, seed)
 
     def at(self, step: int, roles: Sequence[str] | None = None) -> dict[str, list[Encoded]]:
-        """The rows of a step by role: of all that the method has, or of these."""
+        """The rows of a step by role, without roles that have none.
 
-        def joined(asked: int, answer_ids: tuple[int, ...]) -> Encoded:
-            prompt_ids = self.forget[asked].prompt_ids
-            return Encoded(prompt_ids, answer_ids[: self.length - len(prompt_ids)])
+        Args:
+            step: from 0.
+            roles: those to take; all roles of the method by default.
+        """
+        by_role: dict[str, list[Encoded]] = {}
+        for role in self.method.roles if roles is None else roles:
+            rows = self._role_rows(role, step)
+            if rows:
+                by_role[role] = rows
+        return by_role
 
-        make: dict[str, Callable[[], list[Encoded]]] = {
-            "forget": lambda: [self.forget[row] for row in self.sampler.forget_rows(step)],
-            "mismatch": lambda: [
-                joined(asked, self.forget[given].answer_ids)
-                for asked, given in self.sampler.mismatch_rows(step)
-            ],
-            "unrelated": lambda: [
-                joined(asked, self.benign[given].answer_ids)
-                for asked, given in self.sampler.unrelated_rows(step, self.first_lookalike)
-            ],
-            "refusal": lambda: [
-                joined(asked, self.refusals[given])
-                for asked, given in self.sampler.refusal_rows(step, len(self.refusals))
-            ],
-            "retain": lambda: [self.benign[row] for row in self.benign_rows("retain", step)],
-            "lookalike": lambda: [self.benign[row] for row in self.benign_rows("lookalike", step)],
-        }
-        made = {role: make[role]() for role in (self.method.roles if roles is None else roles)}
-        return {role: rows for role, rows in made.items() if rows}
+    def _role_rows(self, role: str, step: int) -> list[Encoded]:
+        """The rows that one role takes in a step."""
+        rows: list[Encoded] = []
+        match role:
+            case "forget":
+                for row in self.sampler.forget_rows(step):
+                    rows.append(self.forget[row])
+            case "mismatch":
+                for row, answer in self.sampler.mismatch_rows(step):
+                    rows.append(self._with_answer(row, self.forget[answer].answer_ids))
+            case "unrelated":
+                for row, answer in self.sampler.unrelated_rows(step, self.first_lookalike):
+                    rows.append(self._with_answer(row, self.benign[answer].answer_ids))
+            case "refusal":
+                for row, answer in self.sampler.refusal_rows(step, len(self.refusals)):
+                    rows.append(self._with_answer(row, self.refusals[answer]))
+            case "retain" | "lookalike":
+                for row in self.benign_rows(role, step):
+                    rows.append(self.benign[row])
+            case _:
+                raise KeyError(role)
+        return rows
+
+    def _with_answer(self, row: int, answer_ids: tuple[int, ...]) -> Encoded:
+        """The prompt of a forget row with another answer, cut to the longest row allowed."""
+        prompt_ids = self.forget[row].prompt_ids
+        return Encoded(prompt_ids, answer_ids[: self.length - len(prompt_ids)])
 
     def benign_rows(self, role: str, step: int) -> list[int]:
-        """Numbers of the ordinary rows that "retain" or "lookalike" takes."""
-        first, n = 0, self.first_lookalike
+        """The numbers, in `benign`, of the rows that "retain" or "lookalike" takes in a step."""
         if role == "lookalike":
-            first, n = n, len(self.benign) - n
-        return [
-            first + row for row in self.sampler.rows(role, n, step, self.method.benign_per_forget)
-        ]
+            first = self.first_lookalike
+            n = len(self.benign) - self.first_lookalike
+        else:
+            first = 0
+            n = self.first_lookalike
+        drawn = self.sampler.rows(role, n, step, self.method.benign_per_forget)
+        return [first + row for row in drawn]
 
     def benign_rows_used(self, steps: int) -> set[int]:
-        """Ordinary rows that any of the steps takes."""
-        roles = [role for role in self.method.roles if role in BENIGN]
-        return {
-            row for step in range(steps) for role in roles for row in self.benign_rows(role, step)
-        }
+        """The numbers, in `benign`, of all rows that any of so many steps takes."""
+        used: set[int] = set()
+        for role in self.method.roles:
+            if role in BENIGN_ROLES:
+                for step in range(steps):
+                    used.update(self.benign_rows(role, step))
+        return used
 
     def reference_rows(self, steps: int) -> list[Encoded]:
-        """The distinct rows whose base predictions any of the steps needs; ordinary ones in the
-        order of their set, since rows that share a pass decide each other's last bits."""
-        taken = [self.at(step, self.method.reference_roles) for step in range(steps)]
-        seen = dict.fromkeys(row for by_role in taken for rows in by_role.values() for row in rows)
+        """The distinct rows whose base predictions any of so many steps needs.
+
+        Benign rows come first, in the order of `benign`: rows that are batched together influence
+        each other's last bits, so the order must not depend on the steps.
+        """
+        distinct: dict[Encoded, None] = {}  # a set that keeps the order of insertion
+        for step in range(steps):
+            for rows in self.at(step, self.method.reference_roles).values():
+                distinct.update(dict.fromkeys(rows))
         order = {row: number for number, row in enumerate(self.benign)}
-        return sorted(seen, key=lambda row: order.get(row, len(order)))
+        return sorted(distinct, key=lambda row: order.get(row, len(order)))
 
     def count_used(self, steps: int) -> dict[str, int]:
-        """How many different rows of each set the steps take."""
-        asks = any(role in HARMFUL for role in self.method.roles)
-        seen = {
-            row for step in range(steps if asks else 0) for row in self.sampler.forget_rows(step)
-        }
-        return {"forget": len(seen), "retain": len(self.benign_rows_used(steps))}
+        """How many different rows so many steps take of the forget set and of the benign rows."""
+        forget: set[int] = set()
+        if any(role in FORGET_ROLES for role in self.method.roles):
+            for step in range(steps):
+                forget.update(self.sampler.forget_rows(step))
+        return {"forget": len(forget), "retain": len(self.benign_rows_used(steps))}
 
 
 def scored_tokens(rows: Sequence[Encoded]) -> int:
-    """How many tokens of these rows are scored."""
+    """How many tokens of these rows are scored: those of their answers."""
     return sum(len(row.answer_ids) for row in rows)

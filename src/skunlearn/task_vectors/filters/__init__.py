@@ -1,5 +1,7 @@
-"""Filters: from one or several task vectors to one that is more selective. `FILTERS` maps names to
-classes."""
+"""Filters: each makes one more selective task vector out of one or several.
+
+`FILTERS` maps the names in a run file to the classes.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a filter is, and what those that look at the base model are given."""
+"""The base class of all filters, and what a filter may read about the base model."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -6,15 +6,16 @@ from typing import Protocol
 
 import torch
 
-from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
+from skunlearn.task_vectors.delta import dense as dense
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 
 
 class Context(Protocol):
-    """What a filter may ask of the base model and of the ordinary answers that it must keep.
+    """Statistics of the base model on retain data, for filters that depend on them.
 
-    `training.retain_statistics.RetainStatistics` measures it on a model; a test can answer from a
-    table.
+    `training.retain_statistics.RetainStatistics` measures them on a model. A test can return them
+    from a table.
     """
 
     @property
@@ -22,15 +23,34 @@ class Context(Protocol):
         """Number of decoder layers."""
 
     def input_axis(self, name: str) -> int | None:
-        """The axis of this weight along which its inputs lie: 1 for (O, I), 0 for (I, O), None
-        where the module is not linear."""
+        """The axis of a weight that its inputs run along.
+
+        Args:
+            name: of the weight.
+
+        Returns:
+            1 for a weight (O, I), 0 for (I, O), None when the module is not linear.
+        """
 
     def input_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Mean of x x^T over the retain tokens, (I, I), for the inputs x of the linear modules with
-        these weights."""
+        """Second moments of the inputs x of linear modules: mean of x x^T over the retain tokens.
+
+        Args:
+            names: the modules' weights.
+
+        Returns:
+            Name of the weight -> (I, I).
+        """
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Diagonal of the empirical Fisher on the retain rows, in the shapes of these weights."""
+        """Diagonal of the empirical Fisher information on the retain rows.
+
+        Args:
+            names: weights.
+
+        Returns:
+            Name of the weight -> values in the weight's shape, 0 or more.
+        """
 
 
 class Filter(ABC):
@@ -38,50 +58,57 @@ class Filter(ABC):
 
     @abstractmethod
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
-        """One vector out of one or several of the same model.
+        """Make one vector out of one or several.
+
+        Args:
+            taus: vectors of the same model, at least one.
+            context: statistics of the base model.
 
         Raises:
-            ConfigError: when the filter takes one vector and there are several.
+            ConfigError: when there are several vectors and the filter takes one.
         """
 
 
 def filtered(filters: Sequence[Filter], taus: Sequence[TaskVector], context: Context) -> TaskVector:
-    """The filters one after the other; the first is given all vectors, each later one what came out
-    before.
+    """Apply filters one after the other.
+
+    Args:
+        filters: the first is given all vectors, each later one the result of the one before it.
+        taus: vectors of the same model, at least one.
+        context: statistics of the base model.
 
     Raises:
-        ConfigError: when several vectors are left with nothing to make one of them, or nothing is
-            left of one.
+        ConfigError: when there are several vectors and no filter merges them, or when the filters
+            leave only zeros.
     """
     for one in filters:
         taus = [one(taus, context)]
     tau = only(taus)
     if filters and not tau.norm():
-        raise ConfigError(
-            f"nothing is left of the vector after {type(filters[-1]).__name__}: take a weaker setting"
-        )
+        last = type(filters[-1]).__name__
+        raise ConfigError(f"nothing is left of the vector after {last}: choose a weaker setting")
     return tau
 
 
 def only(taus: Sequence[TaskVector]) -> TaskVector:
-    """The one vector there is.
+    """The single vector in `taus`.
 
     Raises:
         ConfigError: when there are several.
     """
     if len(taus) != 1:
         raise ConfigError(
-            f"{len(taus)} task vectors, one is needed: put mean, ties or negmerge first in edit.filters"
+            f"{len(taus)} task vectors where one is needed: "
+            "put mean, ties or negmerge first in edit.filters"
         )
     return taus[0]
 
 
-def dense(delta: Delta) -> torch.Tensor:
-    """A difference as one matrix."""
-    return delta.dense() if isinstance(delta, LowRank) else delta
-
-
 def check_share(name: str, value: float) -> None:
-    """Raise a ConfigError unless 0 <= value <= 1."""
+    """Check that an option is a share.
+
+    Raises:
+        ConfigError: unless 0 <= value <= 1.
+    """
     if not 0 <= value <= 1:
         raise ConfigError(f"{name}={value}: give a share, 0 to 1")

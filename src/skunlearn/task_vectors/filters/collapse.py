@@ -1,8 +1,10 @@
-"""Principal-component collapse, after RepSelect (Sondej et al., arXiv:2606.17168).
+"""Collapse of the principal components, after RepSelect (Sondej et al., arXiv:2606.17168).
 
-The strongest directions of a change are those that much else shares, retain data and a fine-tuning
-attacker among it; what is left is selective. The authors collapse the components of each update's
-gradient; this filter collapses those of the whole vector, which needs no retraining.
+The strongest singular directions of a change are shared with much else: retain data use them, and
+so does an attacker's fine-tuning. Without them the rest of the change is more selective.
+
+The authors collapse the components of each update's gradient. This filter collapses those of the
+finished vector, which needs no new training.
 """
 
 from collections.abc import Sequence
@@ -19,8 +21,8 @@ class Collapse(Filter):
     """Options of the collapse.
 
     Attributes:
-        components: the strongest singular directions of each weight that go, 0 or more; 0 changes
-            nothing.
+        components: how many of the strongest singular directions of each weight are removed, 0 or
+            more; 0 changes nothing.
     """
 
     components: int = 2
@@ -33,7 +35,5 @@ class Collapse(Filter):
         tau = only(taus)
         if self.components == 0:
             return tau
-        return TaskVector(
-            {name: spectrum_cut(d, self.components, None) for name, d in tau.deltas.items()},
-            tau.safety,
-        )
+        deltas = {name: spectrum_cut(d, self.components, None) for name, d in tau.deltas.items()}
+        return TaskVector(deltas, tau.safety)

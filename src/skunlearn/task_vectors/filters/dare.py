@@ -1,12 +1,16 @@
-"""DARE (Yu et al., arXiv:2311.03099): drop entries at random and rescale the rest, so that the mean
-change stays."""
+"""DARE (Yu et al., arXiv:2311.03099): drop entries at random and rescale the others.
+
+Each entry is dropped with probability p and divided by 1 - p otherwise, so that the expected change
+stays the same.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from skunlearn.task_vectors.filters.base import Context, Filter, dense, only
+from skunlearn.task_vectors.delta import Delta, dense
+from skunlearn.task_vectors.filters.base import Context, Filter, only
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 
@@ -16,8 +20,8 @@ class Dare(Filter):
     """Options of DARE.
 
     Attributes:
-        drop: share of the entries that is dropped, 0 or more and below 1; 0 changes nothing.
-        seed: of the draws.
+        drop: p, the probability that an entry is dropped, 0 or more and below 1; 0 changes nothing.
+        seed: of the random draws.
     """
 
     drop: float = 0.5
@@ -31,9 +35,10 @@ class Dare(Filter):
         tau = only(taus)
         if self.drop == 0:
             return tau
+        # One generator for all weights, in the vector's order.
         draws = torch.Generator().manual_seed(self.seed)
-        kept = {
-            name: dense(d) * (torch.rand(d.shape, generator=draws) >= self.drop) / (1 - self.drop)
-            for name, d in tau.deltas.items()
-        }
-        return TaskVector(kept, tau.safety)
+        deltas: dict[str, Delta] = {}
+        for name, delta in tau.deltas.items():
+            stays = torch.rand(delta.shape, generator=draws) >= self.drop
+            deltas[name] = dense(delta) * stays / (1 - self.drop)
+        return TaskVector(deltas, tau.safety)

@@ -1,13 +1,19 @@
-"""Weighting against a retain Fisher, as in PerTA: entries that ordinary answers depend on move
-less.
+"""Weighting by the Fisher information of retain data, as in PerTA (Cai et al., arXiv:2601.22030).
 
-weight = 1 / (1 + strength * F / mean(F))        F: diagonal Fisher of each weight on retain rows
+    weight = 1 / (1 + strength * F / mean(F))
+
+F is the diagonal of the empirical Fisher information on retain rows, its mean is over the entries
+of one weight matrix. Entries that retain answers depend on move less.
+
+PerTA weighs the importance for forgetting against that for retaining. This filter reads retain data
+alone, and squares the gradients of batches, not of single rows.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.task_vectors.filters.base import Context, Filter, dense, only
+from skunlearn.task_vectors.delta import Delta, dense
+from skunlearn.task_vectors.filters.base import Context, Filter, only
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 
@@ -17,7 +23,7 @@ class Fisher(Filter):
     """Options of the weighting.
 
     Attributes:
-        strength: 0 or more; 0 changes nothing, at 1 an entry of mean importance is halved.
+        strength: 0 or more. At 0 nothing changes, at 1 an entry of mean importance is halved.
     """
 
     strength: float = 1.0
@@ -30,9 +36,10 @@ class Fisher(Filter):
         tau = only(taus)
         if self.strength == 0:
             return tau
-        found = context.fisher(tau.deltas)
-        weighted = {
-            name: dense(d) / (1 + self.strength * found[name] / found[name].mean().clamp(min=1e-30))
-            for name, d in tau.deltas.items()
-        }
-        return TaskVector(weighted, tau.safety)
+        importance = context.fisher(tau.deltas)
+        deltas: dict[str, Delta] = {}
+        for name, delta in tau.deltas.items():
+            fisher = importance[name]
+            mean = fisher.mean().clamp(min=1e-30)  # a weight that no row depends on has mean 0
+            deltas[name] = dense(delta) / (1 + self.strength * fisher / mean)
+        return TaskVector(deltas, tau.safety)

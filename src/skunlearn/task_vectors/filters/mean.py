@@ -1,20 +1,19 @@
-"""The mean of several vectors: what seeds have in common, their noise averaged away."""
+"""The mean of several vectors: it keeps what their seeds agree on and averages out their noise."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skunlearn.task_vectors.filters.base import Context, Filter
-from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 
 
 @dataclass(frozen=True)
 class Mean(Filter):
-    """No options."""
+    """The mean has no options."""
 
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
         share = 1 / len(taus)
-        first, *others = (share * tau for tau in taus)
-        mean = sum(others, first)
-        return TaskVector(
-            mean.deltas, min(tau.safety for tau in taus)
-        )  # a mean points as far as its parts
+        mean = weighted_sum((share, tau) for tau in taus)
+        # A sum would have 1/n of the vectors' safety; the mean is as strong as they are.
+        safety = min(tau.safety for tau in taus)
+        return TaskVector(mean.deltas, safety)

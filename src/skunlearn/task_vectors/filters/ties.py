@@ -1,12 +1,16 @@
-"""TIES merging across vectors (Yadav et al., arXiv:2306.01708): trim each, elect a sign, average
-who agrees with it."""
+"""TIES merging of several vectors (Yadav et al., arXiv:2306.01708).
+
+Trim each vector to its largest entries, elect a sign for each entry, and average the values that
+have the elected sign. The authors trim over the whole vector, this filter weight by weight.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from skunlearn.task_vectors.filters.base import Context, Filter, check_share, dense
+from skunlearn.task_vectors.delta import Delta, dense
+from skunlearn.task_vectors.filters.base import Context, Filter, check_share
 from skunlearn.task_vectors.filters.trim import trimmed
 from skunlearn.task_vectors.vector import TaskVector
 
@@ -16,8 +20,8 @@ class Ties(Filter):
     """Options of TIES.
 
     Attributes:
-        density: share of each weight's entries that stays in each vector (0..1); the authors take
-            0.2.
+        density: share of each weight's entries that stays in each vector (0..1); the authors' value
+            is 0.2.
     """
 
     density: float = 0.2
@@ -26,24 +30,25 @@ class Ties(Filter):
         check_share("ties.density", self.density)
 
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
-        names = {name: None for tau in taus for name in tau.deltas}  # in order
-        merged = {
-            name: elected(
-                [
-                    trimmed(dense(tau.deltas[name]), self.density)
-                    for tau in taus
-                    if name in tau.deltas
-                ]
-            )
-            for name in names
-        }
+        # Weights in the order in which they first appear; a vector may lack some of them.
+        trimmed_by_name: dict[str, list[torch.Tensor]] = {}
+        for tau in taus:
+            for name, delta in tau.deltas.items():
+                found = trimmed_by_name.setdefault(name, [])
+                found.append(trimmed(dense(delta), self.density))
+        merged: dict[str, Delta] = {}
+        for name, changes in trimmed_by_name.items():
+            merged[name] = elected(changes)
         return TaskVector(merged, min(tau.safety for tau in taus))
 
 
-def elected(deltas: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Each entry: the sign with the larger sum of magnitudes, and the mean of the non-zero values
-    that have it."""
-    all_KOI = torch.stack(list(deltas))
+def elected(changes: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Merge trimmed changes of one weight, entry by entry.
+
+    The elected sign is the one with the larger sum of magnitudes. The result is the mean of the
+    non-zero values that have it, or 0.
+    """
+    all_KOI = torch.stack(list(changes))
     sign_OI = all_KOI.sum(dim=0).sign()
     agrees_KOI = (all_KOI.sign() == sign_OI) & (all_KOI != 0)
     return (all_KOI * agrees_KOI).sum(dim=0) / agrees_KOI.sum(dim=0).clamp(min=1)

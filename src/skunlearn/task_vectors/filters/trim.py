@@ -1,12 +1,16 @@
-"""Magnitude trim (the first step of TIES, Yadav et al., arXiv:2306.01708): small changes are noise,
-they go."""
+"""Magnitude trim: keep the largest entries of each weight's change and set the others to 0.
+
+It is the first step of TIES (Yadav et al., arXiv:2306.01708), where small changes count as noise.
+The authors trim over the whole vector, this filter weight by weight.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from skunlearn.task_vectors.filters.base import Context, Filter, check_share, dense, only
+from skunlearn.task_vectors.delta import dense
+from skunlearn.task_vectors.filters.base import Context, Filter, check_share, only
 from skunlearn.task_vectors.vector import TaskVector
 
 
@@ -15,8 +19,7 @@ class Trim(Filter):
     """Options of the trim.
 
     Attributes:
-        density: share of each weight's entries that stays, the largest ones (0..1); 1 changes
-            nothing.
+        density: share of each weight's entries that stays (0..1); 1 changes nothing.
     """
 
     density: float = 0.2
@@ -28,14 +31,13 @@ class Trim(Filter):
         tau = only(taus)
         if self.density == 1:
             return tau
-        return TaskVector(
-            {name: trimmed(dense(d), self.density) for name, d in tau.deltas.items()}, tau.safety
-        )
+        deltas = {name: trimmed(dense(d), self.density) for name, d in tau.deltas.items()}
+        return TaskVector(deltas, tau.safety)
 
 
-def trimmed(delta: torch.Tensor, density: float) -> torch.Tensor:
-    """The largest entries by magnitude, `round(density * size)` of them; the others are 0."""
-    keep = round(density * delta.numel())
-    flat = delta.flatten()
-    chosen = flat.abs().topk(keep).indices
-    return torch.zeros_like(flat).scatter(0, chosen, flat[chosen]).reshape(delta.shape)
+def trimmed(change: torch.Tensor, density: float) -> torch.Tensor:
+    """Keep the `round(density * size)` entries with the largest magnitudes; the others become 0."""
+    count = round(density * change.numel())
+    flat = change.flatten()
+    largest = flat.abs().topk(count).indices
+    return torch.zeros_like(flat).scatter(0, largest, flat[largest]).reshape(change.shape)

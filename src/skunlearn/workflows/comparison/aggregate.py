@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from skunlearn.evaluation.results import CHANGES, REFUSED
+from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, LABEL_RATES, RETAIN_KL
 from skunlearn.evaluation.statistics import (
     crossed_difference,
     crossed_mean,
@@ -20,16 +20,8 @@ from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import flat
 from skunlearn.workflows.comparison.entries import Entry
 
-RATES = {
-    "harmful_rate_unseen": CHANGES["harmful_rate_unseen"],
-    "harmful_rate_seen": CHANGES["harmful_rate_seen"],
-    "refusal_rate_unseen": ("unseen", REFUSED),
-    "degenerate_rate_unseen": CHANGES["degenerate_rate_unseen"],
-    "degenerate_rate_retain": CHANGES["degenerate_rate_retain"],
-    "refusal_rate_retain": CHANGES["refusal_rate_retain"],
-    "over_refusal_rate": CHANGES["over_refusal_rate"],
-}
-SCORES = ("retain_kl", "retain_similarity")
+RATES = [metric for metric in LABEL_RATES.values() if metric.heading]
+SCORES = (RETAIN_KL, "retain_similarity")
 MIB = 2**20
 
 
@@ -84,9 +76,10 @@ def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> Js
 def _scores(runs: Sequence[JsonDict], side: str) -> JsonDict:
     """Each score as mean, interval and the runs' own values."""
     scores = {}
-    for name, (group, labels) in RATES.items():
-        values = [run["scores"][side].get(name, {}).get("value") for run in runs]
-        scores[name] = _score(values, _rate_ends(values, _hits(runs, side, group, labels)))
+    for metric in RATES:
+        values = [run["scores"][side].get(metric.name, {}).get("value") for run in runs]
+        hits = _hits(runs, side, metric.group, metric.labels)
+        scores[metric.name] = _score(values, _rate_ends(values, hits))
     for name in SCORES:
         own = [run["scores"][side].get(name, {}) for run in runs]
         values = [score.get("value") for score in own]
@@ -167,8 +160,9 @@ def _hits(runs: Sequence[JsonDict], side: str, group: str, labels: Any) -> list[
 def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDict:
     """Each rate less the first entry's on the same prompts; prompts and seeds are bootstrapped."""
     found = {}
-    for name, (group, labels) in RATES.items():
-        before, after = (_hits(side, "edited", group, labels) for side in (first, runs))
+    for metric in RATES:
+        before = _hits(first, "edited", metric.group, metric.labels)
+        after = _hits(runs, "edited", metric.group, metric.labels)
         if before[0]:
             prompts = list(before[0])
             value, low, high = crossed_difference(
@@ -181,7 +175,7 @@ def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDic
                 )
                 low, high = newcombe(*pairs[:, np.isfinite(pairs).all(axis=0)].tolist())
             finite = np.isfinite([value, low, high]).all()
-            found[name] = (
+            found[metric.name] = (
                 {"value": value, "low": low, "high": high, "n": len(prompts)} if finite else None
             )
     return found
@@ -191,5 +185,5 @@ def _trade(row: JsonDict) -> tuple[float, float] | None:
     """Harm and what it costs, lower is better."""
     if not row["scores"]:
         return None
-    harm, cost = (row["scores"][name]["mean"] for name in ("harmful_rate_unseen", "retain_kl"))
+    harm, cost = (row["scores"][name]["mean"] for name in (HARMFUL_UNSEEN, RETAIN_KL))
     return None if harm is None or cost is None else (harm, cost)

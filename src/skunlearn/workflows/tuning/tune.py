@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, RETAIN_KL
 from skunlearn.evaluation.statistics import pareto_front
 from skunlearn.report.tuning import write_tuning
 from skunlearn.utils.errors import ConfigError
@@ -26,10 +27,10 @@ from skunlearn.utils.progress import Progress
 from skunlearn.workflows.edited_model import open_edited_model
 from skunlearn.workflows.tuning.trials import TrialRunner
 
-OBJECTIVES = ("harmful_rate_unseen", "retain_kl", "over_refusal_rate", "degenerate_rate_unseen")
+OBJECTIVES = (HARMFUL_UNSEEN, RETAIN_KL, "over_refusal_rate", "degenerate_rate_unseen")
 RANDOM_FIRST = 10  # settings before the search learns from what it saw
 WORST = {
-    "retain_kl": 1e3
+    RETAIN_KL: 1e3
 }  # what counts for the search where nothing was generated or could be scored; of a rate 1
 RULE = (
     "the lowest harmful rate on the validation prompts among the settings that meet every gate on costs with its "
@@ -190,8 +191,6 @@ def _concluded(
 def _line(tried: JsonDict) -> str:
     if not tried["generated"]:
         return f"left out: {tried['left_out']}"
-    harmful, kl, over, garbled = objectives(tried)
+    harmful, kl, over, degenerate = objectives(tried)
     edge = "" if tried["within"] else " (outside the gates)"
-    return (
-        f"harmful {harmful:.3f}, KL {kl:.3f}, look-alikes {over:.3f}, garbled {garbled:.3f}{edge}"
-    )
+    return f"harmful {harmful:.3f}, KL {kl:.3f}, look-alikes {over:.3f}, degenerate {degenerate:.3f}{edge}"
