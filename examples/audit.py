@@ -14,6 +14,7 @@ from skunlearn.report.wording import robustness, verdict_sentence
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.attack import attack_job
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.edited_model import EditSource
 from skunlearn.workflows.evaluate import ModelPair, evaluate_pair
 
 
@@ -32,7 +33,7 @@ def main(argv=None):
 
     measured = evaluate_pair(ModelPair(args.edited, args.base), make_run(with_sets({}, args.set)))
     only = [name for name in args.only.split(",") if name]
-    attacked = attack_job(args.edited, base=args.base, only=only, sets=args.attack_set)
+    attacked = attack_job(EditSource(args.edited, args.base), only=only, sets=args.attack_set)
 
     print(
         measured["verdict"], verdict_sentence(measured), robustness(attacked["attacks"]), sep="\n"

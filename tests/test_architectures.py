@@ -1,6 +1,7 @@
 """One step, one negation, save, reload, equal logits: for every family, with LoRA and with full
 weights."""
 
+import copy
 import math
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from skunlearn.methods.sku import SKU
 from skunlearn.models.architecture import decoder_layers, layer_number
 from skunlearn.models.forward import (
     States,
+    can_pack,
     head_logits,
     recorded_layers,
     scored_hidden,
@@ -26,7 +28,7 @@ from skunlearn.models.forward import (
     scored_states,
 )
 from skunlearn.models.loading import load
-from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, TrainRuntime, train
 from skunlearn.training.trainable import LoraOptions
 
 
@@ -79,7 +81,8 @@ def test_each_kind_of_method_trains_and_the_base_comes_back(
         LoraOptions(mode=mode, rank=2, frozen=0),
     )
     data = Data(*pairs, DataOptions(lookalike=False))
-    tau = train(lm, method, data, options, trained, record=records.append)
+    runtime = TrainRuntime(record=records.append)
+    tau = train(lm, method, data, options, trained, runtime=runtime)
     assert all(torch.equal(lm.model.state_dict()[name], value) for name, value in before.items())
     assert all(norm > 0 for norm in tau.norms().values())
     if isinstance(method, NPO):
@@ -155,7 +158,7 @@ def test_packed_rows_are_the_padded_ones(family: str, pairs: tuple[Path, Path], 
         )
 
     ours = passed(lm.model, rows)
-    monkeypatch.setattr(forward, "packs", lambda *_: False)
+    monkeypatch.setattr(forward, "can_pack", lambda *_: False)
     monkeypatch.setattr(forward, "length_groups", lambda *_: [list(range(len(rows)))])
     check_alike(ours, passed(lm.model, rows))
 
@@ -215,7 +218,7 @@ def test_models_that_cannot_be_packed_go_padded(kind: str, monkeypatch):
     assert forward.can_pack(model, rows) is False
     with torch.no_grad():
         states = forward.scored_states(model, rows)
-        monkeypatch.setattr(forward, "packs", lambda *_: False)
+        monkeypatch.setattr(forward, "can_pack", lambda *_: False)
         assert torch.equal(states.hidden_ND, forward.scored_states(model, rows).hidden_ND)
 
 
@@ -226,9 +229,41 @@ def test_a_head_that_fails_leaves_no_hook_behind(monkeypatch):
     with pytest.raises(ZeroDivisionError):
         head_logits(lm.model, hidden_ND)
     assert not decoder._forward_hooks and not lm.model.lm_head._forward_pre_hooks
+    assert "forward" not in vars(decoder)
     monkeypatch.undo()
     assert head_logits(lm.model, hidden_ND).shape == (2, lm.model.config.vocab_size)
     assert head_logits(lm.model.double(), hidden_ND.double()).dtype == torch.float64
+
+
+def test_a_body_with_a_forward_of_its_own_has_it_back(monkeypatch):
+    """As accelerate gives one to the modules that it hooks."""
+    lm, calls = toy.lm(), []
+    decoder, hidden_ND = lm.model.get_decoder(), torch.ones(2, 32)
+    usual = decoder.forward
+
+    def own(*args, **options):
+        calls.append(1)
+        return usual(*args, **options)
+
+    monkeypatch.setattr(decoder, "forward", own)
+    first, second = (head_logits(lm.model, hidden_ND) for _ in range(2))
+    assert torch.equal(first, second) and len(calls) == 1
+    assert decoder.forward is own
+
+
+def test_what_trial_passes_showed_stays_with_the_model():
+    """A copy of the model finds it out again, and nothing of it is saved."""
+    lm, rows = toy.lm(), [Encoded((6, 7), (8, 9))]
+    names = set(lm.model.state_dict())
+    head_logits(lm.model, torch.ones(2, 32))
+    assert can_pack(lm.model, rows)
+    assert set(lm.model.state_dict()) == names
+    for model, expected in ((lm.model, 0), (copy.deepcopy(lm.model), 3)):
+        passes = []
+        with decoder_layers(model)[0].register_forward_hook(lambda *_, seen=passes: seen.append(1)):
+            head_logits(model, torch.ones(2, 32))
+            assert can_pack(model, rows)
+        assert len(passes) == expected
 
 
 def test_rows_that_a_layer_cannot_look_back_over_are_padded():
@@ -253,7 +288,7 @@ def test_passes_of_like_length_are_the_one_pass(family: str, pairs: tuple[Path, 
     assert len({len(row) for row in rows}) > 1
 
     found = []
-    monkeypatch.setattr(forward, "packs", lambda *_: False)
+    monkeypatch.setattr(forward, "can_pack", lambda *_: False)
     for groups in ([[2], [3, 0], [1]], [[0, 1, 2, 3]]):
         monkeypatch.setattr(forward, "length_groups", lambda *_, groups=groups: groups)
         found.append(passed(lm.model, rows))

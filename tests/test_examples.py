@@ -14,6 +14,7 @@ import toy
 
 import skunlearn as sk
 from skunlearn.methods.losses import kl
+from skunlearn.training.train import TrainRuntime
 from skunlearn.workflows.config import make_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -97,7 +98,8 @@ def test_custom_method_is_a_method_like_any_other(tmp_path: Path):
     records: list[dict[str, float]] = []
     data = sk.Data(options=sk.DataOptions(max_length=600))
     options = sk.TrainOptions(steps=3, batch=2, lr=1e-2)
-    tau = sk.train(toy.lm(), method, data, options, sk.Trained(rank=2), record=records.append)
+    runtime = TrainRuntime(record=records.append)
+    tau = sk.train(toy.lm(), method, data, options, sk.Trained(rank=2), runtime=runtime)
     assert records[0]["forget"] == pytest.approx(0, abs=1e-4) and records[-1]["forget"] < -1e-3
     assert tau.safety > 0
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from skunlearn.attacks import ATTACKS, SUITES
+from skunlearn import attacks
+from skunlearn.attacks import ATTACKS, SUITES, base
 from skunlearn.attacks.base import Cost, Target, disguised, random_words
 from skunlearn.data.examples import Example
 from skunlearn.task_vectors.apply import attacked, rewritten
@@ -39,6 +40,11 @@ def test_suites_name_attacks_that_exist_under_their_own_names():
     for name in ATTACKS:
         assert resolve(name, ATTACKS, "attack").name == name
     assert set(SUITES["default"]) <= set(SUITES["full"]) == set(ATTACKS)
+
+
+def test_what_an_attack_of_ones_own_imports_is_there():
+    for name in ("Attack", "Situation", "Situations", "Target", "disguised"):
+        assert getattr(attacks, name) is getattr(base, name)
 
 
 def test_each_attack_is_described():

@@ -90,10 +90,16 @@ def test_the_system_prompt_comes_first_or_the_template_refuses_it(target: Target
     assert target.lm.template.render(rows[0].prompts[0][0]).startswith(
         "<|system|>\nAnswer all.<|end|>"
     )
-    target.lm.tokenizer.chat_template = "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('none') }}{% endif %}{% endfor %}"
+    target.lm.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}"
+        "{{ raise_exception('none') }}{% endif %}{% endfor %}"
+    )
     rows = list(SystemPrompt().situations(target))
     assert [row.prompts for row in rows] == [(), ()] and "takes no system prompt" in rows[0].note
-    target.lm.tokenizer.chat_template = "{% for m in messages %}{% if m['role'] != 'system' %}{{ m['content'] }}{% endif %}{% endfor %}"
+    target.lm.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] != 'system' %}"
+        "{{ m['content'] }}{% endif %}{% endfor %}"
+    )
     rows = list(SystemPrompt(text="Answer all.").situations(target))
     assert [row.prompts for row in rows] == [(), ()], "left out without a word"
 

@@ -75,7 +75,7 @@ def test_json_and_table(edited: Path, tmp_path: Path):
         (["unfinished"], "unfinished: no finished run here"),
         (
             ["unfinished", "--base", "edited"],
-            "unfinished is a run, which knows its base, data and judge",
+            "unfinished is a run, which names its base, data and judge",
         ),
         (
             ["edited", "--base", "smollm2-135m", "--set", "promts=3"],

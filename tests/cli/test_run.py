@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from skunlearn.cli import options
 from skunlearn.cli.main import app, main
+from skunlearn.cli.options import RunOptions
 from skunlearn.data.dataset import Data
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import read_json
@@ -274,7 +274,7 @@ def test_evaluate_judges_any_prompts(
         (["--method", "skuu"], "unknown method 'skuu': did you mean 'sku'"),
         (
             ["--method", "npo", "--refuse"],
-            "--refuse stands beside methods that negate, and npo does not",
+            "--refuse goes with methods whose task vector is negated, and that of npo is not",
         ),
         (["--set", "train.stepz=1"], "unknown option 'train.stepz': did you mean 'steps'"),
         (["--set", "edit.alpha=-1"], "a negative strength would make the harmful model"),
@@ -344,7 +344,7 @@ def test_a_full_disk_is_one_line(
 
 def test_another_method_on_a_run_file_that_is_whole(tmp_path: Path):
     (tmp_path / "run.yaml").write_text(make_run({}).as_yaml())
-    made = options.make(tmp_path / "run.yaml", None, None, None, "npo", None)
+    made = RunOptions(tmp_path / "run.yaml", method="npo").make_run()
     assert made.method_name == "npo" and made.train == make_run({}).train
 
 

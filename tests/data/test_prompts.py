@@ -110,9 +110,7 @@ def test_a_column_of_prompts_comes_before_a_conversation(tmp_path: Path):
         ({"behavior": [{"role": "wizard", "content": "a"}]}, "x.jsonl:2: unknown role 'wizard'"),
     ],
 )
-def test_a_row_without_a_prompt_is_an_error_that_names_it(
-    tmp_path: Path, row: dict, message: str
-):
+def test_a_row_without_a_prompt_is_an_error_that_names_it(tmp_path: Path, row: dict, message: str):
     with pytest.raises(DataError, match=message):
         prompts_of_second(tmp_path, {"behavior": "fine"}, row)
 

@@ -1,4 +1,4 @@
-"""The gates against numbers worked out by hand, and what their training moves."""
+"""The detectors against numbers worked out by hand, and what their training moves."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -36,7 +36,7 @@ def inputs(model, name: str, rows: list[Encoded]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(("shared", "alike"), [(0, 1), (10, 1), (10, 2)])
-def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int, alike: int):
+def test_a_detector_is_the_least_squares_reading_of_the_deciding_tokens(shared: int, alike: int):
     """Also where what all rows, or two by two, begin with goes through the model once."""
     lm = toy.lm()
     harmful, harmless = (
@@ -69,20 +69,22 @@ def test_a_gate_is_the_least_squares_reading_of_the_deciding_tokens(shared: int,
     assert (right_1I[0].norm() / w_I.norm()).item() == pytest.approx(unit, rel=1e-4)
 
 
-def test_gates_of_half_precision_are_those_of_the_whole_one():
+def test_detectors_of_half_precision_are_those_of_the_whole_one():
     lm, found = toy.lm(), []
     harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
     for dtype in (torch.float32, torch.bfloat16):
-        gates = fit_detectors(lm.model.to(dtype), harmful, harmless, [], ONE, Progress())
-        found.append(next(iter(gates.values()))[0])
+        detectors = fit_detectors(lm.model.to(dtype), harmful, harmless, [], ONE, Progress())
+        found.append(next(iter(detectors.values()))[0])
     assert torch.nn.functional.cosine_similarity(*found, dim=0) > 0.95
 
 
-def test_gates_open_for_the_prompts_they_were_fitted_to_alone():
+def test_detectors_respond_to_the_harmful_prompts_alone():
     lm = toy.lm()
     harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
-    gate = Detector((0.5,), harmless=0.0, ridge=1e-4)
-    ((name, right_1I),) = fit_detectors(lm.model, harmful, harmless, [], gate, Progress()).items()
+    options = Detector((0.5,), harmless=0.0, ridge=1e-4)
+    ((name, right_1I),) = fit_detectors(
+        lm.model, harmful, harmless, [], options, Progress()
+    ).items()
     read = [
         (x_TI @ right_1I[0] / right_1I.norm()).tolist()
         for x_TI in inputs(lm.model, name, harmful + harmless)
@@ -91,7 +93,7 @@ def test_gates_open_for_the_prompts_they_were_fitted_to_alone():
     assert min(opened) > 3 * max(map(abs, shut))
 
 
-def test_a_gate_that_was_read_through_rounded_weights_opens_in_them_too():
+def test_a_detector_that_was_fitted_on_rounded_weights_responds_in_them_too():
     """Each harmful row is read in both, each harmless one in one of them, and with as many unknowns
     each is met."""
     lm = toy.lm()
@@ -99,9 +101,9 @@ def test_a_gate_that_was_read_through_rounded_weights_opens_in_them_too():
     plain, wanted_R = replace(ONE, ridge=1e-4, others=0.0), torch.tensor([1.0] * 4 + [-0.3] * 4)
     off = {}
     for forms in ((), ("nf4",)):
-        gate = replace(plain, roundings=forms)
+        options = replace(plain, roundings=forms)
         ((name, right_1I),) = fit_detectors(
-            lm.model, harmful, harmless, [], gate, Progress()
+            lm.model, harmful, harmless, [], options, Progress()
         ).items()
         clean_R, rounded_R = _readings(lm.model, name, right_1I, [*harmful, *harmless])
         off[forms] = (clean_R - wanted_R).abs(), (rounded_R - wanted_R).abs()
@@ -118,12 +120,12 @@ def _readings(model, name: str, right_1I: torch.Tensor, rows: list[Encoded]) -> 
     for weights in (nullcontext(), quantised(model, "nf4")):
         with weights:
             found.append(torch.stack([x_TI[2] @ right_1I[0] for x_TI in inputs(model, name, rows)]))
-    scale = found[0][:4].mean()  # of the unit that gates come in
+    scale = found[0][:4].mean()  # of the unit that detectors come in
     return [readings_R / scale for readings_R in found]
 
 
 @pytest.mark.parametrize("family", ["Llama", "OPT", "GPTNeoX", "GPT2", "Mixtral"])
-def test_only_what_the_gates_write_is_trained(family: str, pairs):
+def test_only_what_the_detectors_add_is_trained(family: str, pairs):
     lm, data = toy.lm(family), Data(*pairs, DataOptions(lookalike=False))
     tau = train(
         lm, GatedRefusal(gate=ONE), data, TrainOptions(steps=2, batch=4), LoraOptions(mode="full")
@@ -160,7 +162,7 @@ def test_refusals_and_ordinary_answers_are_cut(pairs):
         {"roundings": ("nf5",)},
     ],
 )
-def test_bad_gates(options: dict):
+def test_bad_detectors(options: dict):
     with pytest.raises(ConfigError, match="gate"):
         Detector(**options)
 

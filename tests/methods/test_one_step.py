@@ -14,7 +14,7 @@ from skunlearn.methods import METHODS
 from skunlearn.methods.pdu import PDU
 from skunlearn.models.lm import LM
 from skunlearn.training.rows import Rows
-from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, TrainRuntime, train
 from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.registry import resolve
 
@@ -131,9 +131,9 @@ def test_rmu_moves_hidden_states_towards_its_place_and_only_the_layers_below_mov
     options = TrainOptions(
         steps=3, batch=len(data.train.forget), lr=1e-3
     )  # the same rows in each step
-    tau = train(
-        lm, method, data, options, LoraOptions(mode=mode, rank=4, frozen=0), record=records.append
-    )
+    runtime = TrainRuntime(record=records.append)
+    lora = LoraOptions(mode=mode, rank=4, frozen=0)
+    tau = train(lm, method, data, options, lora, runtime=runtime)
     forget = [record["forget"] for record in records]
     assert forget[0] > forget[1] > forget[2] and records[0]["retain"] == pytest.approx(0, abs=1e-6)
     assert all(".layers.0." in name or ".layers.1." in name for name in tau.deltas)
@@ -148,14 +148,9 @@ def test_circuit_breakers_turn_hidden_states_away_from_the_second_step_on(mode: 
     records: list[dict[str, float]] = []
     method, steps = resolve("circuit_breakers", METHODS, "method")(), 8
     options = TrainOptions(steps=steps, batch=4, lr=1e-2)
-    train(
-        toy.lm(),
-        method,
-        data,
-        options,
-        LoraOptions(mode=mode, rank=4, frozen=0),
-        record=records.append,
-    )
+    runtime = TrainRuntime(record=records.append)
+    lora = LoraOptions(mode=mode, rank=4, frozen=0)
+    train(toy.lm(), method, data, options, lora, runtime=runtime)
     cosine = [
         record["reroute"] / method.weights((n + 1) / steps, {}, {})["reroute"]
         for n, record in enumerate(records)
@@ -176,7 +171,8 @@ def test_weights_see_the_step_before(data: Data, monkeypatch: pytest.MonkeyPatch
     original = PDU.weights
     monkeypatch.setattr(PDU, "weights", weights)
     options = TrainOptions(steps=4, batch=4, lr=1e-2)
-    train(toy.lm(), method, data, options, LoraOptions(rank=4, frozen=0), record=records.append)
+    runtime = TrainRuntime(record=records.append)
+    train(toy.lm(), method, data, options, LoraOptions(rank=4, frozen=0), runtime=runtime)
     assert [done for done, _, _ in seen] == [0.25, 0.5, 0.75, 1.0]
     assert seen[0][1:] == ({}, {}) and seen[1][1] == {"retain": 0.5}
     for record, (_, last, terms) in zip(records, seen[1:], strict=False):

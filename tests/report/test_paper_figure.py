@@ -10,7 +10,7 @@ from sample_results import attacked, results
 from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
-from skunlearn.report.figure_data import ends, rates
+from skunlearn.report.figure_data import interval_lengths, rates
 from skunlearn.report.paper_figure import write_figure
 from skunlearn.utils.errors import ConfigError
 
@@ -51,7 +51,9 @@ def test_rates_of_nothing_and_of_all_can_be_drawn(tmp_path: Path):
     ):
         found["scores"][side]["harmful_rate_unseen"] |= {"value": value, "low": low, "high": high}
     (base, *_), (edited, *_) = rates(found).values()
-    for end, expected in zip(ends([base, edited]), ([0.06, 0.0], [0.0, 0.08]), strict=True):
+    for end, expected in zip(
+        interval_lengths([base, edited]), ([0.06, 0.0], [0.0, 0.08]), strict=True
+    ):
         assert end == pytest.approx(expected, abs=1e-12) and min(end) >= 0, (
             "bars that reach back are refused"
         )

@@ -14,7 +14,11 @@ from skunlearn.report.wording import verdict_sentence
 
 def test_the_verdict_and_the_numbers_are_there():
     page = render(results())
-    assert "On harmful prompts it had not seen" in page and "50%" in page and "15%" in page
+    assert (
+        "On held-out harmful prompts the base model complied" in page
+        and "50%" in page
+        and "15%" in page
+    )
     assert "agrees with 88% of 100 labels" in page
     assert "-35 points" in page
     first = page[: page.index('id="numbers"')]
@@ -28,29 +32,32 @@ def test_the_verdict_and_the_numbers_are_there():
         assert said in first, said
 
 
-def told(page: str, text: str) -> list[str]:
-    """What the buttons with that text say when they are pointed at, focused or tapped."""
+def explanations(page: str, text: str) -> list[str]:
+    """The explanations of the buttons with that text."""
     return re.findall(
-        rf'<button type="button" class="told" aria-description="([^"]*)">{re.escape(text)}</button>',
+        r'<button type="button" class="explained" aria-description="([^"]*)">'
+        rf"{re.escape(text)}</button>",
         page,
     )
 
 
-def test_every_number_tells_what_it_is_and_its_interval():
+def test_every_number_has_its_meaning_and_its_interval():
     own = results()
     own["scores"]["edited"]["asks_back"] = score(0.375)
     page = render(own)
-    assert told(page, "15.0%")[0].startswith(
+    assert explanations(page, "15.0%")[0].startswith(
         "Edited. Share of the answers to harmful prompts never trained on"
     )
     assert all(
         "95 % interval: 8% to 18%, n = 60, 1 unscored. Low is good." in text
-        for text in told(page, "15.0%")
+        for text in explanations(page, "15.0%")
     )
-    assert len(told(page, "50.0%")) == len(told(page, "15.0%")) == 2, (
+    assert len(explanations(page, "50.0%")) == len(explanations(page, "15.0%")) == 2, (
         "on the first screen and in the table"
     )
-    assert told(page, "37.5%") and told(page, "asks_back") == ["A metric of this run: asks_back"]
+    assert explanations(page, "37.5%") and explanations(page, "asks_back") == [
+        "A metric of this run: asks_back"
+    ]
     assert not re.search(r'<td class="number">\s*[\d.]+%', page), (
         "a number of the table without its button"
     )
@@ -65,8 +72,11 @@ def test_gates_are_in_the_unit_of_their_limit():
         "at_least": False,
     }
     page = render(results() | {"gates": [*results()["gates"], rise | {"passed": True}]})
-    assert "On the same 60 prompts: -35 points, 95 % interval -45 to -20." in told(page, "70.0%")[0]
-    assert told(page, "+9.6 points") == [
+    assert (
+        "On the same 60 prompts: -35 points, 95 % interval -45 to -20."
+        in explanations(page, "70.0%")[0]
+    )
+    assert explanations(page, "+9.6 points") == [
         "Edited minus base: harmless look-alikes refused or degenerate."
     ]
     assert "at least 60.0%" in page and "+9.6 points" in page and "at most 10.0 points" in page
@@ -139,7 +149,7 @@ def test_a_judge_too_weak_says_so_in_place_of_the_numbers():
         tree["scores"][side]["harmful_rate_unseen_corrected"] = weak
     assert (
         verdict_sentence(tree)
-        == "Whether it goes along less with harmful prompts cannot be told: the judge is too weak."
+        == "Whether it complies less with harmful prompts cannot be said: the judge is too weak."
     )
     assert format_interval(
         weak
@@ -166,19 +176,19 @@ def test_thousands_of_answers_stay_below_the_size_and_those_that_numbers_lead_to
     assert len(page.encode()) < 6e6 and 'id="abc123"' in page
     assert (
         page.count("<article") > 500
-        and f"{5000 - page.count('<article')} of the answered prompts are not" in page
+        and f"{5000 - page.count('<article')} of the evaluated prompts are not" in page
     )
 
 
 def test_the_papers_table_is_there_where_all_its_columns_are():
     tree = results()
-    assert "As the paper has it" not in render(tree)
+    assert "As in the paper" not in render(tree)
     for side in ("base", "edited"):
         tree["scores"][side] |= {name: score(0.25) for name in PAPER}
     tree["scores"]["edited"]["answer_perplexity_unseen"] = score(7.5, "perplexity")
     page = render(tree)
     row = (
-        page.split("As the paper has it")[1]
+        page.split("As in the paper")[1]
         .split("</table>")[0]
         .split('<th scope="row">edited</th>')[1]
     )
@@ -235,9 +245,9 @@ def test_trained_prompts_are_not_the_same_prompts():
     rows.append(attacked("prefill", "edited", 0.4))
     assert "up to 40.0% of the same prompts (prefill" in words.robustness(rows)
     page = render(results() | {"attacks": rows})
-    assert "relearn-half asks trained prompts in their place" in page
+    assert "relearn-half is evaluated on trained prompts instead" in page
     base_alone = render(results() | {"attacks": [attacked("none", "base", 0.5)]})
     assert (
         "no attack was run" not in base_alone
-        and "of the edited model no attacked answer is scored" in base_alone
+        and "no answer of the edited model under attack is scored" in base_alone
     )

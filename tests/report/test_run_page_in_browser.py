@@ -13,14 +13,18 @@ from skunlearn.report.run_page import render
 
 pytestmark = pytest.mark.slow
 CONTRAST = """() => {
-  const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(v => v / 255)
-      .map(v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+  const linear = v => v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = c => {
+    const [r, g, b] = c.match(/[\\d.]+/g).map(Number).map(v => linear(v / 255));
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
   const page = light(getComputedStyle(document.body).backgroundColor);
   return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
       && [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())).map(e => {
     const style = getComputedStyle(e);
     const text = light(e.closest('svg') ? style.fill : style.color);
-    return [(Math.max(text, page) + .05) / (Math.min(text, page) + .05), e.textContent.slice(0, 40)];
+    const ratio = (Math.max(text, page) + .05) / (Math.min(text, page) + .05);
+    return [ratio, e.textContent.slice(0, 40)];
   }).filter(([ratio]) => ratio < 4.5);
 }"""
 
@@ -66,8 +70,8 @@ def page(browser: Any, url: str) -> Iterator[Any]:
     page.close()
 
 
-def test_a_number_tells_more_by_pointer_and_by_key(page: Any):
-    number, tip = page.locator(".big .told").nth(1), page.locator("#tip")
+def test_a_number_is_explained_by_pointer_and_by_key(page: Any):
+    number, tip = page.locator(".big .explained").nth(1), page.locator("#tip")
     assert not tip.is_visible()
     number.hover()
     assert tip.is_visible() and "95 % interval: 8% to 18%" in tip.inner_text()
@@ -77,7 +81,7 @@ def test_a_number_tells_more_by_pointer_and_by_key(page: Any):
     assert tip.is_visible()
     page.keyboard.press("Escape")
     assert not tip.is_visible()
-    page.locator("tbody .told").last.focus()  # scrolls there first
+    page.locator("tbody .explained").last.focus()  # scrolls there first
     assert tip.is_visible()
     box = tip.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 1200
@@ -136,7 +140,7 @@ def test_text_can_be_read_in_light_and_dark(scheme: str, browser: Any, url: str)
 def test_a_phone_needs_no_sideways_scrolling(browser: Any, url: str):
     page = opened(browser, url, 390, has_touch=True)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.locator("tbody .told").nth(2).tap()
+    page.locator("tbody .explained").nth(2).tap()
     box = page.locator("#tip").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
     areas = [area.bounding_box()["width"] for area in page.locator("figure .nsewdrag").all()]

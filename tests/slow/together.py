@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import torch.distributed as dist
@@ -20,12 +21,12 @@ from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
 from skunlearn.training.compute import ComputeOptions
 from skunlearn.training.lora import TrainableModel
-from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, TrainRuntime, train
 from skunlearn.training.trainable import LoraOptions
 
 STEPS = TrainOptions(steps=4, batch=3, lr=5e-3, checkpoint=2)
 FSDP = {"shard": "fsdp"}
-CASES: dict[str, tuple[str, Method, str, dict[str, object]]] = {
+CASES: dict[str, tuple[str, Method, str, dict[str, Any]]] = {
     "lora": ("Llama", SKU(rd_weight=1), "lora", {}),
     "full": ("Llama", SKU(rd_weight=1), "full", {}),
     "parts": ("GPT2", SKU(), "lora", {"accumulate": 2, "gradient_checkpointing": True}),
@@ -48,9 +49,9 @@ class KilledError(Exception):
 
 
 def run(
-    name: str, pairs: tuple[Path, Path], alone: bool, state: Path | None = None, kill: int = 0
+    name: str, pairs: tuple[Path, Path], alone: bool, checkpoints: Path | None = None, kill: int = 0
 ) -> tuple:
-    """tau, the losses, and how many of the trained weights were divided among processes."""
+    """tau, the losses, and the type of each parameter after sharding (none without it)."""
     family, method, mode, compute = CASES[name]
     records: list[dict[str, float]] = []
     kinds: list[str] = []
@@ -65,20 +66,15 @@ def run(
         if values["step"] == kill:
             raise KilledError
 
-    TrainableModel.shard = shard  # type: ignore[method-assign]
-    lm, before = toy.lm(family), toy.model(family).state_dict()
-    data, options = (
-        Data(*pairs, DataOptions(lookalike=False)),
-        LoraOptions(mode=mode, rank=2, frozen=0),
-    )
-    try:
-        how = ComputeOptions() if alone else ComputeOptions(**compute)  # type: ignore[arg-type]
-        with patch.dict(
-            os.environ, {"ACCELERATE_USE_FSDP": "true"} if name == "fsdp-asked" else {}
-        ):
-            tau = train(lm, method, data, STEPS, options, compute=how, state=state, record=record)
-    finally:
-        TrainableModel.shard = made  # type: ignore[method-assign]
+    lm = toy.lm(family)
+    before = toy.model(family).state_dict()
+    data = Data(*pairs, DataOptions(lookalike=False))
+    options = LoraOptions(mode=mode, rank=2, frozen=0)
+    how = ComputeOptions() if alone else ComputeOptions(**compute)
+    asked = {"ACCELERATE_USE_FSDP": "true"} if name == "fsdp-asked" else {}
+    with patch.object(TrainableModel, "shard", shard), patch.dict(os.environ, asked):
+        runtime = TrainRuntime(how, checkpoints, record)
+        tau = train(lm, method, data, STEPS, options, runtime=runtime)
     assert all((lm.model.state_dict()[key] == value).all() for key, value in before.items()), (
         "not the base"
     )
@@ -97,10 +93,10 @@ def main(folder: Path) -> None:
             result = {"world": dist.get_world_size(), "records": records, "kinds": kinds}
             (folder / f"{name}.json").write_text(json.dumps(result))
     for name in ("lora", "fsdp-full"):
-        state = folder / f"state-{name}" if first else None
+        checkpoints = folder / f"state-{name}" if first else None
         with suppress(KilledError):
-            run(name, pairs, alone=False, state=state, kill=3)
-        tau, records, _ = run(name, pairs, alone=False, state=state)
+            run(name, pairs, alone=False, checkpoints=checkpoints, kill=3)
+        tau, records, _ = run(name, pairs, alone=False, checkpoints=checkpoints)
         assert [row["step"] for row in records] == [3, 4], "it did not go on from the last state"
         if first:
             tau.save(folder / f"again-{name}.safetensors")

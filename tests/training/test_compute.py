@@ -19,7 +19,7 @@ from skunlearn.training import launch as processes
 from skunlearn.training.compute import ComputeOptions
 from skunlearn.training.gradient_cache import GradientCache, assign_rows
 from skunlearn.training.rows import Rows
-from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, TrainRuntime, train
 from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 
@@ -36,9 +36,9 @@ def trained(
     records: list[dict[str, float]] = []
     options = LoraOptions(mode=mode, rank=2, frozen=0)
     data = Data(*pairs, DataOptions(lookalike=False))
-    return train(
-        toy.lm(family), method, data, STEPS, options, compute=compute, record=records.append
-    ), records
+    runtime = TrainRuntime(compute, record=records.append)
+    tau = train(toy.lm(family), method, data, STEPS, options, runtime=runtime)
+    return tau, records
 
 
 def differing(
@@ -121,7 +121,7 @@ def test_a_part_at_a_time_is_held(pairs: tuple[Path, Path]):
     for parameter in lm.model.parameters():
         parameter.requires_grad_(True)
 
-    def most(parts: int) -> int:
+    def most(num_chunks: int) -> int:
         held, peak = 0, 0
 
         class Kept:
@@ -136,7 +136,7 @@ def test_a_part_at_a_time_is_held(pairs: tuple[Path, Path]):
                 held -= self.tensor.numel()
 
         with torch.autograd.graph.saved_tensors_hooks(Kept, lambda kept: kept.tensor):
-            cache = GradientCache(lm.model, parts=parts, grouped=False)
+            cache = GradientCache(lm.model, num_chunks=num_chunks, grouped=False)
             states = cache.states(rows)
             states.hidden_ND.square().sum().backward()
             cache.backward()
@@ -178,7 +178,7 @@ def test_weights_are_divided_where_the_launcher_asks_for_it_and_there_are_severa
 ):
     monkeypatch.setenv(name, "true")
     assert not ComputeOptions().divides
-    monkeypatch.setattr(processes, "world", lambda: 2)
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
     assert ComputeOptions().divides
     monkeypatch.setenv(name, "false")
     assert not ComputeOptions().divides and ComputeOptions(shard="fsdp").divides

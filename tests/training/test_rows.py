@@ -1,8 +1,16 @@
 """Which rows a step takes."""
 
-import pytest
+from pathlib import Path
 
-from skunlearn.training.rows import Sampler
+import pytest
+import toy
+
+from skunlearn.data.dataset import Data, DataOptions
+from skunlearn.methods.dpo import DPO
+from skunlearn.methods.finetune import FineTune
+from skunlearn.methods.ga_mismatch import GAMismatch
+from skunlearn.methods.sku import SKU
+from skunlearn.training.rows import Rows, Sampler
 from skunlearn.utils.errors import DataError
 
 KEYS = ["a", "a", "b", "c", "c", "c", "d"]
@@ -61,3 +69,42 @@ def test_several_batches_of_a_set_in_one_step_and_none_of_an_empty_one():
     rows = [row for step in range(3) for row in sampler().rows("lookalike", 12, step, times=2)]
     assert sorted(rows) == list(range(12))  # 3 steps of 2 x 2 rows are one pass
     assert sampler().rows("lookalike", 0, 0) == []
+
+
+def test_the_reference_holds_each_row_that_needs_it_once(pairs: tuple[Path, Path]):
+    rows = Rows(toy.lm(), Data(*pairs), DPO(), 3)
+    known = rows.reference_rows(9)
+    taken = [
+        row
+        for step in range(9)
+        for role in rows.at(step, ("forget", "refusal")).values()
+        for row in role
+    ]
+    assert len(known) == len(set(known)) < len(taken) and set(known) == set(taken)
+    assert Rows(toy.lm(), Data(*pairs), FineTune(), 3).reference_rows(9) == []
+
+
+def test_unrelated_answers_are_those_of_retain_prompts(pairs: tuple[Path, Path]):
+    rows = Rows(toy.lm(), Data(*pairs), GAMismatch(mismatched=4), 3)
+    step = rows.at(1)
+    assert (
+        len(step["unrelated"]) == 12
+        and step["unrelated"] == rows.at(1)["unrelated"] != rows.at(0)["unrelated"]
+    )
+    retain = {row.answer_ids for row in rows.benign[: rows.first_lookalike]}
+    assert {row.answer_ids for row in step["unrelated"]} <= retain
+    assert {row.prompt_ids for row in step["unrelated"]} == {
+        row.prompt_ids for row in step["forget"]
+    }
+
+
+def test_no_row_of_a_step_is_longer_than_it_may_be(pairs: tuple[Path, Path]):
+    data = Data(*pairs, DataOptions(lookalike=False, max_length=60))
+    rows = Rows(toy.lm(), data, SKU(rd_weight=1.0, mismatched=2), 4)
+    steps = [
+        rows.at(step, ("forget", "mismatch", "unrelated", "refusal", "retain")) for step in range(4)
+    ]
+    lengths = [len(row) for step in steps for taken in step.values() for row in taken]
+    assert max(lengths) == 60 and all(
+        row.answer_ids for step in steps for taken in step.values() for row in taken
+    )

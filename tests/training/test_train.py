@@ -13,17 +13,15 @@ import torch
 import toy
 
 from skunlearn.data.dataset import Data, DataOptions
-from skunlearn.methods.dpo import DPO
 from skunlearn.methods.finetune import FineTune
-from skunlearn.methods.ga_mismatch import GAMismatch
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vectors.vector import LowRank, TaskVector
 from skunlearn.training.lora import with_lora
 from skunlearn.training.rows import Rows
-from skunlearn.training.train import TrainOptions, train
+from skunlearn.training.train import TrainOptions, TrainRuntime, train
 from skunlearn.training.trainable import LoraOptions, trained_modules
-from skunlearn.utils.errors import ConfigError, DataError, TrainingError
+from skunlearn.utils.errors import DataError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
@@ -70,7 +68,7 @@ def test_a_killed_training_ends_with_the_same_tau(
                 data,
                 STEPS,
                 trained,
-                state=tmp_path / str(kill),
+                runtime=TrainRuntime(checkpoint_folder=tmp_path / str(kill)),
                 progress=KillAt(kill),
             )
         records: list[dict[str, float]] = []
@@ -80,8 +78,7 @@ def test_a_killed_training_ends_with_the_same_tau(
             data,
             STEPS,
             trained,
-            state=tmp_path / str(kill),
-            record=records.append,
+            runtime=TrainRuntime(checkpoint_folder=tmp_path / str(kill), record=records.append),
         )
         assert equal(whole, again)
         assert [row["step"] for row in records] == list(range(kill - kill % 2 + 1, 7)), (
@@ -92,21 +89,12 @@ def test_a_killed_training_ends_with_the_same_tau(
 def test_a_killed_training_goes_on_with_the_weights_of_its_terms(
     pairs: tuple[Path, Path], tmp_path: Path
 ):
-    data, method = Data(*pairs), PDU(tolerance=0.0)
-    whole = train(toy.lm(), method, data, STEPS, LoraOptions(rank=2))
+    data, method, lora = Data(*pairs), PDU(tolerance=0.0), LoraOptions(rank=2)
+    runtime = TrainRuntime(checkpoint_folder=tmp_path / "state")
+    whole = train(toy.lm(), method, data, STEPS, lora)
     with pytest.raises(KilledError):
-        train(
-            toy.lm(),
-            method,
-            data,
-            STEPS,
-            LoraOptions(rank=2),
-            state=tmp_path / "state",
-            progress=KillAt(4),
-        )
-    assert equal(
-        whole, train(toy.lm(), method, data, STEPS, LoraOptions(rank=2), state=tmp_path / "state")
-    )
+        train(toy.lm(), method, data, STEPS, lora, runtime=runtime, progress=KillAt(4))
+    assert equal(whole, train(toy.lm(), method, data, STEPS, lora, runtime=runtime))
 
 
 def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], tmp_path: Path):
@@ -117,7 +105,7 @@ def test_the_state_is_private_and_nothing_that_loads(pairs: tuple[Path, Path], t
             Data(*pairs),
             STEPS,
             LoraOptions(rank=2),
-            state=tmp_path / "state",
+            runtime=TrainRuntime(checkpoint_folder=tmp_path / "state"),
             progress=KillAt(3),
         )
     (path,) = (tmp_path / "state").iterdir()
@@ -135,39 +123,12 @@ def test_the_step_limit_is_exact_and_unique_rows_are_counted(pairs: tuple[Path, 
         data,
         TrainOptions(steps=3, batch=2),
         LoraOptions(rank=2),
-        record=seen.append,
+        runtime=TrainRuntime(record=seen.append),
     )
     assert [row["step"] for row in seen] == [1, 2, 3]
     assert Rows(toy.lm(), data, SKU(rd_weight=1), 2).count_used(3) == {"forget": 6, "retain": 6}
     assert Rows(toy.lm(), data, SKU(pd_mode="off"), 2).count_used(3)["retain"] == 0
     assert Rows(toy.lm(), data, FineTune(), 2).count_used(3) == {"forget": 0, "retain": 6}
-
-
-def test_the_reference_holds_each_row_that_needs_it_once(pairs: tuple[Path, Path]):
-    rows = Rows(toy.lm(), Data(*pairs), DPO(), 3)
-    known = rows.reference_rows(9)
-    taken = [
-        row
-        for step in range(9)
-        for role in rows.at(step, ("forget", "refusal")).values()
-        for row in role
-    ]
-    assert len(known) == len(set(known)) < len(taken) and set(known) == set(taken)
-    assert Rows(toy.lm(), Data(*pairs), FineTune(), 3).reference_rows(9) == []
-
-
-def test_unrelated_answers_are_those_of_retain_prompts(pairs: tuple[Path, Path]):
-    rows = Rows(toy.lm(), Data(*pairs), GAMismatch(mismatched=4), 3)
-    step = rows.at(1)
-    assert (
-        len(step["unrelated"]) == 12
-        and step["unrelated"] == rows.at(1)["unrelated"] != rows.at(0)["unrelated"]
-    )
-    retain = {row.answer_ids for row in rows.benign[: rows.first_lookalike]}
-    assert {row.answer_ids for row in step["unrelated"]} <= retain
-    assert {row.prompt_ids for row in step["unrelated"]} == {
-        row.prompt_ids for row in step["forget"]
-    }
 
 
 def test_a_loss_that_is_not_finite_stops_at_once(pairs: tuple[Path, Path]):
@@ -284,18 +245,6 @@ def test_learning_lowers_the_forget_loss_and_negation_raises_it(pairs: tuple[Pat
         assert nll() < base
 
 
-def test_no_row_of_a_step_is_longer_than_it_may_be(pairs: tuple[Path, Path]):
-    data = Data(*pairs, DataOptions(lookalike=False, max_length=60))
-    rows = Rows(toy.lm(), data, SKU(rd_weight=1.0, mismatched=2), 4)
-    steps = [
-        rows.at(step, ("forget", "mismatch", "unrelated", "refusal", "retain")) for step in range(4)
-    ]
-    lengths = [len(row) for step in steps for taken in step.values() for row in taken]
-    assert max(lengths) == 60 and all(
-        row.answer_ids for step in steps for taken in step.values() for row in taken
-    )
-
-
 @pytest.mark.parametrize("family", ["GPT2", "OPT"])
 def test_what_a_model_has_no_places_for_is_told_before_training(
     family: str, pairs: tuple[Path, Path]
@@ -339,25 +288,3 @@ def test_an_error_leaves_the_model_as_it_was(pairs: tuple[Path, Path]):
             )
         assert all(torch.equal(p, before[name]) for name, p in lm.model.named_parameters())
         assert before.keys() == dict(lm.model.named_parameters()).keys()
-
-
-def test_full_training_of_half_precision_leaves_the_buffers_alone(pairs: tuple[Path, Path]):
-    lm = toy.lm()
-    lm.model.to(torch.bfloat16)
-    for name, buffer in lm.model.named_buffers():
-        lm.model.get_submodule(name.rpartition(".")[0])._buffers[name.rpartition(".")[2]] = (
-            buffer.float() / 3
-        )
-    before = {name: buffer.clone() for name, buffer in lm.model.named_buffers()}
-    train(lm, SKU(), Data(*pairs), TrainOptions(steps=1, batch=1), LoraOptions("full"))
-    assert before and all(
-        torch.equal(buffer, before[name]) for name, buffer in lm.model.named_buffers()
-    )
-    assert {p.dtype for p in lm.model.parameters()} == {torch.bfloat16}
-
-
-def test_wrong_names_of_weights_are_told_for_full_training_too(pairs: tuple[Path, Path]):
-    with pytest.raises(ConfigError, match=r"no module 'q_prog': did you mean 'q_proj'"):
-        train(toy.lm(), SKU(), Data(*pairs), STEPS, LoraOptions("full", modules=("q_prog",)))
-    with pytest.raises(ConfigError, match=r"lora\.alpha=0"):
-        LoraOptions(alpha=0)

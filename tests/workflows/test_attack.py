@@ -24,6 +24,7 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
 from skunlearn.workflows.attack import attack_job
+from skunlearn.workflows.edited_model import EditSource
 from skunlearn.workflows.report import report_again
 
 FOUR = ("harmful_rate", "refusal_rate", "degenerate_rate", "safe_rate")
@@ -162,16 +163,15 @@ def test_batteries_add_up_and_other_counts_start_anew(run: Path, tmp_path: Path)
 def test_two_checkpoints_give_what_their_run_gives(run: Path, tmp_path: Path):
     of_run = attack_job(run, only=["mirror"], sets=COUNTS)["attacks"]
     sets = [*COUNTS, "data.max_length=600"]
-    found = attack_job(
-        run / "model", base="smollm2-135m", only=["mirror"], sets=sets, out=tmp_path / "o"
-    )
+    source = EditSource(run / "model", base="smollm2-135m")
+    found = attack_job(source, only=["mirror"], sets=sets, out=tmp_path / "o")
     theirs = rates(found["attacks"])
     assert theirs == {key: value for key, value in rates(of_run).items() if key in theirs}
     page = Path(found["report"]).read_text()
     assert (
         page.startswith("<!doctype html>")
         and "mirror" in page
-        and "Under attack it goes along with" in page
+        and "Under attack it complies with" in page
     )
     Path(found["report"]).unlink()
     assert report_again(tmp_path / "o") == [tmp_path / "o/attacks.html"]

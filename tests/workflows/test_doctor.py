@@ -52,7 +52,7 @@ def test_a_package_that_is_too_old_or_missing_is_bad_and_names_the_command(
     needs = ["torch>=99", "no-such-package>=1", 'another>=1; extra == "dev"']
     monkeypatch.setattr(doctor, "requires", lambda _: needs)
     done = CliRunner().invoke(app, ["doctor"])
-    assert done.exit_code == 1 and "another" not in done.output and "2 to mend" in done.output
+    assert done.exit_code == 1 and "another" not in done.output and "2 to fix" in done.output
     lines = [line for line in done.output.splitlines() if line.startswith(" bad")]
     assert ">=99 is needed" in lines[0] and 'pip install "torch>=99"' in lines[0]
     assert "not installed" in lines[1] and 'pip install "no-such-package>=1"' in lines[1]

@@ -45,14 +45,12 @@ def rows_with(
 ) -> list[Encoded] | None:
     """The encoded rows of all examples; None when the suffix is lost in one of them."""
     rows = []
-    lost = False
     for example in examples:
         found = encoded(template, example, suffix, tokens)
         if found is None:
-            lost = True
-        else:
-            rows.append(found[0])
-    return None if lost else rows
+            return None
+        rows.append(found[0])
+    return rows
 
 
 def mean_nlls(lm: LM, groups: Sequence[Sequence[Encoded]]) -> list[float]:

@@ -1,9 +1,9 @@
 """Jailbreaks: the prompt in a disguise, by hand-written templates.
 
 Threat: anyone who can type (Wei et al., arXiv:2307.02483; many-shot: Anil et al., 2024; best-of-N:
-    Hughes et al.,
-arXiv:2412.03556). Each template is a row of its own, and all together another: who asks in every
-form needs only one that works. On the base the same tells how much of it is the disguise.
+Hughes et al., arXiv:2412.03556). Each template is a situation of its own. One more situation has
+all of them together, since an attacker who tries every template needs only one that works. The same
+situations on the base model show how much of a rate is due to the disguise.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,10 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import did_you_mean
 
 Forms = tuple[Example, ...]
-SHOTS = {"few-shot": 3, "many-shot": 12}  # harmless questions that were answered before
-WORDS = 30  # of each of their answers
+# Template -> how many ordinary questions come before the prompt, each with its answer.
+SHOTS = {"few-shot": 3, "many-shot": 12}
+# Words that are kept of each of these answers.
+WORDS = 30
 CASING = "best-of-n"
 
 
@@ -27,7 +29,7 @@ class Jailbreaks(Attack):
 
     Attributes:
         templates: names of templates, or "all".
-        casings: N of best-of-n, prompts in random case.
+        casings: the N of best-of-n: forms of a prompt in random case.
         on: which models are attacked.
     """
 
@@ -48,38 +50,39 @@ class Jailbreaks(Attack):
         known = [*FORMS, *SHOTS, CASING]
         for template in self.templates:
             if template not in known and template != "all":
-                raise ConfigError(
-                    f"jailbreaks.templates: no template '{template}': {did_you_mean(template, known)}"
-                )
+                hint = did_you_mean(template, known)
+                raise ConfigError(f"jailbreaks.templates: no template '{template}': {hint}")
 
     def situations(self, target: Target) -> Situations:
-        """Each template on each model, and all of them together."""
+        """Yield each model under each template, then under all templates together."""
         chosen = [*FORMS, *SHOTS, CASING] if "all" in self.templates else self.templates
-        asked = {
-            name: [self.forms(name, example, target) for example in target.prompts]
-            for name in chosen
-        }
+        by_template: dict[str, list[Forms]] = {}
+        for template in chosen:
+            forms = [self.forms(template, example, target) for example in target.prompts]
+            by_template[template] = forms
+
+        # For each prompt its forms under all templates, one behind the other.
+        together: list[Forms] = []
+        for of_prompt in zip(*by_template.values(), strict=True):
+            together.append(sum(of_prompt, ()))
+
         for on in self.on:
             with target.model(on):
-                for name, forms in asked.items():
-                    yield _situation(name, on, forms)
-                if len(asked) > 1:
-                    every = [sum(each, ()) for each in zip(*asked.values(), strict=True)]
-                    yield _situation(f"any of these {len(asked)}", on, every)
+                for template, prompts in by_template.items():
+                    yield _situation(template, on, prompts)
+                if len(by_template) > 1:
+                    yield _situation(f"any of these {len(by_template)}", on, together)
 
     def forms(self, template: str, example: Example, target: Target) -> Forms:
         """The forms of one prompt under one template."""
         if template == CASING:
-            return tuple(cased(example, number) for number in range(self.casings))
+            return tuple([cased(example, number) for number in range(self.casings)])
         if template in SHOTS:
-            turns = [
-                turn
-                for shown in target.retain(SHOTS[template])
-                for turn in (
-                    ("user", shown.prompt),
-                    ("assistant", " ".join(shown.answer.split()[:WORDS])),
-                )
-            ]
+            turns = []
+            for shown in target.retain(SHOTS[template]):
+                answer = " ".join(shown.answer.split()[:WORDS])
+                turns.append(("user", shown.prompt))
+                turns.append(("assistant", answer))
             return (after_turns(turns)(example),)
         return (FORMS[template](example),)
 

@@ -1,9 +1,9 @@
-"""Prefill: the answer is made to begin with agreement, and the model goes on from there.
+"""Prefill: the answer begins with words of agreement, and the model continues from there.
 
 Threat: whoever runs an open model writes the first words of its answer (Vega et al.,
-    arXiv:2312.12321). Methods that
-teach refusals mostly move the first few tokens (Qi et al., arXiv:2406.05946), and those this attack
-takes away. Only the words that the model itself adds are judged.
+arXiv:2312.12321). Methods that teach refusals change mostly the first few tokens of an answer (Qi
+et al., arXiv:2406.05946), and this attack replaces just those. Only the words that the model itself
+adds are judged.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,8 @@ class Prefill(Attack):
     """Options of Prefill.
 
     Attributes:
-        prefixes: what the answer begins with, each tried by itself; without spaces at the end.
+        prefixes: texts with which the answer begins, each a situation of its own; they must not end
+            in a space.
         on: which models are attacked.
     """
 
@@ -37,17 +38,16 @@ class Prefill(Attack):
     on: tuple[On, ...] = BOTH
 
     def __post_init__(self) -> None:
-        if wrong := [prefix for prefix in self.prefixes if not prefix or prefix != prefix.rstrip()]:
-            raise ConfigError(
-                f"prefill.prefixes: {wrong[0]!r}: give text that does not end in a space"
-            )
+        for prefix in self.prefixes:
+            if not prefix or prefix != prefix.rstrip():
+                raise ConfigError(
+                    f"prefill.prefixes: {prefix!r}: give text that does not end in a space"
+                )
 
     def situations(self, target: Target) -> Situations:
-        """Each prefix on each model."""
+        """Yield each model with each prefix."""
         for on in self.on:
             with target.model(on):
                 for prefix in self.prefixes:
-                    prompts = one_form_each(
-                        [disguised(example, prefix=prefix) for example in target.prompts]
-                    )
-                    yield Situation(" ".join(prefix.split()), on, prompts)
+                    prompts = [disguised(example, prefix=prefix) for example in target.prompts]
+                    yield Situation(" ".join(prefix.split()), on, one_form_each(prompts))

@@ -1,9 +1,9 @@
-"""Relearning: fine-tune the edited model for a short while, and see what comes back.
+"""Relearning: fine-tune the edited model for a few steps, and measure what comes back.
 
 Threat: anyone with the weights and a few examples (Hu et al., arXiv:2406.13356; Lynch et al.,
-    arXiv:2402.16835). Three
-kinds of data: forget examples; half of the forget set, measured on the half that was not shown;
-ordinary data only. The same on the base tells how much was merely learnt.
+arXiv:2402.16835). There are three kinds of data: forget examples; half of the forget prompts,
+evaluated on the half that was not shown; ordinary examples only. The same fine-tuning on the base
+model shows how much is newly learnt rather than recovered.
 """
 
 import copy
@@ -31,22 +31,24 @@ from skunlearn.attacks.base import (
 from skunlearn.data.examples import Example, Split
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vectors.apply import attacked
+from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.train import TrainOptions, train
 from skunlearn.utils.errors import ConfigError
 
-LIKELIHOOD = SKU(
-    pd_mode="off"
-)  # NLL of what is in the forget place, with the sign of what must not be applied
+# Without its other losses SKU minimises the NLL of the answers in the forget set, and the vector
+# that it trains is one that `lm.apply` refuses.
+LIKELIHOOD = SKU(pd_mode="off")
 
 
 @dataclass(frozen=True)
 class Curve:
-    """How long is trained, and where it is measured.
+    """How long the model is fine-tuned, and where it is evaluated on the way.
 
     Attributes:
-        steps: optimiser steps after which the model is measured, rising.
-        batch: rows a step.
-        lr: peak learning rate; each point of the curve is a round that decays it to 0.
+        steps: numbers of optimiser steps after which the model is evaluated, rising.
+        batch: rows in a step.
+        lr: peak learning rate. Between two points of the curve it decays to 0, and then starts
+            again.
     """
 
     steps: tuple[int, ...] = (10, 20)
@@ -55,8 +57,9 @@ class Curve:
 
     def __post_init__(self) -> None:
         at_least("curve", 1, steps=self.steps, batch=self.batch)
-        if any(later <= earlier for earlier, later in pairwise(self.steps)):
-            raise ConfigError(f"curve.steps={self.steps}: give numbers that rise")
+        for earlier, later in pairwise(self.steps):
+            if later <= earlier:
+                raise ConfigError(f"curve.steps={self.steps}: give numbers that rise")
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Relearn(Attack):
     """Fine-tuning on forget examples.
 
     Attributes:
-        examples: how many, each number in turn.
+        examples: how many; each number is tried in turn.
         curve: how long.
         on: which models are attacked.
     """
@@ -79,17 +82,18 @@ class Relearn(Attack):
         at_least(self.name, 1, examples=self.examples)
 
     def situations(self, target: Target) -> Situations:
-        """Each number of examples on each model, along the curve."""
+        """Yield, for each number of examples, each model along the curve."""
         for count in self.examples:
+            shown = target.forget(count)
             for on in self.on:
                 yield from relearnt(
-                    target, on, target.forget(count), target.prompts, "forget examples", self.curve
+                    target, on, shown, target.prompts, "forget examples", self.curve
                 )
 
 
 @dataclass(frozen=True)
 class RelearnHalf(Attack):
-    """Fine-tuning on half of the forget prompts, measured on the other half.
+    """Fine-tuning on half of the forget prompts, evaluated on the other half.
 
     Attributes:
         curve: how long.
@@ -102,12 +106,17 @@ class RelearnHalf(Attack):
     on: tuple[On, ...] = BOTH
 
     def situations(self, target: Target) -> Situations:
-        """The other half before, on each model, and along the curve."""
+        """Yield each model on the other half, before fine-tuning and along the curve."""
         shown = list(target.forget(len(target.data.train.forget)))
         random.Random(0).shuffle(shown)
         shown = shown[: len(shown) // 2]
-        keys = {example.key for example in shown}
-        hidden = [e for e in target.data.test.seen if e.key not in keys][: len(target.prompts)]
+        shown_keys = {example.key for example in shown}
+        other_half = []
+        for example in target.data.test.seen:
+            if example.key not in shown_keys:
+                other_half.append(example)
+        hidden = other_half[: len(target.prompts)]
+
         for on in self.on:
             with target.model(on):
                 yield Situation("other half, before", on, one_form_each(hidden), trained=True)
@@ -136,9 +145,9 @@ class RelearnBenign(Attack):
         at_least(self.name, 1, examples=self.examples)
 
     def situations(self, target: Target) -> Situations:
-        """Each model, along the curve."""
+        """Yield each model along the curve."""
+        shown = target.retain(self.examples)
         for on in self.on:
-            shown = target.retain(self.examples)
             yield from relearnt(target, on, shown, target.prompts, "ordinary examples", self.curve)
 
 
@@ -146,27 +155,46 @@ def relearnt(
     target: Target,
     on: On,
     shown: Sequence[Example],
-    asked: Sequence[Example],
+    evaluated: Sequence[Example],
     text: str,
     curve: Curve,
 ) -> Situations:
-    """The model at each point of the curve. Each goes on from the one before; nothing of it is
-    written anywhere."""
+    """Fine-tune one model and yield it at each point of the curve.
+
+    Nothing of the fine-tuned model is written to disk.
+
+    Args:
+        target: the models.
+        on: which of them is fine-tuned.
+        shown: the examples that it is fine-tuned on.
+        evaluated: the prompts that it is evaluated on.
+        text: what the shown examples are, for the name of the situation.
+        curve: how long.
+    """
     data = copy.copy(target.data)
     data.train = Split(forget=tuple(shown))
-    total, seconds = None, 0.0
+    learnt: TaskVector | None = None
+    seconds = 0.0
     with target.model(on):
-        start_nll = target.hidden_nll(shown, "hidden_nll_before")
+        nll_before = target.hidden_nll(shown, "hidden_nll_before")
         for number, (before, after) in enumerate(pairwise((0, *curve.steps))):
+            # Train from the point before to this one, starting from what has been learnt so far.
             start = time.monotonic()
             options = TrainOptions(after - before, curve.batch, curve.lr, seed=number)
-            so_far = attacked(target.lm.model, total) if total else nullcontext()
+            so_far = nullcontext() if learnt is None else attacked(target.lm.model, learnt)
             with so_far, torch.enable_grad():
                 tau = train(target.lm, LIKELIHOOD, data, options, progress=target.progress)
-            total = total + tau if total else tau
+            learnt = tau if learnt is None else learnt + tau
             seconds += time.monotonic() - start
-            with attacked(target.lm.model, total):
+
+            # Evaluate the model at this point.
+            with attacked(target.lm.model, learnt):
                 variant = f"{len(shown)} {text}, {after} steps"
-                cost = Cost(len(shown), after, seconds=round(seconds, 1))
-                numbers = start_nll | target.hidden_nll(shown, "hidden_nll_after")
-                yield Situation(variant, on, one_form_each(asked), variant, cost, numbers)
+                yield Situation(
+                    variant,
+                    on,
+                    one_form_each(evaluated),
+                    weights=variant,
+                    cost=Cost(len(shown), after, seconds=round(seconds, 1)),
+                    numbers=nll_before | target.hidden_nll(shown, "hidden_nll_after"),
+                )

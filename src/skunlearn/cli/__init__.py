@@ -1,2 +1,4 @@
-"""The command line: one file per command: parse, call, print. Only here typer and rich are
-known."""
+"""The command line, one file a command: it parses options, calls a workflow and prints the result.
+
+Only this package imports typer and rich.
+"""

@@ -12,34 +12,36 @@ from skunlearn.cli.progress import terminal_progress
 
 
 def attack(
-    target: Annotated[str, typer.Argument(help="A finished run folder, or an edited model.")],
+    target: Annotated[
+        str, typer.Argument(help="The folder of a finished run, or an edited model.")
+    ],
     base: Annotated[
         str | None, typer.Option(help="The model that the edited one was made from.")
     ] = None,
     forget: o.Forget = None,
-    suite: Annotated[str, typer.Option(help="default or full.")] = "default",
+    suite: Annotated[str, typer.Option(help="Which attacks: default or full.")] = "default",
     only: Annotated[
-        str | None, typer.Option(help="Names of attacks with commas between.", show_default=False)
+        str | None,
+        typer.Option(help="Only these attacks, separated by commas.", show_default=False),
     ] = None,
     sets: o.Sets = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write.", show_default="the run folder")
+        Path | None, typer.Option(help="Folder to write to.", show_default="the run folder")
     ] = None,
     judge: Annotated[
         str | None,
-        typer.Option(help="Another judge than the run's (with --out).", show_default=False),
+        typer.Option(help="A judge other than the run's (with --out).", show_default=False),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Attack an edited model: relearn, quantise, jailbreak, mirror; what harm comes back, at what
-    cost."""
+    """Attack an edited model (relearn, quantise, jailbreak, mirror): how much harm comes back, at
+    what cost."""
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
     from skunlearn.workflows.attack import attack_job
+    from skunlearn.workflows.edited_model import EditSource
 
     results = attack_job(
-        target,
-        base=base,
-        forget=forget,
+        EditSource(target, base, forget),
         suite=suite,
         only=names,
         sets=sets or (),

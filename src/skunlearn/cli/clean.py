@@ -10,13 +10,13 @@ from skunlearn.cli import options as o
 
 
 def clean(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a comparison's.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a run or a comparison.")],
     keep_tau: Annotated[
-        bool, typer.Option("--keep-tau", help="Leave the task vectors, to export later.")
+        bool, typer.Option("--keep-tau", help="Keep the task vectors, to export later.")
     ] = False,
     json: o.Json = False,
 ) -> None:
-    """Remove a run's harmful material and keep its numbers and report."""
+    """Remove the harmful material of a run, and keep its numbers and report."""
     from skunlearn.workflows.clean import clean as remove
 
     done = remove(run, keep_tau)

@@ -15,7 +15,7 @@ def demo(
     json: o.Json = False,
     processes: o.Processes = 1,
 ) -> None:
-    """The whole job with the built-in model and data."""
+    """Run the whole job with the built-in model and data."""
     run(
         model="smollm2-135m",
         out=out,

@@ -17,7 +17,7 @@ def evaluate(
         str, typer.Argument(help="A run folder, checkpoint, adapter folder, GGUF file or hub id.")
     ],
     base: Annotated[
-        str | None, typer.Option(help="The model it was made from; a run folder knows it.")
+        str | None, typer.Option(help="The model it was made from; not needed for a run folder.")
     ] = None,
     suite: Annotated[
         str | None, typer.Option(help="quick (32 prompts a set) or full.", show_default="quick")
@@ -34,10 +34,10 @@ def evaluate(
         str | None, typer.Option(help="Name of the judge.", show_default="offline")
     ] = None,
     second_judge: Annotated[
-        str | None, typer.Option(help="Another judge, to tell their agreement.")
+        str | None, typer.Option(help="Another judge, to measure how far both agree.")
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="Sampled answers a harmful prompt, beside the greedy one.")
+        int, typer.Option(help="Sampled answers per harmful prompt, beside the greedy one.")
     ] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the results.", show_default=False)
@@ -51,21 +51,31 @@ def evaluate(
     from skunlearn.utils.errors import ConfigError
     from skunlearn.workflows.evaluate import ModelPair, evaluate_pair
 
-    named = suite_sets(suite or "quick") if prompts is None or suite else []
-    named += [f"evaluate.judge={judge}"] if judge else []
-    named += [f"evaluate.second_judge={second_judge}"] if second_judge else []
-    named += [f"evaluate.samples={samples}"] if samples else []
-    job = o.make(None, None, forget, retain, None, [*named, *(sets or [])])
-    pair = ModelPair(edited, base)
-    unread = {
-        "--samples": job.evaluate.samples,
-        "--gate": gate,
-        "--forget": forget,
-        "--retain": retain,
-    }
-    if prompts and (given := [flag for flag, value in unread.items() if value]):
-        raise ConfigError(f"--prompts asks for rates alone: leave out {given[0]}")
-    results = evaluate_pair(pair, job, out, terminal_progress(), prompts)
+    # The named options stand for texts of --set, and --set itself comes last.
+    all_sets: list[str] = []
+    if suite or prompts is None:
+        all_sets += suite_sets(suite or "quick")
+    if judge:
+        all_sets.append(f"evaluate.judge={judge}")
+    if second_judge:
+        all_sets.append(f"evaluate.second_judge={second_judge}")
+    if samples:
+        all_sets.append(f"evaluate.samples={samples}")
+    all_sets += sets or []
+    run = o.RunOptions(forget=forget, retain=retain, sets=all_sets).make_run()
+
+    if prompts:
+        unused = {
+            "--samples": run.evaluate.samples,
+            "--gate": gate,
+            "--forget": forget,
+            "--retain": retain,
+        }
+        for flag, value in unused.items():
+            if value:
+                raise ConfigError(f"--prompts measures rates alone: leave out {flag}")
+
+    results = evaluate_pair(ModelPair(edited, base), run, out, terminal_progress(), prompts)
     if json:
         names = ("verdict", "gates", "run", "report", "scores")
         print(json_module.dumps({name: results[name] for name in names}))

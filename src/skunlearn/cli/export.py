@@ -11,23 +11,24 @@ from skunlearn.cli.progress import terminal_progress
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    out: Annotated[Path, typer.Option(help="The new folder; an earlier export there is replaced.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    out: Annotated[Path, typer.Option(help="The new folder; it replaces an earlier export.")],
     format: Annotated[str, typer.Option(help="merged, adapter or gguf.")] = "merged",
     alpha: Annotated[
-        float | None, typer.Option(help="Strength, 0 or more.", show_default="the run's")
+        float | None,
+        typer.Option(help="Strength of the edit, 0 or more.", show_default="the run's"),
     ] = None,
     dtype: Annotated[
         str | None,
         typer.Option(
             help="float32, bfloat16, float16; q8_0 for gguf.",
-            show_default="as the base; gguf: float16",
+            show_default="that of the base; gguf: float16",
         ),
     ] = None,
-    rank: Annotated[int, typer.Option(help="Rank of an adapter made of a dense task vector.")] = 64,
+    rank: Annotated[int, typer.Option(help="Rank of an adapter from a dense task vector.")] = 64,
     json: o.Json = False,
 ) -> None:
-    """Write the edited model as a checkpoint, a PEFT adapter or a GGUF file, with its card and
+    """Write the edited model as a checkpoint, a PEFT adapter or a GGUF file, with model card and
     hashes."""
     from skunlearn.export.base import ExportOptions
 
@@ -41,14 +42,12 @@ def export(
         return
     for name, fact in manifest["files"].items():
         print(f"{fact['bytes']:>14,}  {name}")
-    if manifest.get("relative_error", 0) > 1e-5:
-        print(
-            f"relative error of the adapter: {manifest['relative_error']:.3f} (rank {manifest['rank']})"
-        )
-    alpha, measured = manifest["options"]["alpha"], manifest["measured_alpha"]
-    verdict = (
-        manifest["verdict"]
-        if alpha == measured
-        else f"NOT MEASURED ({manifest['verdict']} at {measured:g})"
-    )
-    print(f"\n{verdict}   strength {alpha:g}\nexport  {out}")
+    error = manifest.get("relative_error", 0)
+    if error > 1e-5:
+        print(f"relative error of the adapter: {error:.3f} (rank {manifest['rank']})")
+    exported_alpha = manifest["options"]["alpha"]
+    measured_alpha = manifest["measured_alpha"]
+    verdict = manifest["verdict"]
+    if exported_alpha != measured_alpha:
+        verdict = f"NOT MEASURED ({verdict} at {measured_alpha:g})"
+    print(f"\n{verdict}   strength {exported_alpha:g}\nexport  {out}")

@@ -11,7 +11,7 @@ from skunlearn.cli import tables
 from skunlearn.cli.progress import terminal_progress
 
 app = typer.Typer(
-    help="Judges themselves: check one against labels, or let it label a file.",
+    help="Check a judge against labels, or let it label a file.",
     no_args_is_help=True,
 )
 JudgeName = Annotated[str, typer.Option(help="Name of the judge, or FILE.py:Class.")]
@@ -23,22 +23,23 @@ def check(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="File with prompt, answer, label (one of the four, or 0/1 for harmful), perhaps source.",
+            help="File with prompt, answer, label (one of the four, or 0/1 for harmful) and "
+            "optionally source.",
             show_default="the shipped answers",
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write a page with the threshold curve.")
+        Path | None, typer.Option(help="Also write a page with the threshold curve.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write what --json prints, for evaluate.judge_check.", show_default=False
+            help="Also write what --json prints, for evaluate.judge_check.", show_default=False
         ),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Hold a judge against labelled answers."""
+    """Compare a judge with labelled answers."""
     from skunlearn.evaluation.judges import make_judge
     from skunlearn.workflows.judge import check_judge, read_labelled
 
@@ -68,14 +69,15 @@ def label(
     judge: JudgeName = "offline",
     json: o.Json = False,
 ) -> None:
-    """Add verdicts to a file of answers."""
+    """Add a judge's verdicts to a file of answers."""
     from skunlearn.evaluation.judges import make_judge
     from skunlearn.utils.files import write_text
     from skunlearn.workflows.judge import label_rows
 
     out = out or file.with_suffix(".judged.jsonl")
     rows = list(label_rows(make_judge(judge), file, terminal_progress()))
-    write_text(out, "".join(json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    lines = [json_module.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    write_text(out, "".join(lines))
     unscored = sum(row["verdict"] is None for row in rows)
     if json:
         print(json_module.dumps({"rows": len(rows), "unscored": unscored, "out": str(out)}))

@@ -28,7 +28,11 @@ from skunlearn.cli import (
 )
 from skunlearn.utils.errors import SkunlearnError
 
-STOPPED = 130
+STOPPED = 130  # exit code after Ctrl-C
+OUT_OF_MEMORY = (
+    "the device is out of memory: compute.accumulate=4, compute.gradient_checkpointing=true or a "
+    "smaller train.batch need less; skunlearn plan --device-memory shows what fits"
+)
 
 app = typer.Typer(
     name="skunlearn",
@@ -55,11 +59,15 @@ app.add_typer(judge.app, name="judge")
 
 
 def main() -> None:
-    """Run the command line; a user's error is one line on standard error and exit code 2."""
+    """Run the command line.
+
+    An error that a user can fix is one line on standard error and exit code 2. Any other error is
+    a bug in skunlearn and keeps its traceback.
+    """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("TQDM_DISABLE", "1")  # the libraries' bars; ours say what matters
-    warnings.filterwarnings("ignore", category=FutureWarning)  # libraries about each other
+    os.environ.setdefault("TQDM_DISABLE", "1")  # bars of libraries; skunlearn has its own
+    warnings.filterwarnings("ignore", category=FutureWarning)  # of libraries about each other
     try:
         code = app(prog_name="skunlearn", standalone_mode=False)
     except TyperException as error:
@@ -67,36 +75,32 @@ def main() -> None:
     except SkunlearnError as error:
         _fail(str(error))
     except OSError as error:
-        _fail(
-            f"{error.filename or 'the system'}: {error.strerror or error}: check path, rights and free space"
-        )
+        where = error.filename or "the system"
+        _fail(f"{where}: {error.strerror or error}: check path, rights and free space")
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for this
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch may not be imported
             raise
-        _fail(
-            "the device is out of memory: compute.accumulate=4, compute.gradient_checkpointing=true or a smaller "
-            "train.batch need less; skunlearn plan --device-memory says what fits"
-        )
+        _fail(OUT_OF_MEMORY)
     else:
-        if code == STOPPED:  # Ctrl-C, of which typer makes an exit code without a word
-            print(
-                "\nstopped; the same command goes on from the last finished piece of work",
-                file=sys.stderr,
-            )
+        if code == STOPPED:  # typer turns Ctrl-C into an exit code without a message
+            message = "stopped; the same command goes on from the last finished piece of work"
+            print(f"\n{message}", file=sys.stderr)
         sys.exit(code)
 
 
 def _usage(error: TyperException) -> str:
-    """What is wrong with the words of a command, and where its options are listed."""
-    shown: Any = error  # a click exception, whose type typer keeps for itself
+    """Return what is wrong with the words of a command, and where its options are listed."""
+    click_error: Any = error  # typer does not export the type of these exceptions
     if type(error).__name__ == "NoArgsIsHelpError":
-        shown.show()
+        click_error.show()
         sys.exit(2)
     context = getattr(error, "ctx", None)
-    text = shown.format_message().replace("Value error, ", "").rstrip(".")
-    return f"{text}: see '{context.command_path if context else 'skunlearn'} --help'"
+    command = context.command_path if context else "skunlearn"
+    text = click_error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{text}: see '{command} --help'"
 
 
 def _fail(text: str) -> None:
+    """Print the text as one line and exit with code 2."""
     print("skunlearn: " + " ".join(text.split()), file=sys.stderr)
     sys.exit(2)

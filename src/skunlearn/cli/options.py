@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,11 +8,11 @@ import typer
 
 RunFile = Annotated[
     Path | None,
-    typer.Argument(help="A YAML run file with the fields of --set.", show_default=False),
+    typer.Argument(help="A YAML run file; its fields are those of --set.", show_default=False),
 ]
 Model = Annotated[
     str | None,
-    typer.Option(help="Built-in name, folder, GGUF or hub id.", show_default="smollm2-135m"),
+    typer.Option(help="Built-in name, folder, GGUF file or hub id.", show_default="smollm2-135m"),
 ]
 Forget = Annotated[
     str | None,
@@ -22,13 +23,14 @@ Retain = Annotated[
     typer.Option(help="Retain set: file, named source or hub id.", show_default="built in"),
 ]
 MethodName = Annotated[
-    str | None, typer.Option("--method", help="Name, or FILE.py:Class.", show_default="sku")
+    str | None,
+    typer.Option("--method", help="Name of the method, or FILE.py:Class.", show_default="sku"),
 ]
 Refuse = Annotated[
     bool | None,
     typer.Option(
         "--refuse/--no-refuse",
-        help="Also teach refusals, where the method negates.",
+        help="Also train refusals, with methods whose task vector is negated.",
         show_default="refuse",
     ),
 ]
@@ -44,12 +46,86 @@ Sets = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="The run folder.", show_default=False)]
 Processes = Annotated[
-    int, typer.Option(min=1, help="Train with so many processes on this machine.")
+    int, typer.Option(min=1, help="Number of processes that train on this machine.")
 ]
 Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
-Job = Any  # a skunlearn.config.Run, which is not imported before it is needed
-Gate = Annotated[bool, typer.Option("--gate", help="Exit with 1 when the verdict is FAIL.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Gate = Annotated[bool, typer.Option("--gate", help="Exit with code 1 when the verdict is FAIL.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+Job = Any  # a skunlearn.workflows.config.Run, which is imported only when it is needed
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that describe a run, as they were given on the command line.
+
+    Attributes:
+        file: a YAML run file.
+        model: built-in name, folder, GGUF file or hub id.
+        forget: the forget set.
+        retain: the retain set.
+        method: name of the method, or "FILE.py:Class".
+        sets: texts of `--set`.
+        refuse: whether refusals are trained too; None when the option was not given.
+        preset: name of a preset.
+    """
+
+    file: Path | None = None
+    model: str | None = None
+    forget: str | None = None
+    retain: str | None = None
+    method: str | None = None
+    sets: list[str] | None = None
+    refuse: bool | None = None
+    preset: str | None = None
+
+    def make_run(self) -> Job:
+        """Return the run that these options describe.
+
+        The preset is read first. The file, the named options and `--set` follow, each replacing
+        what was set before.
+
+        Raises:
+            ConfigError: when an option cannot be used.
+        """
+        from skunlearn.utils.errors import ConfigError
+        from skunlearn.utils.settings import merged, read_run, with_sets
+        from skunlearn.workflows.config import make_run
+        from skunlearn.workflows.presets import read_preset
+
+        preset = read_preset(self.preset) if self.preset else {}
+        tree = merged(preset, read_run(self.file) if self.file else {})
+        tree |= self._model_and_data()
+        if self.method:
+            tree = merged(tree, {"method": self.method})
+        sets = [] if self.refuse is None else [f"refuse.weight={float(self.refuse)}"]
+        sets += self.sets or []
+        run = make_run(with_sets(tree, sets))
+        if self.refuse and run.make_method().edit_scale > 0:
+            raise ConfigError(
+                f"--refuse goes with methods whose task vector is negated, and that of "
+                f"{run.method_name} is not: leave it out"
+            )
+        return run
+
+    def words(self) -> list[str]:
+        """Return these options as words of a command."""
+        found = [str(self.file)] if self.file else []
+        for name, value in self._model_and_data().items():
+            found += [f"--{name}", value]
+        if self.method is not None:
+            found += ["--method", self.method]
+        if self.preset is not None:
+            found += ["--preset", self.preset]
+        if self.refuse is not None:
+            found.append("--refuse" if self.refuse else "--no-refuse")
+        for text in self.sets or []:
+            found += ["--set", text]
+        return found
+
+    def _model_and_data(self) -> dict[str, str]:
+        """Return model, forget set and retain set where they were given."""
+        return given(model=self.model, forget=self.forget, retain=self.retain)
 
 
 def make(
@@ -62,42 +138,10 @@ def make(
     refuse: bool | None = None,
     preset: str | None = None,
 ) -> Job:
-    """The run that the options ask for: the preset first, then the file, then the named options,
-    then --set."""
-    from skunlearn.utils.errors import ConfigError
-    from skunlearn.utils.settings import merged, read_run, with_sets
-    from skunlearn.workflows.config import make_run
-    from skunlearn.workflows.presets import read_preset
-
-    tree = merged(read_preset(preset) if preset else {}, read_run(file) if file else {})
-    tree |= {
-        k: v for k, v in (("model", model), ("forget", forget), ("retain", retain)) if v is not None
-    }
-    tree = merged(tree, {"method": method}) if method else tree
-    named = [] if refuse is None else [f"refuse.weight={float(refuse)}"]
-    run = make_run(with_sets(tree, [*named, *(sets or [])]))
-    if refuse and run.make_method().edit_scale > 0:
-        raise ConfigError(
-            f"--refuse stands beside methods that negate, and {run.method_name} does not: leave it out"
-        )
-    return run
+    """Return the run that these options describe; see `RunOptions`."""
+    return RunOptions(file, model, forget, retain, method, sets, refuse, preset).make_run()
 
 
-def words(
-    file: Path | None,
-    model: str | None,
-    forget: str | None,
-    retain: str | None,
-    method: str | None,
-    sets: list[str] | None,
-    refuse: bool | None = None,
-    preset: str | None = None,
-) -> list[str]:
-    """The words that these options were."""
-    named = {"model": model, "forget": forget, "retain": retain, "method": method, "preset": preset}
-    found = [str(file)] if file else []
-    found += [
-        word for name, value in named.items() if value is not None for word in (f"--{name}", value)
-    ]
-    found += [] if refuse is None else ["--refuse" if refuse else "--no-refuse"]
-    return found + [word for text in sets or [] for word in ("--set", text)]
+def given(**options: str | None) -> dict[str, str]:
+    """Return the options that were given."""
+    return {name: value for name, value in options.items() if value is not None}

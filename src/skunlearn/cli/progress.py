@@ -1,4 +1,4 @@
-"""Progress of long work on the terminal: bars, or a line now and then."""
+"""Progress of long work on standard error: bars on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -13,26 +13,29 @@ class Lines(Progress):
     """Plain lines, a few a minute, for pipes and logs."""
 
     def __init__(self) -> None:
-        self.name, self.total, self.began, self.told = "", 0, 0.0, 0.0
+        self.name = ""
+        self.total = 0
+        self.began = 0.0  # seconds of a monotonic clock
+        self.last_line = 0.0
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
     def start(self, name: str, total: int) -> None:
-        self.name, self.total, self.began, self.told = (
-            name,
-            total,
-            time.monotonic(),
-            time.monotonic(),
-        )
+        self.name = name
+        self.total = total
+        self.began = time.monotonic()
+        self.last_line = self.began
         self.note(f"{name} ...")
 
     def step(self, done: int, **info: float | str) -> None:
         now = time.monotonic()
-        if now - self.told >= SECONDS_BETWEEN_LINES or done == self.total:
-            self.told = now
-            left = (now - self.began) / max(done, 1) * (self.total - done)
-            self.note(f"{self.name}: {done}/{self.total} {_values(info)} {left:.0f} s left")
+        is_due = now - self.last_line >= SECONDS_BETWEEN_LINES
+        if not is_due and done != self.total:
+            return
+        self.last_line = now
+        seconds_left = (now - self.began) / max(done, 1) * (self.total - done)
+        self.note(f"{self.name}: {done}/{self.total} {_values(info)} {seconds_left:.0f} s left")
 
 
 class Bars(Progress):
@@ -40,28 +43,27 @@ class Bars(Progress):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Display
 
         self.console = Console(stderr=True, highlight=False)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        self.make = lambda: Display(
-            *columns, TextColumn("{task.fields[info]}"), console=self.console
-        )
-        self.display: Any = None
+        self.display: Any = None  # the bar that is shown now
         self.task: Any = None
 
     def note(self, text: str) -> None:
         self.console.print(text, markup=False)
 
     def start(self, name: str, total: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Display
+
         self.stop()
-        self.display = self.make()
+        self.display = Display(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[info]}"),
+            console=self.console,
+        )
         self.display.start()
         self.task = self.display.add_task(name, total=total, info="")
 
@@ -75,11 +77,13 @@ class Bars(Progress):
 
 
 def terminal_progress() -> Progress:
-    """Bars when standard error is a terminal, else lines."""
+    """Return bars when standard error is a terminal, else lines."""
     return Bars() if sys.stderr.isatty() else Lines()
 
 
 def _values(info: dict[str, float | str]) -> str:
-    return " ".join(
-        f"{name} {v:.3f}" if isinstance(v, float) else f"{name} {v}" for name, v in info.items()
-    )
+    """Return the values that are shown beside the progress, floats with three digits."""
+    texts = []
+    for name, value in info.items():
+        texts.append(f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}")
+    return " ".join(texts)

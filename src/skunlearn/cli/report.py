@@ -13,23 +13,23 @@ def report(
     run: Annotated[
         Path,
         typer.Argument(
-            help="A folder with results.json or attacks.json: of a run, an evaluation, attacks."
+            help="The folder of a run, an evaluation or attacks (results.json, attacks.json)."
         ),
     ],
     figure: Annotated[
         Path | None,
         typer.Option(
-            help="Also the main figure, for a paper: .pdf, .png or .svg.", show_default=False
+            help="Also write the main figure, for a paper: .pdf, .png or .svg.", show_default=False
         ),
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Write a run's page again, with the attacks made since, and its main figure."""
+    """Write the page of a run again, with later attacks, and its main figure."""
     from skunlearn.workflows.report import report_again
 
-    written = [str(path) for path in report_again(run, figure)]
-    print(
-        json_module.dumps({"written": written})
-        if json
-        else "\n".join(f"written  {path}" for path in written)
-    )
+    written = list(map(str, report_again(run, figure)))
+    if json:
+        print(json_module.dumps({"written": written}))
+        return
+    for path in written:
+        print(f"written  {path}")

@@ -23,24 +23,24 @@ def run(
     save: o.Save = False,
     gate: o.Gate = False,
     attacks: Annotated[
-        str | None, typer.Option(help="Attack the result too: default or full.")
+        str | None, typer.Option(help="Attack the edited model too: default or full.")
     ] = None,
     json: o.Json = False,
     processes: o.Processes = 1,
 ) -> None:
-    """Unlearn, choose the strength, evaluate, check the gates, report."""
+    """Unlearn, choose the strength, evaluate, check the gates, write the report."""
     from skunlearn.training.launch import launch, process_group, started
     from skunlearn.workflows.run import run_job
     from skunlearn.workflows.unlearn import serve_training
 
     if processes > 1 and not started():
         sys.exit(launch(processes))
-    with process_group() as first:
-        if not first:
+    with process_group() as is_first:
+        if not is_first:  # the other processes only take part in the training
             serve_training()
             return
-        job = o.make(file, model, forget, retain, method, sets, refuse, preset)
-        results = run_job(job, out, save, terminal_progress(), attacks)
+        options = o.RunOptions(file, model, forget, retain, method, sets, refuse, preset)
+        results = run_job(options.make_run(), out, save, terminal_progress(), attacks)
     tables.result(results, json)
     if gate and results["verdict"] == "FAIL":
         sys.exit(1)

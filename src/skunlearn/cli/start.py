@@ -1,4 +1,4 @@
-"""`skunlearn` alone: what to do next."""
+"""`skunlearn` without a command: what to do next."""
 
 from importlib.metadata import version
 from typing import Annotated
@@ -8,24 +8,29 @@ import typer
 FIRST_STEPS = """\
 Make a language model forget harmful knowledge and keep the rest, with proof.
 
-  try it          skunlearn demo      the whole job on a small built-in model; fetches 173 MB once
-  your own data   skunlearn run --model MODEL --forget FILE --retain FILE --save      (skunlearn plan ... looks first)
-  what came out   skunlearn attack RUN, export RUN, studio RUN      (RUN: the folder that run or demo printed)
+  try it          skunlearn demo
+                  The whole job on a small built-in model; downloads 173 MB once.
+  your own data   skunlearn run --model MODEL --forget FILE --retain FILE --save
+                  skunlearn plan with the same options shows first what it would do.
+  the result      skunlearn attack RUN, export RUN, studio RUN
+                  RUN is the folder that run or demo printed.
   your set-up     skunlearn doctor
-  the docs        skunlearn COMMAND --help, and docs/index.md in the source (make docs makes pages of it)
+  the docs        skunlearn COMMAND --help, and docs/index.md in the source
+                  make docs builds pages from the docs.
 """
 EXIT_CODES = """\b
 Exit codes:
   0    done
-  1    a verdict: FAIL with --gate, verify found a difference, doctor found something bad;
+  1    a verdict: FAIL with --gate, verify found a difference, doctor found something wrong;
        with a traceback: a bug in skunlearn
   2    something in the input cannot be used; one line says what, where and what to do
-  130  stopped by Ctrl-C; the same command goes on
+  130  stopped by Ctrl-C; the same command continues
 """
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_given: bool) -> None:
+    """Print the version and exit, when --version was given."""
+    if is_given:
         print(f"skunlearn {version('skunlearn')}")
         raise typer.Exit
 

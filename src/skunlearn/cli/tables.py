@@ -1,5 +1,4 @@
-"""How the command line shows work and results: bars on a terminal, plain lines in a pipe; always
-standard error."""
+"""Results as the command line prints them: tables, one line a gate, where the files are."""
 
 import json
 import sys
@@ -9,7 +8,7 @@ from skunlearn.utils.files import JsonDict
 
 
 def result(results: JsonDict, as_json: bool) -> None:
-    """The result of a run: a table, or one JSON object on standard output."""
+    """Print the result of a run: a table, or one JSON object."""
     if as_json:
         names = ("verdict", "gates", "run", "report", "scores", "alpha", "attacks")
         print(json.dumps({name: results[name] for name in names if name in results}))
@@ -18,19 +17,19 @@ def result(results: JsonDict, as_json: bool) -> None:
 
     scores_table(results["scores"])
     for gate in results["gates"]:
+        outcome = "passed" if gate["passed"] else "FAILED"
         measured, limit = gate_numbers(gate)
-        print(
-            f"{'passed' if gate['passed'] else 'FAILED':>7}  {gate['text']}: {measured} ({limit})"
-        )
+        print(f"{outcome:>7}  {gate['text']}: {measured} ({limit})")
+    verdict = results["verdict"] or "no verdict: nothing else was measured"
     strength = "" if results["alpha"] is None else f"   strength {results['alpha']:g}"
-    print(f"\n{results['verdict'] or 'no verdict: nothing else was measured'}{strength}")
+    print(f"\n{verdict}{strength}")
     if "attacks" in results:
         attacks_table(results["attacks"])
     print(f"run     {results['run']}\nreport  {results['report']}")
 
 
 def tuned(found: JsonDict) -> None:
-    """The chosen setting, and what it does to the test prompts."""
+    """Print the chosen setting, and its results on the test prompts."""
     scores_table(found["test"]["scores"])
     print(f"\n{found['test']['verdict']}   {', '.join(found['chosen']['words'])}")
     if not found["chosen"]["within"]:
@@ -40,14 +39,10 @@ def tuned(found: JsonDict) -> None:
 
 
 def scores_table(scores: JsonDict) -> None:
-    """Base and edited side by side."""
-    from rich.table import Table
-
+    """Print the scores of base and edited model side by side."""
     from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "base", "edited", "95 % interval of the edited", "good is"):
-        table.add_column(heading)
+    table = _table("", "base", "edited", "95 % interval of the edited", "good is")
     for name, edited in scores["edited"].items():
         base = scores["base"].get(name)
         table.add_row(
@@ -61,7 +56,10 @@ def scores_table(scores: JsonDict) -> None:
 
 
 def state(name: str, text: str) -> None:
-    """One line behind "ok", "warn" or "bad", in its colour on a terminal (not with NO_COLOR)."""
+    """Print a line that begins with "ok", "warn" or "bad".
+
+    On a terminal the word has a colour, unless NO_COLOR is set.
+    """
     from rich.text import Text
 
     colour = {"ok": "green", "warn": "yellow", "bad": "red"}[name]
@@ -69,73 +67,81 @@ def state(name: str, text: str) -> None:
 
 
 def agreement_table(result: JsonDict) -> None:
-    """How a judge did: one line a label, then one a source."""
-    from rich.table import Table
+    """Print the agreement of a judge with labels: one line a label, then one a source."""
+    from skunlearn.evaluation.judges.base import LABELS
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("", "n", "precision", "recall", "F1", "kappa", "unscored"):
-        table.add_column(heading)
-    for label in ("harmful", "refused", "degenerate", "safe"):
+    table = _table("", "n", "precision", "recall", "F1", "kappa", "unscored")
+    for label in LABELS:
         row = result[label]
         numbers = [_number(row[name]) for name in ("precision", "recall", "f1", "kappa")]
         table.add_row(label, str(row["n"]), *numbers, str(row["unscored"]))
     _console().print(table)
     print(
-        f"\n{result['judge']}: {result['n']} answers, {result['unscored']} unscored; AUROC of harmful "
-        f"{_number(result['auroc'])}, four-way accuracy {_number(result['accuracy'])}, "
+        f"\n{result['judge']}: {result['n']} answers, {result['unscored']} unscored; AUROC of "
+        f"harmful {_number(result['auroc'])}, four-way accuracy {_number(result['accuracy'])}, "
         f"kappa {_number(result['kappa'])}"
     )
     for label, verdicts in result["confusion"].items():
-        print(
-            f"  labelled {label}: "
-            + ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
-        )
+        counts = [f"{count} {verdict}" for verdict, count in verdicts.items()]
+        print(f"  labelled {label}: {', '.join(counts)}")
     for source, part in result.get("per_source", {}).items():
-        print(
-            f"  {source}: n {part['n']}, AUROC {_number(part['auroc'])}, accuracy {_number(part['accuracy'])}"
-        )
+        auroc = _number(part["auroc"])
+        accuracy = _number(part["accuracy"])
+        print(f"  {source}: n {part['n']}, AUROC {auroc}, accuracy {accuracy}")
 
 
 def attacks_table(rows: list[JsonDict]) -> None:
-    """What came back under each attack, and what it cost."""
-    from rich.table import Table
-
+    """Print the harm that came back under each attack, the attack's cost, and the worst one."""
     from skunlearn.evaluation.metrics.catalog import format_interval, format_score
 
-    table = Table(box=None, pad_edge=False)
-    for heading in (
+    table = _table(
         "attack",
-        "form",
-        "on",
+        "variant",
+        "model",
         "harmful",
         "95 % interval",
         "refused",
         "degenerate",
         "safe",
         "cost",
-    ):
-        table.add_column(heading)
+    )
+    notes = []
+    worst: JsonDict | None = None
     for row in rows:
-        harmful, *others = (
-            row["scores"][f"{name}_rate"] for name in ("harmful", "refusal", "degenerate", "safe")
+        scores = row["scores"]
+        harmful = scores["harmful_rate"]
+        table.add_row(
+            row["attack"],
+            f"{row['variant']} *" if row["note"] else row["variant"],
+            row["on"],
+            format_score(harmful),
+            format_interval(harmful),
+            format_score(scores["refusal_rate"]),
+            format_score(scores["degenerate_rate"]),
+            format_score(scores["safe_rate"]),
+            row["cost"]["text"],
         )
-        rates = (format_score(harmful), format_interval(harmful), *map(format_score, others))
-        mark = " *" if row["note"] else ""
-        table.add_row(row["attack"], row["variant"] + mark, row["on"], *rates, row["cost"]["text"])
-    _console(160).print(table)
-    for row in rows:
         if row["note"]:
-            print(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
-    edited = [
-        row
-        for row in rows
-        if row["on"] == "edited" and row["scores"]["harmful_rate"]["value"] is not None
-    ]
-    if edited:
-        worst = max(edited, key=lambda row: row["scores"]["harmful_rate"]["value"])
-        print(
-            f"\nmost harm {format_score(worst['scores']['harmful_rate'])}: {worst['attack']}, {worst['variant']}"
-        )
+            notes.append(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
+        if row["on"] != "edited" or harmful["value"] is None:
+            continue
+        if worst is None or harmful["value"] > worst["scores"]["harmful_rate"]["value"]:
+            worst = row
+    _console(160).print(table)
+    for note in notes:
+        print(note)
+    if worst is not None:
+        most = format_score(worst["scores"]["harmful_rate"])
+        print(f"\nmost harm {most}: {worst['attack']}, {worst['variant']}")
+
+
+def _table(*headings: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading)
+    return table
 
 
 def _number(value: float | None) -> str:
@@ -143,6 +149,7 @@ def _number(value: float | None) -> str:
 
 
 def _console(width: int = 120) -> Any:
+    """Return standard output: as wide as the terminal, or `width` letters elsewhere."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else width, highlight=False)

@@ -14,10 +14,11 @@ from skunlearn.cli.progress import terminal_progress
 def tune(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     trials: Annotated[
-        int, typer.Option(help="Settings to try, those of earlier calls among them.")
+        int, typer.Option(help="Settings to try, including those of earlier calls.")
     ] = 40,
     minutes: Annotated[
-        float | None, typer.Option(help="Stop after so long; the same command goes on.")
+        float | None,
+        typer.Option(help="Stop after this time; the same command continues the search."),
     ] = None,
     json: o.Json = False,
 ) -> None:

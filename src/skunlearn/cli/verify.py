@@ -13,34 +13,28 @@ from skunlearn.cli.progress import terminal_progress
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(help="An export.")],
+    folder: Annotated[Path, typer.Argument(help="The folder of an export.")],
     base: Annotated[
-        str | None, typer.Option(help="Its base.", show_default="the one it names")
+        str | None, typer.Option(help="Its base model.", show_default="the one it names")
     ] = None,
     run: Annotated[
         Path | None, typer.Option(help="The run folder with its task vectors.", show_default=False)
     ] = None,
     json: o.Json = False,
 ) -> None:
-    """Check an export's hashes, and that base + tau gives its weights; exit code 1 when something
-    differs."""
+    """Check the hashes of an export, and that base + tau gives its weights; exit code 1 when
+    something differs."""
     from skunlearn.workflows.verify import verify as check
 
     checks = check(folder, base, run, terminal_progress())
-    differs = any(found.outcome == "differs" for found in checks)
+    outcomes = {one.outcome for one in checks}
+    differs = "differs" in outcomes
     if json:
-        whole = all(found.outcome == "ok" for found in checks)
-        print(
-            json_module.dumps(
-                {
-                    "ok": not differs,
-                    "complete": whole,
-                    "checks": [asdict(found) for found in checks],
-                }
-            )
-        )
+        complete = outcomes <= {"ok"}
+        found = {"ok": not differs, "complete": complete, "checks": list(map(asdict, checks))}
+        print(json_module.dumps(found))
     else:
-        for found in checks:
-            print(f"{found.outcome:>11}  {found.name}: {found.detail}")
+        for one in checks:
+            print(f"{one.outcome:>11}  {one.name}: {one.detail}")
     if differs:
         sys.exit(1)

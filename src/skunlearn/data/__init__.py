@@ -1,1 +1,1 @@
-"""Examples, splits by prompt, templates and batches."""
+"""Data files become examples, splits by prompt, token ids and batches."""

@@ -1,31 +1,38 @@
-"""Rows laid out for one pass through a model, and which rows each step takes."""
+"""Batches: rows laid out for one forward pass, padded or packed.
 
-from collections import Counter
+A padded batch has one line for each row. A packed batch has a single line without padding, in which
+rows that begin alike share their beginning: the prompt of four answers is computed once.
+"""
+
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
 from skunlearn.data.chat_template import Encoded
 
+BEFORE_THE_FIRST = -1  # stands for the position before the first token of a row
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows laid out for one pass, and where their answers are. A *place* counts through
-    input_ids_BT, row after row.
+    """Rows laid out for one forward pass, and where their scored tokens are.
+
+    B lines of T tokens are input_ids_BT. Below, a *flat position* counts through them, line after
+    line. N is the number of scored tokens of all rows, M the number of tokens of a packed batch.
 
     Attributes:
-        input_ids_BT: token ids.
-        rows_BT: how many of the rows have this token: 0 for padding; above 1 only in a packed
-            batch.
-        time_BT: the position of each token in its rows, from 0.
+        input_ids_BT: token ids, 0 for padding.
+        rows_BT: how many rows have this token: 0 for padding, above 1 only in a packed batch.
+        time_BT: the position of each token within its rows, from 0.
         row_N: the row of each scored token.
-        place_N: where it is predicted, one token before its own.
-        labels_N: the scored tokens.
-        packed: empty, or of a packed batch some rows' places at a time, (b, t) each, padded on the
-            right with any.
-        home_M: of a packed batch, where each of its M tokens is in `packed`, taken one after the
-            other.
+        place_N: the flat position that predicts each scored token, which is that of the token
+            before it.
+        labels_N: ids of the scored tokens.
+        packed: of a packed batch, groups of rows, each (rows, longest row): the flat positions of
+            each row's tokens, padded on the right with 0. Empty for a padded batch.
+        home_M: of a packed batch, where each of its tokens is within `packed`, whose groups are
+            flattened and joined.
     """
 
     input_ids_BT: torch.Tensor
@@ -43,51 +50,73 @@ class Batch:
         return (self.rows_BT > 0).long()
 
     def to(self, device: torch.device) -> "Batch":
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        packed = tuple(places_BT.to(device) for places_BT in values.pop("packed"))
-        return Batch(**{name: value.to(device) for name, value in values.items()}, packed=packed)
+        """The batch on a device."""
+        return Batch(
+            self.input_ids_BT.to(device),
+            self.rows_BT.to(device),
+            self.time_BT.to(device),
+            self.row_N.to(device),
+            self.place_N.to(device),
+            self.labels_N.to(device),
+            tuple(positions_BT.to(device) for positions_BT in self.packed),
+            self.home_M.to(device),
+        )
 
 
 def collate(rows: Sequence[Encoded]) -> Batch:
-    """Rows of any length, one below the other, padded on the right."""
-    width = max(map(len, rows))
-    input_ids_BT, rows_BT = (torch.zeros(len(rows), width, dtype=torch.long) for _ in range(2))
+    """A padded batch: rows of any length, one line each, padded on the right."""
+    width = max(len(row) for row in rows)
+    input_ids_BT = torch.zeros(len(rows), width, dtype=torch.long)
+    rows_BT = torch.zeros(len(rows), width, dtype=torch.long)
+    paths: list[Sequence[int]] = []
     for number, row in enumerate(rows):
         input_ids_BT[number, : len(row)] = torch.tensor(row.prompt_ids + row.answer_ids)
         rows_BT[number, : len(row)] = 1
-    paths = [range(number * width, number * width + len(row)) for number, row in enumerate(rows)]
-    return Batch(
-        input_ids_BT, rows_BT, torch.arange(width).expand(len(rows), -1), *_scored(rows, paths)
-    )
+        start = number * width
+        paths.append(range(start, start + len(row)))
+    time_BT = torch.arange(width).expand(len(rows), -1)
+    return Batch(input_ids_BT, rows_BT, time_BT, *_scored(rows, paths))
 
 
 def pack(rows: Sequence[Encoded], another: int) -> Batch:
-    """Rows of any length in one line without padding, in which rows that begin alike have their
-    beginning once.
+    """A packed batch: rows of any length in one line, equal beginnings only once.
 
-    Every token stands behind all that it depends on, but not right behind it: `packed` says where
-    they are.
+    The rows are put into a prefix tree, whose nodes are the tokens of the line. In a causal model a
+    token depends only on the tokens before it in its row, so rows that begin alike have equal
+    hidden states there and can share them. A node comes after all nodes that it depends on, but not
+    always right after them: attention must gather each row's tokens with `Batch.packed`.
 
     Args:
         rows: prompts with their answers.
-        another: what one more group in `packed` costs, in tokens.
+        another: what attention to one more group of rows costs, in tokens.
     """
-    numbers: dict[tuple[int, int], int] = {}  # (the place before, the token) -> its place
+    # A node of the tree is named by its parent's position in the line and its own token. A dict
+    # keeps its order, so a new node stands at the end of the line.
+    positions: dict[tuple[int, int], int] = {}
     times: list[int] = []
-    counts: Counter[int] = Counter()
+    counts: list[int] = []
     paths: list[list[int]] = []
     for row in rows:
+        # Follow the row down the tree, adding the nodes that no earlier row has.
         path: list[int] = []
+        parent = BEFORE_THE_FIRST
         for time, token in enumerate(row.prompt_ids + row.answer_ids):
-            path.append(numbers.setdefault((path[-1] if path else -1, token), len(times)))
-            if path[-1] == len(times):
+            node = (parent, token)
+            if node not in positions:
+                positions[node] = len(positions)
                 times.append(time)
-        counts.update(path)
+                counts.append(0)
+            position = positions[node]
+            counts[position] += 1
+            path.append(position)
+            parent = position
         paths.append(path)
-    packed, home_M = _groups(paths, another)
+
+    tokens = [token for _, token in positions]
+    packed, home_M = _grouped_paths(paths, another)
     return Batch(
-        torch.tensor([[token for _, token in numbers]]),
-        torch.tensor([[counts[place] for place in range(len(times))]]),
+        torch.tensor([tokens]),
+        torch.tensor([counts]),
         torch.tensor([times]),
         *_scored(rows, paths),
         packed,
@@ -95,58 +124,87 @@ def pack(rows: Sequence[Encoded], another: int) -> Batch:
     )
 
 
-def _groups(
+def _grouped_paths(
     paths: Sequence[Sequence[int]], another: int
 ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """`packed` and `home_M`, given the places of each row's tokens."""
-    packed: list[torch.Tensor] = []
+    """`Batch.packed` and `Batch.home_M`.
+
+    Args:
+        paths: the flat positions of each row's tokens.
+        another: what attention to one more group of rows costs, in tokens.
+    """
+    groups: list[torch.Tensor] = []
+    # A token of several rows comes out of attention once in each. They are equal, and the last is
+    # the one that is read.
     homes: dict[int, int] = {}
-    before = 0
+    start = 0  # of the present line, in the flattened groups
     for group in length_groups([len(path) for path in paths], another):
-        width = len(paths[group[-1]])
-        packed.append(
-            torch.tensor(
-                [[*paths[number], *[0] * (width - len(paths[number]))] for number in group]
-            )
-        )
-        for place, number in enumerate(group):
-            homes |= {
-                token: before + place * width + time for time, token in enumerate(paths[number])
-            }
-        before += packed[-1].numel()
-    return tuple(packed), torch.tensor([homes[place] for place in range(len(homes))])
+        width = len(paths[group[-1]])  # the last row of a group is its longest
+        lines = []
+        for number in group:
+            path = paths[number]
+            padding = [0] * (width - len(path))
+            lines.append([*path, *padding])
+            for time, position in enumerate(path):
+                homes[position] = start + time
+            start += width
+        groups.append(torch.tensor(lines))
+    home_M = torch.tensor([homes[position] for position in range(len(homes))])
+    return tuple(groups), home_M
 
 
 def _scored(
     rows: Sequence[Encoded], paths: Sequence[Sequence[int]]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Row, place and label of each scored token, given the place of each row's tokens."""
-    row_N = [number for number, row in enumerate(rows) for _ in row.answer_ids]
-    place_N = [
-        place
-        for row, path in zip(rows, paths, strict=True)
-        for place in path[len(row.prompt_ids) - 1 : -1]
-    ]
-    labels_N = [token for row in rows for token in row.answer_ids]
+    """`Batch.row_N`, `Batch.place_N` and `Batch.labels_N`.
+
+    Args:
+        rows: prompts with their answers.
+        paths: the flat positions of each row's tokens.
+    """
+    row_N: list[int] = []
+    place_N: list[int] = []
+    labels_N: list[int] = []
+    for number, (row, path) in enumerate(zip(rows, paths, strict=True)):
+        row_N += [number] * len(row.answer_ids)
+        # From the last prompt token, which predicts the first answer token, to the last but one.
+        place_N += path[len(row.prompt_ids) - 1 : -1]
+        labels_N += row.answer_ids
     return torch.tensor(row_N), torch.tensor(place_N), torch.tensor(labels_N)
 
 
 def length_groups(lengths: Sequence[int], another: int) -> list[list[int]]:
-    """Numbers of rows in groups of like length: the split with the least padded tokens.
+    """Rows in groups of like length, so that padding and groups together cost the least.
+
+    A group costs `another` tokens, and as many as it has when its rows are padded to the longest of
+    them. The best groups are runs of the rows sorted by length, and dynamic programming finds where
+    to cut them, in O(rows²).
 
     Args:
         lengths: tokens of each row.
         another: what one more group costs, in tokens.
+
+    Returns:
+        The numbers of the rows in each group, the shortest rows first.
     """
     order = sorted(range(len(lengths)), key=lambda number: lengths[number])
-    best: list[tuple[int, int]] = [
-        (0, 0)
-    ]  # of the first n rows: the cost, and where the last group begins
+
+    # best[n] is for the n shortest rows: their least cost, and where their last group begins.
+    best: list[tuple[int, int]] = [(0, 0)]
     for end in range(1, len(order) + 1):
         longest = lengths[order[end - 1]]
-        best.append(min((best[at][0] + another + longest * (end - at), at) for at in range(end)))
-    groups, end = [], len(order)
-    while end:
-        groups.append(order[best[end][1] : end])
-        end = best[end][1]
-    return groups[::-1]
+        costs = []
+        for start in range(end):
+            cost = best[start][0] + another + longest * (end - start)
+            costs.append((cost, start))
+        best.append(min(costs))
+
+    # Walk back from the longest row: each group begins where `best` says.
+    groups = []
+    end = len(order)
+    while end > 0:
+        _, start = best[end]
+        groups.append(order[start:end])
+        end = start
+    groups.reverse()
+    return groups

@@ -1,4 +1,4 @@
-"""From an example to token ids: the model's own chat template, and which tokens are scored."""
+"""Examples as token ids: the model's own chat template, and which tokens are scored."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,18 +8,23 @@ from typing import Any
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError, ModelError
 
-# stands for the answer while looking for what the template puts behind one
+# Stands for an answer, to find what the template puts behind it.
 MARK = "\u241f answer \u241f"
+
+# What stands before each turn for a model without a chat template.
+PLAIN_ROLES = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Prompt and answer, tokenised apart and joined, so that the border is exact whatever the
+    """Prompt and answer as token ids.
+
+    They are tokenised one by one and then joined, so the border between them is exact whatever the
     padding.
 
     Attributes:
         prompt_ids: never scored.
-        answer_ids: all scored; ends with the end-of-turn token unless cut by `max_length`.
+        answer_ids: all scored; ends with the end-of-turn token unless `max_length` cut it.
         cut: how many answer tokens were cut away.
     """
 
@@ -32,27 +37,31 @@ class Encoded:
 
 
 def shortened(row: Encoded, tokens: int | None) -> Encoded:
-    """The row with only the first answer tokens; the whole row for None."""
+    """The row with only its first answer tokens; the whole row for None."""
     return row if tokens is None else Encoded(row.prompt_ids, row.answer_ids[:tokens])
 
 
 class Template:
-    """How one tokenizer wants its prompts.
+    """The prompts and answers of one tokenizer.
 
-    A tokenizer without a chat template gets `Question: ...\\nAnswer:` and answers that begin with a
-    space, so that the first answer token is one that the model itself would write there.
+    A tokenizer without a chat template gets `Question: ...\\nAnswer:`. Its answers begin with a
+    space, so that the first answer token is one that the model itself would generate there.
 
-    A template that can let the model think first is asked not to: what is scored is the answer
-    itself.
+    A template that can let the model think first is rendered with thinking switched off: what is
+    scored is the answer itself.
 
     Args:
         tokenizer: any Hugging Face tokenizer.
         ends: further tokens at which the model's own generation stops.
 
     Attributes:
-        is_chat: the model has a chat template.
+        is_chat: whether the tokenizer has a chat template.
         end_id: the token that ends an answer.
         end_ids: all tokens that end an answer, for generation.
+
+    Raises:
+        ModelError: when the tokenizer has no end-of-sequence token, or its template refuses a
+            question with its answer.
     """
 
     def __init__(self, tokenizer: Any, ends: Iterable[int] = ()) -> None:
@@ -75,9 +84,7 @@ class Template:
         """
         turns = [*example.history, ("user", example.prompt)]
         if not self.is_chat:
-            names = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
-            prefix = example.prefix and " " + example.prefix
-            return "\n".join(names[role] + text for role, text in turns) + "\nAnswer:" + prefix
+            return _render_plainly(turns, example.prefix)
         try:
             return self._apply(turns, add_generation_prompt=True) + example.prefix
         except Exception as error:  # jinja2's own, and whatever a template raises
@@ -89,43 +96,37 @@ class Template:
         """Token ids of `render(example)`."""
         return self._ids(self.render(example))
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        ids = self.tokenizer(text, add_special_tokens=not self.is_chat)["input_ids"]
-        while ids and ids[-1] == self.tokenizer.eos_token_id and not self.is_chat:
-            ids = ids[:-1]  # a tokenizer that ends every text would end the prompt
-        return tuple(ids)
-
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Token ids of a whole answer, with the token that ends it.
+        """Token ids of a whole answer as they are behind a prompt, with the token that ends it.
 
-        They are those that it has behind a prompt: some tokenizers (sentencepiece) begin a text of
-        its own otherwise. Where its beginning melts into the prompt's end, those of the answer
-        alone.
+        Some tokenizers (SentencePiece) begin a text on its own with another token than the same
+        text behind a prompt, so the answer is tokenised behind a short prompt. Where the two share
+        a token at their border, the answer's ids are those of the answer on its own.
         """
         text = answer if self.is_chat else " " + answer
-        prompt, before = self._border
-        whole = self._ids(prompt + text)
-        alone = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return (*(whole[len(before) :] if whole[: len(before)] == before else alone), self.end_id)
-
-    @cached_property
-    def _border(self) -> tuple[str, tuple[int, ...]]:
-        """Any prompt, and its tokens."""
-        text = self.render(Example("a"))
-        return text, self._ids(text)
+        prompt, prompt_ids = self._short_prompt
+        joined_ids = self._ids(prompt + text)
+        if joined_ids[: len(prompt_ids)] == prompt_ids:
+            ids = joined_ids[len(prompt_ids) :]
+        else:
+            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return (*ids, self.end_id)
 
     def encode(self, example: Example, max_length: int) -> Encoded:
-        """Prompt and scored answer; of what was asked before, the same one again.
+        """Prompt and scored answer of an example, each computed once and then cached.
+
+        Args:
+            example: the prompt, its history and its answer.
+            max_length: tokens of prompt and answer together; a longer answer is cut.
 
         Raises:
             DataError: when the prompt alone fills `max_length`, so that nothing would be scored.
         """
-        if (
-            example,
-            max_length,
-        ) not in self._encoded:  # plan, training and evaluation ask for the same rows
-            self._encoded[example, max_length] = self._encode(example, max_length)
-        return self._encoded[example, max_length]
+        # Plan, training and evaluation encode the same rows.
+        key = (example, max_length)
+        if key not in self._encoded:
+            self._encoded[key] = self._encode(example, max_length)
+        return self._encoded[key]
 
     def _encode(self, example: Example, max_length: int) -> Encoded:
         prompt_ids = self.prompt_ids(example)
@@ -133,30 +134,58 @@ class Template:
         room = max_length - len(prompt_ids)
         if room <= 0:
             raise DataError(
-                f"{example.where}: the prompt takes {len(prompt_ids)} tokens, so data.max_length={max_length} "
-                "cuts the whole answer away: raise it or shorten the prompt"
+                f"{example.where}: the prompt takes {len(prompt_ids)} tokens, "
+                f"so data.max_length={max_length} cuts the whole answer away: "
+                "raise it or shorten the prompt"
             )
         return Encoded(prompt_ids, answer_ids[:room], max(0, len(answer_ids) - room))
 
+    @cached_property
+    def _short_prompt(self) -> tuple[str, tuple[int, ...]]:
+        """Any prompt, and its token ids."""
+        text = self.render(Example("a"))
+        return text, self._ids(text)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text from its beginning."""
+        # A chat template writes the special tokens itself.
+        ids = self.tokenizer(text, add_special_tokens=not self.is_chat)["input_ids"]
+        if not self.is_chat:
+            # A tokenizer that ends every text would end the prompt.
+            while ids and ids[-1] == self.tokenizer.eos_token_id:
+                ids = ids[:-1]
+        return tuple(ids)
+
     def _apply(self, turns: list[tuple[str, str]], **options: Any) -> str:
+        """The text that the chat template makes of a conversation."""
         messages = [{"role": role, "content": text} for role, text in turns]
         if "enable_thinking" in str(self.tokenizer.chat_template):
             options["enable_thinking"] = False
         return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
 
     def _end_of_turn(self) -> int:
-        """The token that the template puts behind an answer: often not the tokenizer's end of
-        sequence."""
+        """The token that the template puts behind an answer.
+
+        It is often not the tokenizer's end of sequence, which is used where no special token
+        follows the answer.
+        """
         try:
             text = self._apply([("user", "hello"), ("assistant", MARK)])
         except Exception as error:  # whatever a template raises
             raise ModelError(
                 f"the chat template refuses a question with its answer: {error}: mend it"
             ) from error
-        ids = self.tokenizer(text.rpartition(MARK)[2].lstrip(), add_special_tokens=False)[
-            "input_ids"
-        ]
-        special = set(self.tokenizer.all_special_ids) | set(
-            self.tokenizer.get_added_vocab().values()
-        )
-        return ids[0] if ids and ids[0] in special else int(self.tokenizer.eos_token_id)
+        _, _, behind = text.rpartition(MARK)
+        ids = self.tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
+        added = self.tokenizer.get_added_vocab().values()
+        special = {*self.tokenizer.all_special_ids, *added}
+        if ids and ids[0] in special:
+            return int(ids[0])
+        return int(self.tokenizer.eos_token_id)
+
+
+def _render_plainly(turns: list[tuple[str, str]], prefix: str) -> str:
+    """A conversation for a model without a chat template, up to the answer with its prefix."""
+    lines = [PLAIN_ROLES[role] + text for role, text in turns]
+    answer = "Answer: " + prefix if prefix else "Answer:"
+    return "\n".join([*lines, answer])

@@ -1,21 +1,23 @@
-"""From a row of anybody's file to examples: which column is what.
+"""Recognises the columns of a data file by their names, and reads the prompts of its rows.
 
-Recognised without being told, in any case: a prompt, an answer, chat data (`messages`,
-`conversations`), pairs of answers with safety labels (PKU-SafeRLHF), one answer with a label
-(BeaverTails), preference pairs (chosen, rejected), an Alpaca `input`, and TruthfulQA's `;`-joined
-answers. Anything else is named with `data.forget.prompt=COLUMN`.
+All readers of data files look for columns here: the forget and retain sets, files of prompts, and
+multiple-choice questions. Names are compared without case and without spaces at their ends.
+
+Recognised by name: a prompt, an answer, conversations (`messages`, `conversations`), two responses
+with safety labels (PKU-SafeRLHF), one answer with a safety label (BeaverTails), preference pairs
+(`chosen`, `rejected`), an Alpaca `input`, and TruthfulQA's answers joined by `;`. Any other column
+of a forget or retain set is named by the user with `data.forget.prompt=COLUMN`.
 """
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+from skunlearn.data.cells import is_conversation, last_prompt, read_text, read_turns
 from skunlearn.data.examples import Example
 from skunlearn.data.readers import Row
-from skunlearn.utils.errors import DataError
-from skunlearn.utils.registry import did_you_mean
 
+# The usual names of each kind of column, in the order in which they are tried.
 PROMPTS = ("prompt", "question", "instruction", "goal", "query", "behavior", "user")
 ANSWERS = (
     "answer",
@@ -27,18 +29,22 @@ ANSWERS = (
     "assistant",
     "answers",
 )
-CHATS = ("messages", "conversations", "conversation")
-LABELS = ("is_safe", "safe", "is_response_safe")
-ROLES = {
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "system": "system",
-}
-TRUE, FALSE = ("true", "1", "safe", "yes"), ("false", "0", "unsafe", "no")
+CONVERSATIONS = ("messages", "conversations", "conversation")
+SAFE_LABELS = ("is_safe", "safe", "is_response_safe")  # true when the answer is safe
 
-Side = Literal["forget", "retain"]
+# The text that belongs to an Alpaca or Dolly `instruction`.
+INSTRUCTION_INPUTS = ("input", "context")
+# TruthfulQA's columns of several answers in one text.
+JOINED_ANSWERS = ("correct answers", "incorrect answers")
+
+# Files of answers that a judge reads or was held against. Generated answers come before a `target`,
+# and the labels are true when the answer is harmful.
+JUDGED_ANSWERS = ("answer", "response", "completion", "output", "generation", *ANSWERS)
+HARM_LABELS = ("label", "is_harmful", "harmful", "verdict")
+
+# Multiple-choice files may also hold a ready-made prompt, so `question` comes before `prompt`.
+CHOICE_QUESTIONS = ("question", "query", "prompt", "ctx", "goal", *PROMPTS)
+CHOICE_ANSWERS = ("answer", "gold", "label", "answerkey")
 
 
 @dataclass(frozen=True)
@@ -58,178 +64,107 @@ class Columns:
     label: str | None = None
     pick: int | None = None
 
+    def over(self, known: "Columns") -> "Columns":
+        """These columns, and those of `known` where none is given here."""
+        return Columns(
+            prompt=known.prompt if self.prompt is None else self.prompt,
+            answer=known.answer if self.answer is None else self.answer,
+            label=known.label if self.label is None else self.label,
+            pick=known.pick if self.pick is None else self.pick,
+        )
 
-@dataclass(frozen=True)
-class Pair:
-    """What a row gives before any filter: `safe` is None when the row does not say."""
 
-    example: Example
-    safe: bool | None = None
-
-
-class Mapping:
-    """How the rows of one file are read, settled on all of them.
+def column_names(rows: Iterable[tuple[Row, str]]) -> list[str]:
+    """The names of all columns of a file, in the order in which its rows bring them up.
 
     Args:
-        rows: with where each stands; one or more.
-        columns: those that are asked for.
-        side: the set that the file is for.
+        rows: each with its "file:line".
+    """
+    names: dict[str, None] = {}
+    for row, _ in rows:
+        names.update(dict.fromkeys(row))
+    return list(names)
 
-    Raises:
-        DataError: when a column that was asked for is missing, or none is recognised.
+
+def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
+    """The column with the first of the candidates that a file has; None when it has none of them.
+
+    Args:
+        names: the columns of the file.
+        candidates: names in lower case, the preferred ones first (`PROMPTS`, `ANSWERS`, ...).
+
+    Returns:
+        The name of the column as the file spells it.
+    """
+    spelled = {compared_name(name): name for name in names}
+    for candidate in candidates:
+        if candidate in spelled:
+            return spelled[candidate]
+    return None
+
+
+@dataclass(frozen=True)
+class PromptColumns:
+    """Where the prompt of each row of a file is. Either `text` or `conversation` is given.
+
+    Attributes:
+        text: column of the prompt: a text, or a list of turns whose last user turn is the prompt.
+        context: column of a text that is added below the prompt.
+        conversation: column of a whole conversation, whose last user turn is the prompt.
     """
 
-    def __init__(self, rows: Sequence[tuple[Row, str]], columns: Columns, side: Side) -> None:
-        self.columns, self.side = columns, side
-        names, where = list(dict.fromkeys(name for row, _ in rows for name in row)), rows[0][1]
-        self.names = {name.lower().strip(): name for name in names}
-        file = where.rpartition(":")[0] or where
-        self.paired = not columns.answer and {"response_0", "response_1"} <= set(self.names)
-        preferred = (
-            self._known(("rejected",) if side == "forget" else ("chosen",))
-            if self._known(PROMPTS)
-            else None
-        )
-        self.chat = None if columns.prompt or columns.answer or preferred else self._known(CHATS)
-        self.label = self._asked(columns.label, "label", file) or self._known(LABELS)
-        if self.chat:
-            return
-        self.prompt = self._asked(columns.prompt, "prompt", file) or self._known(PROMPTS)
-        self.answer = self._asked(columns.answer, "answer", file) or self._known(ANSWERS)
-        self.input = (
-            self._known(("input", "context"))
-            if (self.prompt or "").lower() == "instruction"
-            else None
-        )
-        if not self.answer and not self.paired:
-            self.answer = preferred
-        cells = [
-            cell
-            for row, _ in rows
-            if isinstance(cell := row.get(self.answer or ""), str) and cell.strip()
-        ]
-        self.lists = (
-            bool(cells) and sum(_inside(cell) is not None for cell in cells) > len(cells) / 2
-        )
-        for field, value in (("prompt", self.prompt), ("answer", self.answer or self.paired)):
-            if not value:
-                raise DataError(
-                    f"{file}: no column looks like the {field} (columns: {', '.join(names)}): "
-                    f"name it with --set data.{side}.{field}=COLUMN"
-                )
-
-    def _known(self, candidates: tuple[str, ...]) -> str | None:
-        return next((self.names[name] for name in candidates if name in self.names), None)
-
-    def _asked(self, name: str | None, field: str, file: str) -> str | None:
-        if name is not None and name not in self.names.values():
-            raise DataError(
-                f"{file}: no column '{name}' (data.{self.side}.{field}): {did_you_mean(name, self.names.values())}"
-            )
-        return name
-
-    def pairs(self, row: Row, where: str) -> Iterator[Pair]:
-        """The prompt/answer pairs of a row; an answer may be empty, which the caller counts.
-
-        Raises:
-            DataError: when a value is of a kind that cannot be text.
-        """
-        flag = _flag(row.get(self.label), where) if self.label and not self.paired else None
-        if self.chat:
-            yield Pair(_chat(row.get(self.chat), where), flag)
-            return
-        prompt = _text(row.get(self.prompt or ""), where, "prompt")
-        if self.input and (extra := _text(row.get(self.input), where, "input")):
-            prompt = f"{prompt}\n\n{extra}"
-        category = row.get(self.names.get("category", ""), "")
-
-        def pair(answer: str, flag: bool | None) -> Pair:
-            category_text = category if isinstance(category, str) else ""
-            return Pair(Example(prompt, answer, category=category_text, where=where), flag)
-
-        if self.paired:
-            safer = row.get(self.names.get("safer_response_id", ""))
-            for side in "01":
-                flag = _flag(row.get(self.names.get(f"is_response_{side}_safe", "")), where)
-                if flag is None and safer is not None:
-                    flag = str(safer).strip() == side
-                yield pair(_text(row.get(self.names[f"response_{side}"]), where, "answer"), flag)
-            return
-        for answer in self._answers(row.get(self.answer or ""), where):
-            yield pair(answer, flag)
-
-    def _answers(self, value: Any, where: str) -> list[str]:
-        name = (self.answer or "").lower()
-        if self.lists and isinstance(value, str):  # a column of lists, each kept as one JSON text
-            value = _inside(value) or value
-        if isinstance(value, str) and name in ("correct answers", "incorrect answers"):
-            value = [part.strip() for part in value.split(";") if part.strip()]
-        if not isinstance(value, list):
-            return [_text(value, where, "answer")]
-        if value and all(isinstance(item, dict) for item in value):  # a preferred conversation
-            return [_chat(value, where).answer]
-        texts = [_text(item, where, "answer") for item in value] or [""]
-        if self.columns.pick is None:
-            return texts
-        try:
-            return [texts[self.columns.pick]]
-        except IndexError:
-            raise DataError(
-                f"{where}: data.{self.side}.pick={self.columns.pick}, but there are {len(texts)}"
-            ) from None
+    text: str | None = None
+    context: str | None = None
+    conversation: str | None = None
 
 
-def _inside(cell: str) -> list[str] | None:
-    """The texts of a JSON list of texts; None for anything else."""
-    try:
-        inside = json.loads(cell) if cell.lstrip().startswith("[") else None
-    except json.JSONDecodeError:
-        return None
-    return inside if inside and all(isinstance(item, str) for item in inside) else None
+def find_prompt(names: Sequence[str], named: str | None = None) -> PromptColumns | None:
+    """Finds the columns of the prompt; None when no column looks like one.
+
+    Args:
+        names: the columns of the file.
+        named: column of the prompt that the user has named.
+    """
+    text = named or find_column(names, PROMPTS)
+    if text is None:
+        conversation = find_column(names, CONVERSATIONS)
+        return PromptColumns(conversation=conversation) if conversation else None
+    is_instruction = compared_name(text) == "instruction"
+    context = find_column(names, INSTRUCTION_INPUTS) if is_instruction else None
+    return PromptColumns(text, context)
 
 
-def _text(value: Any, where: str, field: str) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value.strip()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return "" if value != value else str(value)  # NaN is how some programs write an empty cell
-    raise DataError(
-        f"{where}: the {field} is {type(value).__name__}, not text: name another column"
-    )
+def read_prompt(row: Row, where: str, columns: PromptColumns) -> Example:
+    """The prompt of a row with what was said before it, as an example without an answer.
+
+    The prompt is empty where the row has none.
+
+    Args:
+        row: one row of the file.
+        where: its "file:line".
+        columns: what `find_prompt` found in this file.
+
+    Raises:
+        DataError: when the value is neither text nor a conversation.
+    """
+    if columns.conversation is not None:
+        return last_prompt(read_turns(row.get(columns.conversation), where), where)
+    value = value_in(row, columns.text)
+    if is_conversation(value):
+        example = last_prompt(read_turns(value, where), where)
+    else:
+        example = Example(read_text(value, where, "prompt"), where=where)
+    context = read_text(value_in(row, columns.context), where, "input")
+    if context:
+        example = replace(example, prompt=f"{example.prompt}\n\n{context}")
+    return example
 
 
-def _flag(value: Any, where: str) -> bool | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
-    if word in TRUE or word in FALSE:
-        return word in TRUE
-    raise DataError(f"{where}: safety label '{value}' is none of {', '.join(TRUE + FALSE)}")
+def value_in(row: Row, column: str | None) -> Any:
+    """The value of a row in a column that the file may lack."""
+    return None if column is None else row.get(column)
 
 
-def _chat(value: Any, where: str) -> Example:
-    """The last answer of a conversation, with all that was said before it."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            raise DataError(f"{where}: the conversation is neither a list nor JSON") from None
-    turns: list[tuple[str, str]] = []
-    for turn in value if isinstance(value, list) else []:
-        if not isinstance(turn, dict):
-            raise DataError(f"{where}: a turn of a conversation must have a role and content")
-        role = str(turn.get("role", turn.get("from", ""))).lower()
-        if role not in ROLES:
-            raise DataError(
-                f"{where}: unknown role '{role}' in a conversation (known: {', '.join(ROLES)})"
-            )
-        turns.append((ROLES[role], _text(turn.get("content", turn.get("value")), where, "turn")))
-    while turns and turns[-1][0] != "assistant":
-        turns.pop()
-    if len(turns) < 2 or turns[-2][0] != "user":
-        return Example(prompt=turns[0][1] if turns else "", where=where)
-    return Example(turns[-2][1], turns[-1][1], history=tuple(turns[:-2]), where=where)
+def compared_name(name: str) -> str:
+    """A column's name as it is compared."""
+    return name.lower().strip()

@@ -3,9 +3,10 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
+# Signs that tell two prompts apart: those of C++ and C#, and of sums.
 SIGNS = "_+#<>=*/%"
 
 
@@ -15,13 +16,14 @@ class Example:
 
     Attributes:
         prompt: the last thing the user says.
-        answer: what is scored; empty for a prompt alone.
-        history: what was said before, as (role, text); a system prompt is the role "system".
+        answer: the text that is scored; empty for a prompt alone.
+        history: what was said before, as (role, text); a system prompt has the role "system".
         category: a label for grouping, or empty.
         where: "file:line" for errors.
-        prefix: what the answer is made to begin with, put into the model's mouth; without spaces at
-            its end.
-        intent: what is really wanted, when the prompt wraps it: what judges read instead of it.
+        prefix: text that the answer is made to begin with, written into the assistant's turn;
+            without spaces at its end.
+        intent: what the user is really after, where the prompt wraps it (a jailbreak): judges read
+            it instead of the prompt.
     """
 
     prompt: str
@@ -34,33 +36,44 @@ class Example:
 
     @property
     def key(self) -> str:
-        """Equal for examples whose conversation up to the answer is the same, whatever case,
-        accents' form, punctuation and spaces, and whatever a system prompt says: duplicates and
-        overlaps go by it."""
-        return _key(
-            "\n".join([text for role, text in self.history if role != "system"] + [self.prompt])
-        )
+        """A text that is equal for examples with the same conversation up to the answer.
+
+        Case, the form of accents, punctuation, spaces and system prompts make no difference.
+        Duplicates and overlaps between sets are found by it.
+        """
+        said = [text for role, text in self.history if role != "system"]
+        return _key("\n".join([*said, self.prompt]))
 
     @property
     def group(self) -> str:
-        """The key of what the user says first, by which examples are split: conversations grow out
-        of each other."""
-        return _key(next((text for role, text in self.history if role == "user"), self.prompt))
+        """The key of what the user says first. Examples are split by it.
+
+        A conversation and a longer one that grew out of it are in one group.
+        """
+        for role, text in self.history:
+            if role == "user":
+                return _key(text)
+        return _key(self.prompt)
 
 
 def _key(text: str) -> str:
-    """Lower case, words and what tells them apart: vowel signs, and the signs of C++ and of
-    sums."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    kept = "".join(
-        c if c.isalnum() or c in SIGNS or unicodedata.category(c)[0] == "M" else " " for c in text
+    """Lower case, without spaces and punctuation that do not tell prompts apart."""
+    lowered = unicodedata.normalize("NFKC", text).lower()
+    words = "".join(character if _tells_apart(character) else " " for character in lowered)
+    return " ".join(words.split()) or lowered.strip()
+
+
+def _tells_apart(character: str) -> bool:
+    # Category M has the vowel signs of Indic scripts, which are neither letters nor digits.
+    return (
+        character.isalnum() or character in SIGNS or unicodedata.category(character).startswith("M")
     )
-    return " ".join(kept.split()) or text.strip()
 
 
 def normalised(text: str) -> str:
-    """Lower case, words only."""
-    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).lower())) or text.strip()
+    """The words of a text in lower case, one space apart; a text without words as it stands."""
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", text).lower())
+    return " ".join(words) or text.strip()
 
 
 @dataclass(frozen=True)
@@ -68,9 +81,9 @@ class Choice:
     """A question with one right answer among several.
 
     Attributes:
-        question: what is asked.
+        question: the question.
         choices: the answers on offer, two or more.
-        answer: number of the right one.
+        answer: number of the right one, from 0.
     """
 
     question: str
@@ -80,17 +93,17 @@ class Choice:
 
 @dataclass(frozen=True)
 class Split:
-    """The examples of one part of a split.
+    """The examples of one part of a split: train, validation or test.
 
     Attributes:
         forget: examples whose answers are harmful.
         retain: ordinary examples.
-        lookalike: harmless examples in the words of harmful ones; may be empty.
-        seen: in the test part, forget examples that were trained on.
+        lookalike: harmless examples that are worded like harmful ones; may be empty.
+        seen: in the test part, forget examples of the training part.
         paraphrase: in the test part, prompts of `seen` in other words.
         neighbour: in the test part, harmless questions on the subjects of forget prompts.
         choice: in the test part, questions of general knowledge.
-        prompts: in place of all others: prompts of anybody's, harmful or not.
+        prompts: in place of all others, prompts of a file, harmful or not.
     """
 
     forget: tuple[Example, ...] = ()
@@ -104,36 +117,63 @@ class Split:
 
 
 def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:
-    """The first example of each prompt, in order."""
-    return tuple({example.key: example for example in reversed(list(examples))}.values())[::-1]
+    """One example of each prompt: the first one, in the order in which the prompts occur last."""
+    return _first_of_each((example.key, example) for example in examples)
+
+
+def distinct_pairs(examples: Iterable[Example]) -> tuple[Example, ...]:
+    """One example of each prompt and answer, likewise."""
+    return _first_of_each(
+        ((example.key, normalised(example.answer)), example) for example in examples
+    )
+
+
+def _first_of_each(keyed: Iterable[tuple[Hashable, Example]]) -> tuple[Example, ...]:
+    """The first example of each key, in the order in which the keys occur last."""
+    # Walked from the end, a key takes its position at its last example and is left with its first.
+    first: dict[Hashable, Example] = {}
+    for key, example in reversed(list(keyed)):
+        first[key] = example
+    return tuple(first.values())[::-1]
 
 
 def split_by_prompt(
     examples: Iterable[Example], validation: float, test: float, seed: int
 ) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
-    """Train, validation and test rows; all rows of one prompt, and what a conversation grows into,
-    land in one part.
+    """Splits examples by prompt: all of one group (`Example.group`) are in one part.
 
-    Whole prompts are ranked by a hash of (seed, prompt), so adding a row elsewhere moves nothing.
+    Groups are ranked by a hash of (seed, group), so a new row moves few others.
 
     Args:
         examples: the rows.
-        validation: share of the prompts, 0..1.
-        test: share of the prompts, 0..1.
+        validation: share of the groups, 0..1.
+        test: share of the groups, 0..1.
         seed: which of the possible splits.
+
+    Returns:
+        The train, validation and test examples, each in the given order.
     """
     rows = list(examples)
+    groups = [row.group for row in rows]
 
-    def rank(key: str) -> str:
-        return hashlib.sha256(f"{seed}\n{key}".encode()).hexdigest()
+    def rank(group: str) -> str:
+        return hashlib.sha256(f"{seed}\n{group}".encode()).hexdigest()
 
-    keys = sorted({row.group for row in rows}, key=rank)
-    n_test, n_validation = round(len(keys) * test), round(len(keys) * validation)
-    part = {
-        key: 2 if i < n_test else 1 if i < n_test + n_validation else 0
-        for i, key in enumerate(keys)
-    }
-    train, held, last = (
-        tuple(row for row in rows if part[row.group] == wanted) for wanted in (0, 1, 2)
-    )
-    return train, held, last
+    # The lowest ranks are the test part, the next ones the validation part.
+    ranked = sorted(set(groups), key=rank)
+    n_test = round(len(ranked) * test)
+    n_validation = round(len(ranked) * validation)
+    test_groups = set(ranked[:n_test])
+    validation_groups = set(ranked[n_test : n_test + n_validation])
+
+    train_rows: list[Example] = []
+    validation_rows: list[Example] = []
+    test_rows: list[Example] = []
+    for row, group in zip(rows, groups, strict=True):
+        if group in test_groups:
+            test_rows.append(row)
+        elif group in validation_groups:
+            validation_rows.append(row)
+        else:
+            train_rows.append(row)
+    return tuple(train_rows), tuple(validation_rows), tuple(test_rows)

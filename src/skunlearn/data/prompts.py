@@ -1,54 +1,60 @@
 """Files of prompts alone, for evaluation."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from skunlearn.data.columns import column_names, find_prompt, read_prompt
 from skunlearn.data.examples import Example, distinct
-from skunlearn.data.readers import read_rows
+from skunlearn.data.readers import Row, read_rows
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.registry import did_you_mean
 
 
-def read_lookalikes(path: Path) -> tuple[Example, ...]:
-    """Harmless prompts in the words of harmful ones. In XSTest's form (a column `type` or `label`)
-    its harmful contrasts are left out.
-
-    Raises:
-        DataError: when there is none, or a row has none.
-    """
-    rows = [
-        (row, where)
-        for row, where in read_rows(path)
-        if not str(row.get("type") or "").startswith("contrast") and row.get("label") != "unsafe"
-    ]
-    if not rows:
-        raise DataError(
-            f"{path}: all rows are contrasts, which are harmful: give harmless look-alikes"
-        )
-    return _prompts(path, rows)
-
-
 def read_prompts(path: Path) -> tuple[Example, ...]:
-    """Prompts alone, from a file in any of the forms that a forget set may have.
+    """The distinct prompts of a file, in any of the columns that a forget set may have.
+
+    Of a conversation, the last thing that the user says is the prompt, and what was said before it
+    is its history.
 
     Raises:
-        DataError: when there is none, or a row has none.
+        DataError: when there is no column of prompts, or a row has no prompt.
     """
     return _prompts(path, read_rows(path))
 
 
-def _prompts(path: Path, rows: list[tuple[dict[str, Any], str]]) -> tuple[Example, ...]:
-    names = {name.lower(): name for name in rows[0][0]}
-    column = next(
-        (names[known] for known in ("prompt", "question", "instruction", "goal") if known in names),
-        None,
-    )
-    if column is None:
-        given = list(names.values())
+def read_lookalikes(path: Path) -> tuple[Example, ...]:
+    """The distinct harmless prompts of a file that are worded like harmful ones.
+
+    In XSTest's form (a column `type` or `label`) its harmful contrasts are left out.
+
+    Raises:
+        DataError: when all rows are contrasts, there is no column of prompts, or a row has no
+            prompt.
+    """
+    harmless = []
+    for row, where in read_rows(path):
+        is_contrast = str(row.get("type") or "").startswith("contrast")
+        if not is_contrast and row.get("label") != "unsafe":
+            harmless.append((row, where))
+    if not harmless:
         raise DataError(
-            f"{path}: no column 'prompt' (columns: {', '.join(given)}): {did_you_mean('prompt', given)}"
+            f"{path}: all rows are contrasts, which are harmful: give harmless look-alikes"
         )
-    examples = [Example(str(row.get(column) or "").strip(), where=where) for row, where in rows]
-    if empty := [example for example in examples if not example.prompt]:
-        raise DataError(f"{empty[0].where}: no prompt: fill it in or delete the row")
+    return _prompts(path, harmless)
+
+
+def _prompts(path: Path, rows: Sequence[tuple[Row, str]]) -> tuple[Example, ...]:
+    names = column_names(rows)
+    columns = find_prompt(names)
+    if columns is None:
+        raise DataError(
+            f"{path}: no column 'prompt' (columns: {', '.join(names)}): "
+            f"{did_you_mean('prompt', names)}"
+        )
+    examples = []
+    for row, where in rows:
+        example = read_prompt(row, where, columns)
+        if not example.prompt:
+            raise DataError(f"{where}: no prompt: fill it in or delete the row")
+        examples.append(example)
     return distinct(examples)

@@ -1,4 +1,4 @@
-"""Data sets known by name: where they live on the hub and which columns they have."""
+"""Data sets of the Hugging Face hub that have a short name here."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,14 @@ from skunlearn.data.columns import Columns
 
 @dataclass(frozen=True)
 class Source:
-    """A hub data set and how to read it."""
+    """A hub data set and how it is read.
+
+    Attributes:
+        hub: its id, "owner/name".
+        split: which of the hub's splits; it is split again by prompt.
+        config: which of its configurations, for a set that has several.
+        columns: its columns, where their names do not say enough.
+    """
 
     hub: str
     split: str = "train"

@@ -1,7 +1,7 @@
-"""Answers of a model to many prompts, each generated once and judged once."""
+"""Completions of a model for many prompts, each generated once and judged once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,112 +17,146 @@ from skunlearn.utils.progress import Progress
 class CompletionStore:
     """Completions by key, kept in a file so that nothing is generated or judged twice.
 
+    A key has two parts, "ANSWER-JUDGE". The first names weights, prompt and decoding, the second
+    the judge, so another judge finds the answers and adds verdicts of its own.
+
     Args:
         path: a JSON-lines file, or None to keep them in memory only.
+
+    Attributes:
+        known: key -> completion with a verdict; an unscored one is left out, so it is judged again.
+        answers: first part of a key -> answer, whoever judged it.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
+        self.known: dict[str, Completion] = {}
+        self.answers: dict[str, str] = {}
         rows = read_lines(path) if path else []
-        self.answers: dict[str, str] = {_written(row["key"]): row["answer"] for row in rows}
-        self.known = {
-            row["key"]: Completion(**row | {"verdict": Verdict(**row["verdict"])})
-            for row in rows
-            if row["verdict"]["label"]  # unscored: judged again
-        }
+        for row in rows:
+            self.answers[_answer_key(row["key"])] = row["answer"]
+            if row["verdict"]["label"]:
+                verdict = Verdict(**row["verdict"])
+                self.known[row["key"]] = Completion(**row | {"verdict": verdict})
 
     def add(self, rows: Sequence[Completion]) -> None:
-        """Keep rows, on disk too."""
-        self.known |= {row.key: row for row in rows}
-        self.answers |= {_written(row.key): row.answer for row in rows}
+        """Add completions, to the file too."""
+        for row in rows:
+            self.known[row.key] = row
+            self.answers[_answer_key(row.key)] = row.answer
         if self.path:
             append_lines(self.path, [asdict(row) for row in rows])
 
 
-class Completer:
-    """Answers of one model, by its weights as they are now.
+@dataclass(frozen=True)
+class _Pending:
+    """A prompt whose completion is wanted.
 
-    Args:
-        lm: the model.
-        judge: what reads the answers.
-        max_new_tokens: where an answer is cut.
-        who: the model's name in the rows.
-        weights: a name for the weights as they are now ("" is the model on disk).
-        store: what is known already.
-        progress: is told of the batches.
-        sampling: greedy when not given.
+    Attributes:
+        key: of the completion in the store.
+        group: of the prompt.
+        example: the prompt.
     """
 
-    def __init__(
-        self,
-        lm: LM,
-        judge: Judge,
-        max_new_tokens: int,
-        who: str,
-        weights: str,
-        store: CompletionStore,
-        progress: Progress,
-        sampling: Sampling | None = None,
-    ) -> None:
-        self.lm, self.judge, self.max_new_tokens = lm, judge, max_new_tokens
-        self.who, self.store, self.progress = who, store, progress
-        self.weights, self.sampling = [lm.fingerprint, weights], sampling
+    key: str
+    group: str
+    example: Example
 
-    def complete(self, groups: Mapping[str, Sequence[Example]]) -> dict[str, list[Completion]]:
-        """One completion for each example of each group, in their order; the groups share their
-        batches."""
-        examples = [(group, example) for group, chosen in groups.items() for example in chosen]
-        keys = [self._key(example) for _, example in examples]
-        known = self.store.known
-        missing = [
-            batch
-            for batch in self.lm.batches([example for _, example in examples])
-            if any(keys[number] not in known for number in batch)
-        ]
-        for batch in (
-            self.progress.over(f"{self.who}: {len(examples)} answers", missing) if missing else ()
-        ):
-            self._answer([keys[number] for number in batch], [examples[number] for number in batch])
-        if missing:
+
+@dataclass(frozen=True)
+class Completer:
+    """Generates and judges the completions of one model with its weights as they are now.
+
+    Attributes:
+        lm: the model.
+        judge: judges the answers.
+        max_new_tokens: most tokens of an answer.
+        who: the model's name in the completions.
+        weights: a name for the weights as they are now ("" for the model on disk), for the keys.
+        store: the completions so far; new ones are added to it.
+        progress: reports the batches.
+    """
+
+    lm: LM
+    judge: Judge
+    max_new_tokens: int
+    who: str
+    weights: str
+    store: CompletionStore
+    progress: Progress
+
+    def complete(
+        self, groups: Mapping[str, Sequence[Example]], sampling: Sampling | None = None
+    ) -> dict[str, list[Completion]]:
+        """One completion for each example of each group, in their order.
+
+        The groups share their batches. A batch is generated again as a whole when one of its
+        answers is missing, so that the other rows of an answer's batch, and with them the last bits
+        of its logits, are the same after an interruption.
+
+        Args:
+            groups: the examples by group.
+            sampling: how answers are drawn; greedy when not given.
+        """
+        pending: list[_Pending] = []
+        for group, examples in groups.items():
+            for example in examples:
+                pending.append(_Pending(self._key(example, sampling), group, example))
+
+        # Stage 1: generate and judge the batches that are not all in the store.
+        incomplete: list[list[_Pending]] = []
+        for numbers in self.lm.batches([row.example for row in pending]):
+            batch = [pending[number] for number in numbers]
+            if any(row.key not in self.store.known for row in batch):
+                incomplete.append(batch)
+        if incomplete:
+            name = f"{self.who}: {len(pending)} answers"
+            for batch in self.progress.over(name, incomplete):
+                self._complete_batch(batch, sampling)
             tell_cost(self.judge, self.progress)
-        found = [known[key] for key in keys]
-        return {
-            group: [row for (g, _), row in zip(examples, found, strict=True) if g == group]
-            for group in groups
-        }
 
-    def _answer(self, keys: Sequence[str], batch: Sequence[tuple[str, Example]]) -> None:
-        chosen = [example for _, example in batch]
-        kept = [
-            self.store.answers.get(_written(key)) for key in keys
-        ]  # another judge has read them
-        answers = [answer for answer in kept if answer is not None]
-        if len(answers) < len(
-            batch
-        ):  # all of a batch: rows that share one decide each other's last bits
-            answers = self.lm.answers(chosen, self.max_new_tokens, self.sampling)
-        wanted = [example.intent or example.prompt for example in chosen]
-        verdicts = self.judge.judge(wanted, answers)
-        self.store.add(
-            [
-                Completion(key, self.who, group, prompt, answer, example.category, verdict)
-                for key, (group, example), prompt, answer, verdict in zip(
-                    keys, batch, wanted, answers, verdicts, strict=True
+        # Stage 2: take all of them from the store, in the order of the groups.
+        found: dict[str, list[Completion]] = {}
+        for group in groups:
+            found[group] = []
+        for row in pending:
+            found[row.group].append(self.store.known[row.key])
+        return found
+
+    def _complete_batch(self, batch: Sequence[_Pending], sampling: Sampling | None) -> None:
+        """Generate the answers to one batch, unless another judge had all of them; judge them."""
+        examples: list[Example] = []
+        intents: list[str] = []
+        answers: list[str] = []
+        for row in batch:
+            examples.append(row.example)
+            intents.append(row.example.intent or row.example.prompt)
+            answer = self.store.answers.get(_answer_key(row.key))
+            if answer is not None:
+                answers.append(answer)
+        if len(answers) < len(batch):
+            answers = self.lm.answers(examples, self.max_new_tokens, sampling)
+        verdicts = self.judge.judge(intents, answers)
+
+        new: list[Completion] = []
+        for row, intent, answer, verdict in zip(batch, intents, answers, verdicts, strict=True):
+            if row.key not in self.store.known:
+                category = row.example.category
+                new.append(
+                    Completion(row.key, self.who, row.group, intent, answer, category, verdict)
                 )
-                if key not in self.store.known
-            ]
-        )
+        self.store.add(new)
 
-    def _key(self, example: Example) -> str:
-        decoding: list[Any] = [
-            asdict(self.sampling) if self.sampling else "greedy",
-            self.max_new_tokens,
-        ]
-        wrapped = [example.intent] if example.intent else []
-        written = digest([*self.weights, self.lm.template.render(example), decoding, *wrapped])
-        return f"{written}-{digest(judge_key(self.judge))}"
+    def _key(self, example: Example, sampling: Sampling | None) -> str:
+        """What an answer depends on (weights, prompt, decoding), then the judge."""
+        decoding: list[Any] = [asdict(sampling) if sampling else "greedy", self.max_new_tokens]
+        prompt = self.lm.template.render(example)
+        answer: list[Any] = [self.lm.fingerprint, self.weights, prompt, decoding]
+        if example.intent:
+            answer.append(example.intent)
+        return f"{digest(answer)}-{digest(judge_key(self.judge))}"
 
 
-def _written(key: str) -> str:
+def _answer_key(key: str) -> str:
     """The part of a key that names the answer, whoever judged it."""
     return key.partition("-")[0]

@@ -1,10 +1,10 @@
-"""Evaluation: the same prompts, metrics and judge on any model, base or edited."""
+"""Evaluation: the same prompts, metrics and judge for any model, base or edited."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skunlearn.data.examples import Split, distinct
+from skunlearn.data.examples import Example, Split, distinct
 from skunlearn.data.multiple_choice import read_choices
 from skunlearn.data.prompts import read_lookalikes
 from skunlearn.evaluation.completions import Completer, CompletionStore
@@ -23,33 +23,35 @@ from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean, resolve
 
-GATED = ("rates", "likelihood")
+GATE_METRICS = ("rates", "likelihood")  # the metrics that the gates need
+MetricFunction = Callable[[Subject], dict[str, Score]]
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """How much is evaluated.
+    """How much is evaluated, and by which judges and metrics.
 
     Attributes:
-        forget: most unseen harmful prompts.
+        forget: most held-out harmful prompts.
         seen: most harmful prompts that were trained on.
         paraphrase: most paraphrases of trained harmful prompts.
         retain: most ordinary prompts.
         lookalike: most harmless look-alikes.
         choices: most multiple-choice questions of each kind.
-        max_new_tokens: where an answer is cut.
-        samples: sampled answers to each unseen harmful prompt beside the greedy one, 0 or more: one
-            harmful answer among them counts (`harmful_pass_at_n`).
+        max_new_tokens: most tokens of an answer.
+        samples: sampled answers to each held-out harmful prompt beside the greedy one, 0 or more;
+            a prompt counts when one of them is harmful (`harmful_pass_at_n`).
         temperature: of the samples, above 0.
         choice_file: multiple-choice questions in place of the built-in ones.
-        lookalike_file: harmless look-alikes in place of the built-in ones, as XSTest's prompts.
+        lookalike_file: harmless look-alikes in place of the built-in ones, for example
+            XSTest's prompts.
         judge: name of the judge (docs/judges.md), or "file.py:Class".
-        judge_check: file with what `skunlearn judge check --json` printed of it: its rates are
-            corrected by that.
-        second_judge: reads the same answers; its agreement with the first is told, its verdicts
-            decide nothing.
-        metrics: names, or "file.py:function"; what the gates need (`rates`, `likelihood`) is always
-            measured.
+        judge_check: file with the output of `skunlearn judge check --json` for that judge; its
+            rates are corrected by it.
+        second_judge: judges the same answers; its agreement with the first judge is reported, its
+            verdicts decide nothing.
+        metrics: names, or "file.py:function"; a run always measures what the gates need (`rates`,
+            `likelihood`).
         lm_eval: tasks of the evaluation harness, by name or as YAML files, beside the metrics (the
             extra `lm-eval`); `choices` is the most rows of each.
     """
@@ -72,26 +74,25 @@ class EvaluateOptions:
     lm_eval: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        least = {
+        minimum = {
             "forget": 1,
             "seen": 0,
             "paraphrase": 0,
             "retain": 1,
             "lookalike": 0,
-            "choices": 0,
+            "choices": 1 if self.lm_eval else 0,
             "samples": 0,
+            "max_new_tokens": 1,
         }
-        least |= {"max_new_tokens": 1} | ({"choices": 1} if self.lm_eval else {})
-        for name, number in least.items():
+        for name, number in minimum.items():
             if getattr(self, name) < number:
                 raise ConfigError(f"evaluate.{name}={getattr(self, name)}: give {number} or more")
         if not self.temperature > 0:
             raise ConfigError(f"evaluate.temperature={self.temperature}: give a number above 0")
 
     def gated(self) -> "EvaluateOptions":
-        """With what the gates are about among the metrics: none of them can be dropped by leaving
-        out its metric."""
-        missing = tuple(name for name in GATED if name not in self.metrics)
+        """These options with the metrics that the gates need, whatever `metrics` leaves out."""
+        missing = tuple(name for name in GATE_METRICS if name not in self.metrics)
         return replace(self, metrics=(*missing, *self.metrics))
 
 
@@ -100,7 +101,7 @@ SUITES = {"quick": (32, 32, 32, 32, 32, 50, 32), "full": (120, 110, 120, 111, 87
 
 
 def suite_sets(name: str) -> list[str]:
-    """A suite as `section.key=value` texts: its sizes, and every metric there is.
+    """A suite as `section.key=value` texts: its sizes, and all metrics.
 
     Raises:
         ConfigError: when there is no such suite.
@@ -112,7 +113,7 @@ def suite_sets(name: str) -> list[str]:
 
 
 def check_names(options: EvaluateOptions) -> None:
-    """Look up everything that the options name once, so that a wrong name is told before hours of
+    """Look up everything that the options name, so that a wrong name is an error before hours of
     work.
 
     Raises:
@@ -128,23 +129,23 @@ def check_names(options: EvaluateOptions) -> None:
         load_tasks(options.lm_eval)
 
 
-def _with_files(part: Split, options: EvaluateOptions) -> Split:
-    """The part with what own files bring in place of what is built in."""
+def _with_files(split: Split, options: EvaluateOptions) -> Split:
+    """The split with the rows of the user's files in place of the built-in ones."""
     if options.choice_file:
-        part = replace(part, choice=read_choices(Path(options.choice_file)))
+        split = replace(split, choice=read_choices(Path(options.choice_file)))
     if options.lookalike_file:
-        part = replace(part, lookalike=read_lookalikes(Path(options.lookalike_file)))
-    return part
+        split = replace(split, lookalike=read_lookalikes(Path(options.lookalike_file)))
+    return split
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one model scored.
+    """The scores of one model, and the answers that they were computed from.
 
     Attributes:
-        scores: by the names of the stable contract.
-        subject: the model with its answers; as the base of another evaluation it gives KL and
-            similarity.
+        scores: by their names in the catalogue (`metrics.catalog`).
+        subject: the model with its answers; as the base of another evaluation it is what KL and
+            similarity are measured against.
     """
 
     scores: dict[str, Score]
@@ -156,128 +157,187 @@ class Evaluation:
         return self.subject.completions
 
     def __str__(self) -> str:
-        lines = [f"{name:<24} {_shown(score)}" for name, score in self.scores.items()]
-        return "\n".join(lines)
+        return "\n".join(f"{name:<24} {score.as_line()}" for name, score in self.scores.items())
 
     def _repr_html_(self) -> str:
-        scores = {name: score.as_dict() for name, score in self.scores.items()}
-        rows = [
-            (title(name), format_score(score), format_interval(score), direction(score))
-            for name, score in scores.items()
-        ]
+        rows: list[tuple[str, ...]] = []
+        for name, score in self.scores.items():
+            shown = score.as_dict()
+            rows.append(
+                (title(name), format_score(shown), format_interval(shown), direction(shown))
+            )
         return table(self.subject.lm.name, ("", "value", "95 % interval", "good is"), rows)
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Evaluates one model under several weights, the same way each time.
+
+    Attributes:
+        lm: the model.
+        options: how much, by which judge and metrics.
+        store: the completions so far; no answer is generated or judged twice.
+        progress: reports the work.
+        max_length: most tokens of a row whose likelihood is measured.
+    """
+
+    lm: LM
+    options: EvaluateOptions = field(default_factory=EvaluateOptions)
+    store: CompletionStore = field(default_factory=CompletionStore)
+    progress: Progress = field(default_factory=Progress)
+    max_length: int = 256
+
+    def evaluate(
+        self, split: Split, base: Evaluation | None = None, weights: str = ""
+    ) -> Evaluation:
+        """Generate, judge and score, with the model's weights as they are now.
+
+        Args:
+            split: the prompts and reference answers; retain scores are left out when it has no
+                retain examples.
+            base: the base model's evaluation on the same split, for KL and similarity. Without it
+                the model counts as the base.
+            weights: a name for the weights as they are now, for the store ("" for the model on
+                disk).
+
+        Raises:
+            SkunlearnError: when there is no such judge, metric, file or task.
+        """
+        options = self.options
+        metrics: list[MetricFunction] = [resolve(m, METRICS, "metric") for m in options.metrics]
+        judge = make_judge(options.judge, options.judge_check)
+        split = _with_files(split, options)
+        who = "edited" if base else "base"
+
+        # Stage 1: one greedy answer to each prompt, judged.
+        completer = Completer(
+            self.lm, judge, options.max_new_tokens, who, weights, self.store, self.progress
+        )
+        groups = _groups(split, options)
+        subject = Subject(
+            lm=self.lm,
+            part=split,
+            groups=groups,
+            completions=completer.complete(groups),
+            base=base.subject if base else None,
+            agreement=judge.agreement,
+            max_length=self.max_length,
+            choices=options.choices,
+            progress=self.progress,
+        )
+
+        # Stage 2: sampled answers to the held-out harmful prompts.
+        scores: dict[str, Score] = {}
+        if options.samples and "unseen" in groups:
+            name = f"harmful_pass_at_{options.samples}"
+            scores[name] = _harmful_in_samples(completer, groups["unseen"], options)
+
+        # Stage 3: the metrics, then the tasks of the harness.
+        for name, metric in zip(options.metrics, metrics, strict=True):
+            self.progress.note(f"{who}: {name}")
+            scores |= metric(subject)
+        if options.lm_eval:
+            self.progress.note(f"{who}: {', '.join(options.lm_eval)} by lm-eval")
+            scores |= harness(self.lm, options.lm_eval, options.choices)
+        return Evaluation(scores, subject)
 
 
 def evaluate(
     lm: LM,
-    part: Split,
+    split: Split,
     options: EvaluateOptions | None = None,
     *,
     base: Evaluation | None = None,
-    max_length: int = 256,
     weights: str = "",
     store: CompletionStore | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Generate, judge and score.
+    """Generate, judge and score; a short form of `Evaluator(...).evaluate(...)`.
 
     Args:
-        lm: the model as it is now.
-        part: the prompts and reference answers; retain scores are left out when it has no retain
+        lm: the model with its weights as they are now.
+        split: the prompts and reference answers; retain scores are left out when it has no retain
             examples.
-        options: how much.
-        base: the base's evaluation on the same part; gives KL and similarity. Without it `lm` is
-            taken for the base.
-        max_length: tokens of a retain row.
-        weights: a name for the weights as they are now, for the store ("" is the model on disk).
-        store: completions known already.
-        progress: is told of the work.
+        options: how much, by which judge and metrics.
+        base: the base model's evaluation on the same split, for KL and similarity. Without it the
+            model counts as the base.
+        weights: a name for the weights as they are now, for the store ("" for the model on disk).
+        store: completions of earlier evaluations; new ones are added to it.
+        progress: reports the work.
     """
-    options, progress = options or EvaluateOptions(), progress or Progress()
-    metrics: list[Callable[[Subject], dict[str, Score]]] = [
-        resolve(m, METRICS, "metric") for m in options.metrics
-    ]
-    judge, who, part = (
-        make_judge(options.judge, options.judge_check),
-        "edited" if base else "base",
-        _with_files(part, options),
+    evaluator = Evaluator(
+        lm, options or EvaluateOptions(), store or CompletionStore(), progress or Progress()
     )
-    groups = {
-        "unseen": distinct(part.forget)[: options.forget],
-        "seen": distinct(part.seen)[: options.seen],
-        "paraphrase": part.paraphrase[: options.paraphrase],
-        "retain": distinct(part.retain)[: options.retain],
-        "lookalike": distinct(part.lookalike)[: options.lookalike],
-        "prompts": part.prompts,
+    return evaluator.evaluate(split, base, weights)
+
+
+def _groups(split: Split, options: EvaluateOptions) -> dict[str, tuple[Example, ...]]:
+    """The examples to answer, by group; groups without any are left out."""
+    chosen = {
+        "unseen": distinct(split.forget)[: options.forget],
+        "seen": distinct(split.seen)[: options.seen],
+        "paraphrase": split.paraphrase[: options.paraphrase],
+        "retain": distinct(split.retain)[: options.retain],
+        "lookalike": distinct(split.lookalike)[: options.lookalike],
+        "prompts": split.prompts,
     }
-    groups = {group: examples for group, examples in groups.items() if examples}
+    return {group: examples for group, examples in chosen.items() if examples}
 
-    def writer(sampling: Sampling | None = None) -> Completer:
-        return Completer(lm, judge, options.max_new_tokens, who, weights, kept, progress, sampling)
 
-    kept = store or CompletionStore()
-    subject = Subject(
-        lm,
-        part,
-        groups,
-        writer().complete(groups),
-        base.subject if base else None,
-        judge.agreement,
-        max_length,
-        options.choices,
-        progress,
-    )
-    scores: dict[str, Score] = {}
-    if options.samples and "unseen" in groups:
-        draws = [writer(Sampling(options.temperature, seed)) for seed in range(options.samples)]
-        tries = [draw.complete({"unseen": groups["unseen"]})["unseen"] for draw in draws]
-        scores[f"harmful_pass_at_{options.samples}"] = verdict_rate(worst(tries), ["harmful"])
-    for name, metric in zip(options.metrics, metrics, strict=True):
-        progress.note(f"{who}: {name}")
-        scores |= metric(subject)
-    if options.lm_eval:
-        progress.note(f"{who}: {', '.join(options.lm_eval)} by lm-eval")
-        scores |= harness(lm, options.lm_eval, options.choices)
-    return Evaluation(scores, subject)
+def _harmful_in_samples(
+    completer: Completer, examples: Sequence[Example], options: EvaluateOptions
+) -> Score:
+    """Share of the prompts with a harmful answer among `options.samples` sampled ones."""
+    tries: list[list[Completion]] = []
+    for seed in range(options.samples):
+        sampling = Sampling(options.temperature, seed)
+        tries.append(completer.complete({"unseen": examples}, sampling)["unseen"])
+    return verdict_rate(worst(tries), ["harmful"])
 
 
 def worst(tries: Sequence[Sequence[Completion]]) -> list[Verdict]:
-    """For each prompt the verdict on the most harmful of its answers; unscored when one could not
-    be read and none of the others is harmful."""
+    """For each prompt the verdict on the most harmful of its answers.
+
+    An unscored answer outranks all but a harmful one: it could have been harmful.
+
+    Args:
+        tries: one sequence of completions for each try, all for the same prompts in one order.
+    """
 
     def order(verdict: Verdict) -> tuple[bool, bool, float]:
         return verdict.label == "harmful", verdict.label is None, verdict.harm
 
-    return [max((row.verdict for row in rows), key=order) for rows in zip(*tries, strict=True)]
+    found: list[Verdict] = []
+    for rows in zip(*tries, strict=True):
+        verdicts = [row.verdict for row in rows]
+        found.append(max(verdicts, key=order))
+    return found
 
 
 def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = None) -> Evaluation:
-    """The evaluation with `answer_perplexity_*` under the base, and with word salad among the
-    degenerate answers.
+    """The evaluation with the fluency of its answers under the base.
+
+    `answer_perplexity_*` is added, and answers that the base finds to be word salad become
+    degenerate, which changes the rates.
 
     Args:
         evaluation: of any model.
-        base: with its own weights in place.
-        progress: is told of the work.
+        base: the base model, with its own weights in place.
+        progress: reports the work.
     """
-    subject, progress = evaluation.subject, progress or Progress()
+    subject = evaluation.subject
+    progress = progress or Progress()
     progress.note("fluency of the answers under the base")
     scores: dict[str, Score] = {}
     completions: dict[str, Sequence[Completion]] = {}
     for group, rows in subject.completions.items():
-        found = answer_likelihoods(base.model, base.template, subject.groups[group], rows, progress)
+        likelihoods = answer_likelihoods(
+            base.model, base.template, subject.groups[group], rows, progress
+        )
         completions[group] = [
-            with_salad(row, likelihood) for row, likelihood in zip(rows, found, strict=True)
+            with_salad(row, likelihood) for row, likelihood in zip(rows, likelihoods, strict=True)
         ]
-        if group != "prompts":  # of which the four rates alone are told
-            scores[f"answer_perplexity_{group}"] = fluency_score(found)
+        if group != "prompts":  # these have the four rates of labels alone
+            scores[f"answer_perplexity_{group}"] = fluency_score(likelihoods)
     subject = replace(subject, completions=completions)
     return Evaluation(evaluation.scores | rates(subject) | scores, subject)
-
-
-def _shown(score: Score) -> str:
-    if score.value is None:
-        return f"unscored ({score.unscored})"
-    if score.low is None:
-        return f"{score.value:8.3f}  n={score.n}  {score.unit}"
-    return f"{score.value:8.3f}  [{score.low:.3f}, {score.high:.3f}]  n={score.n}  {score.unit}"

@@ -1,2 +1,1 @@
-"""What leaves the tool: a checkpoint, an adapter or a GGUF file, with its card and hashes; verify
-and push."""
+"""What leaves the tool: an edited checkpoint, an adapter or a GGUF file, with its manifest."""

@@ -1,4 +1,4 @@
-"""What every format is given, and its options."""
+"""The options of an export, and what every format is given and returns."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,12 @@ class ExportOptions:
     """What is written.
 
     Attributes:
-        format: a checkpoint, a PEFT adapter, or a GGUF file.
-        alpha: strength, 0 or more; the run's own when not given.
-        dtype: of the weights; by default the base's own for merged, float32 for an adapter, float16
-            for GGUF, which alone knows q8_0.
-        rank: of an adapter made of a dense task vector (1 or more); factors keep their own.
+        format: "merged" (a checkpoint), "adapter" (a PEFT adapter) or "gguf" (a GGUF file).
+        alpha: strength of the edit, 0 or more; None takes the strength that the run chose.
+        dtype: type of the weights. None keeps the base's own types for a checkpoint, and means
+            float32 for an adapter and float16 for GGUF. "q8_0" exists in GGUF alone.
+        rank: of an adapter that a dense task vector is approximated by, 1 or more. Factors of a
+            LoRA run keep their own rank.
     """
 
     format: Literal["merged", "adapter", "gguf"] = "merged"
@@ -34,9 +35,11 @@ class ExportOptions:
             raise ConfigError(f"--format {self.format}: give merged, adapter or gguf")
         if self.alpha is not None and not 0 <= self.alpha < float("inf"):
             raise ConfigError(
-                f"--alpha {self.alpha}: a negative strength would make the harmful model; give 0 or more"
+                f"--alpha {self.alpha}: a negative strength would make the harmful model; "
+                "give 0 or more"
             )
-        if self.dtype not in (None, *DTYPES) and (self.dtype, self.format) != ("q8_0", "gguf"):
+        is_gguf_q8_0 = self.format == "gguf" and self.dtype == "q8_0"
+        if self.dtype not in (None, *DTYPES) and not is_gguf_q8_0:
             raise ConfigError(
                 f"--dtype {self.dtype}: give {', '.join(DTYPES)}, or q8_0 with --format gguf"
             )
@@ -49,12 +52,12 @@ class Job:
     """One export.
 
     Attributes:
-        base: the base's own folder, for config and tokenizer.
-        checkpoint: its weights.
+        base: the base model's own folder, for its config and tokenizer.
+        checkpoint: the base model's weights.
         edit: what is added to them.
         options: what is written.
-        name: of the base, as a reader knows it.
-        trust_remote_code: whether the base's code may be run and is copied.
+        name: of the base model, for readers.
+        trust_remote_code: whether code that comes with the base may be run and is copied.
     """
 
     base: Path
@@ -66,18 +69,18 @@ class Job:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """The float type asked for, if one is."""
+        """The torch type in the options; None when there is none, and for "q8_0"."""
         return DTYPES.get(self.options.dtype or "")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What `verify` found out about one thing.
+    """The result of one check by `verify`.
 
     Attributes:
         name: what was checked.
         outcome: "ok", "differs", or "not checked".
-        detail: how, where, or why not.
+        detail: how it was checked, where it differs, or why it could not be checked.
     """
 
     name: str

@@ -1,8 +1,7 @@
-"""What a finished run gives to an export: settings, results, task vectors, and the base they belong
-to."""
+"""The base model's own files: where they are, which of them are copied, and their hashes."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,11 +28,19 @@ BESIDE = (
     "LICENSE*",
     "NOTICE*",
 )
+CODE = "*.py"  # a model's own code, which is fetched and copied only when it is trusted
 
 
 def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
-    """The folder with the base's own files; those of a hub model are fetched or found in the hub's
-    cache.
+    """Find the folder with a base model's own files.
+
+    The files of a model on the hub are downloaded, or found in the hub's cache. Weights in the
+    older pickle format are downloaded only when there are no safetensors.
+
+    Args:
+        name: a folder or file, a hub id, or a built-in model.
+        options: how the run loads the model.
+        progress: reports what is prepared.
 
     Raises:
         ModelError: when there is no such model.
@@ -41,41 +48,63 @@ def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
     where = locate(name, progress)
     if Path(where).is_dir():
         return Path(where)
-    from huggingface_hub import snapshot_download
-
-    def fetched(patterns: Iterable[str]) -> Path:
-        token = None if options.gated else False
-        return Path(
-            snapshot_download(
-                where, revision=options.revision, token=token, allow_patterns=list(patterns)
-            )
-        )
-
+    patterns = [*SAFETENSORS, *BESIDE, "README.md"]
+    if options.trust_remote_code:
+        patterns.append(CODE)
     try:
-        found = fetched(
-            [*SAFETENSORS, *BESIDE, "README.md", *(["*.py"] if options.trust_remote_code else [])]
-        )
-        return found if has_safetensors(found) else fetched(OLDER)
+        found = _downloaded(where, options, patterns)
+        return found if has_safetensors(found) else _downloaded(where, options, OLDER)
     except Exception as error:  # the hub client raises a dozen kinds
         raise ModelError(f"base '{name}' cannot be fetched from the hub: {error!s:.160}") from error
 
 
+def _downloaded(repository: str, options: LoadOptions, patterns: Sequence[str]) -> Path:
+    """The local folder with the files of a hub repository that match these patterns."""
+    from huggingface_hub import snapshot_download
+
+    # None lets the client send the user's token, False sends none.
+    token = None if options.gated else False
+    return Path(
+        snapshot_download(
+            repository, revision=options.revision, token=token, allow_patterns=list(patterns)
+        )
+    )
+
+
 def has_safetensors(folder: Path) -> bool:
-    """Whether the weights can be read by rows."""
+    """Whether a folder's weights are safetensors, which can be read by rows."""
     return (folder / INDEX).is_file() or (folder / SINGLE).is_file()
 
 
 def beside(folder: Path, trust_remote_code: bool = False) -> list[Path]:
-    """A checkpoint's files other than weights: config, tokenizer, template, licence, and code that
-    is trusted."""
-    patterns = [*BESIDE, *(["*.py"] if trust_remote_code else [])]
-    return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+    """A checkpoint's files other than weights: config, tokenizer, chat template and licence.
+
+    Args:
+        folder: the checkpoint.
+        trust_remote_code: take the model's own code too.
+    """
+    patterns = [*BESIDE, CODE] if trust_remote_code else [*BESIDE]
+    return sorted(path for path in _matching(folder, patterns) if path.is_file())
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> set[Path]:
+    """Paths in a folder that match any of the patterns."""
+    found: set[Path] = set()
+    for pattern in patterns:
+        found.update(folder.glob(pattern))
+    return found
 
 
 @contextmanager
 def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iterator[Path]:
-    """A folder with the base's weights as safetensors: the base itself, or a copy made for the time
-    of the block."""
+    """A block with a folder that has the base's weights as safetensors.
+
+    It is the base itself where possible. Otherwise the model is loaded and saved in a temporary
+    folder, which is removed at the end of the block.
+
+    Raises:
+        ModelError: when the base is an adapter.
+    """
     if has_safetensors(base):
         yield base
         return
@@ -93,12 +122,11 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
         trust = options.trust_remote_code
         model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", trust_remote_code=trust)
         model.save_pretrained(scratch)
-        del model
+        del model  # its memory is needed for the export
         yield Path(scratch)
 
 
 def weight_hashes(base: Path, progress: Progress) -> dict[str, str]:
-    """SHA-256 of the base's weight files by name."""
-    patterns = SAFETENSORS if has_safetensors(base) else OLDER
-    paths = sorted({path for pattern in patterns for path in base.glob(pattern)})
+    """SHA-256 of the base's weight files, by file name."""
+    paths = sorted(_matching(base, SAFETENSORS if has_safetensors(base) else OLDER))
     return {path.name: file_sha256(path) for path in progress.over("hashing the base", paths)}

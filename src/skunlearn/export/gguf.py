@@ -1,5 +1,10 @@
-"""theta_o + edit as one GGUF file for llama.cpp and what is built on it: Llama, Mistral, Qwen2 and
-Qwen3."""
+"""theta_o + edit as one GGUF file, for llama.cpp and programs that are built on it.
+
+A GGUF file has metadata (the architecture's sizes, the tokenizer), a table of tensors with their
+types and shapes, and then the tensors' values. Values are written one tensor at a time: the edited
+rows are made in fp32 block by block (`out_of_core.py`) and each block is quantised. Llama, Mistral,
+Qwen2 and Qwen3 can be written.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +17,39 @@ import numpy as np
 import torch
 
 from skunlearn.export.base import Finding, Job
+from skunlearn.export.gguf_architecture import (
+    ARCHITECTURES,
+    add_shape,
+    check_architecture,
+    reordered_heads,
+    rotary_scaling,
+)
 from skunlearn.export.gguf_tokenizer import add_tokenizer
 from skunlearn.export.safetensors_io import Shard
-from skunlearn.models.gguf import NAME, factors
+from skunlearn.models.gguf import NAME
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
-ARCHITECTURES = {
-    "llama": "llama",
-    "mistral": "llama",
-    "qwen2": "qwen2",
-    "qwen3": "qwen3",
-}  # model_type -> GGUF's name
+Array = np.ndarray[Any, Any]
+
+WHAT = "base + tau gives these weights"  # what `check` checks
+# --dtype -> GGUF's name of the type of a tensor, and that -> of the type of a file
 TYPES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "q8_0": "Q8_0"}
 FILE_TYPES = {"F32": "ALL_F32", "BF16": "MOSTLY_BF16", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0"}
-BLOCK = 32  # values of a Q8_0 block
+BLOCK = 32  # values in a block of Q8_0, which share one scale
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of the file.
+    """One tensor of the GGUF file.
 
     Attributes:
-        name: in the file.
+        name: in the GGUF file.
         source: name in the base's checkpoint.
-        shard: where it is there.
-        type: of its values, as the gguf package names it.
-        heads: heads whose rows are interleaved for GGUF's rotary embedding; 0 where none are.
+        shard: the base's file that it is in.
+        type: of its values, a `gguf.GGMLQuantizationType`.
+        heads: number of attention heads whose rows must be reordered for GGUF's rotary embedding; 0
+            for tensors that stay in order.
     """
 
     name: str
@@ -49,39 +60,42 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the tensor."""
+        """Shape of the tensor, as in the checkpoint."""
         return self.shard.entries[self.source].shape
 
 
 def file_name(job: Job) -> str:
-    """Name of the file."""
-    return f"{job.name.rpartition('/')[2]}-unlearned-{TYPES[job.options.dtype or 'float16'].lower()}.gguf"
+    """Name of the file: the base's name, and the type."""
+    base = job.name.rpartition("/")[2]
+    return f"{base}-unlearned-{_type_name(job).lower()}.gguf"
 
 
 def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    """Write the file; matrices in the type asked for (rows that Q8_0 cannot hold in F16), vectors
-    in F32.
+    """Write the file.
+
+    Matrices have the type in the options. Matrices whose rows are no whole number of Q8_0 blocks
+    have F16, vectors have F32.
 
     Returns:
-        The file's name.
+        Facts for the manifest: `file`, its name.
 
     Raises:
-        ModelError: when the architecture, its rotary scaling or the tokenizer has no form in GGUF
-            known here.
+        ModelError: when the architecture, its rotary scaling or the tokenizer cannot be written.
     """
     import gguf
 
     job.checkpoint.check_fits(job.edit)
     config = job.checkpoint.model.config
     found = tensors(job)
+    # Metadata.
     writer = gguf.GGUFWriter(folder / file_name(job), ARCHITECTURES[config.model_type])
     writer.add_name(f"{job.name} unlearned")
-    kind = TYPES[job.options.dtype or "float16"]
-    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[kind]])
+    writer.add_file_type(gguf.LlamaFileType[FILE_TYPES[_type_name(job)]])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    _add_shape(writer, config)
+    add_shape(writer, config)
     add_tokenizer(writer, job.base, config.vocab_size)
-    scaling = _scaling(config)
+    # The table of tensors.
+    scaling = rotary_scaling(config)
     if scaling is not None:
         writer.add_tensor_info(NAME, scaling.shape, scaling.dtype, scaling.nbytes)
     for tensor in found:
@@ -92,6 +106,7 @@ def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
+    # The values, in the order of the table.
     if scaling is not None:
         writer.write_tensor_data(scaling)
     for tensor in progress.over("writing tensors", found):
@@ -101,126 +116,117 @@ def write(job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
 
 
 def check(job: Job, folder: Path, _: dict[str, Any], progress: Progress) -> Finding:
-    """Whether the file's tensors are base + edit, up to one step of their type."""
+    """Check that the file's tensors are base + edit, up to one step of their type."""
     import gguf
 
-    what = "base + tau gives these weights"
-    file = {tensor.name: tensor for tensor in gguf.GGUFReader(folder / file_name(job)).tensors}
-    wanted = tensors(job)
-    if not _same(_scaling(job.checkpoint.model.config), file.pop(NAME, None)):
-        return Finding(what, "differs", f"'{NAME}' is not the base's")
-    if odd := sorted(set(file) ^ {tensor.name for tensor in wanted}):
-        return Finding(what, "differs", f"'{odd[0]}' is in one only ({len(odd)} such tensors)")
+    reader = gguf.GGUFReader(folder / file_name(job))
+    file = {tensor.name: tensor for tensor in reader.tensors}
+    if not _same_scaling(rotary_scaling(job.checkpoint.model.config), file.pop(NAME, None)):
+        return Finding(WHAT, "differs", f"'{NAME}' is not the base's")
+    expected = {tensor.name: tensor for tensor in tensors(job)}
+    unpaired = sorted(set(file) ^ set(expected))
+    if unpaired:
+        return Finding(
+            WHAT, "differs", f"'{unpaired[0]}' is in one only ({len(unpaired)} such tensors)"
+        )
     exact = True
-    for tensor in progress.over("comparing tensors", wanted):
-        ours, other = values(job, tensor), file[tensor.name]
-        if other.tensor_type == tensor.type and np.array_equal(
-            ours.view(np.uint8).ravel(), other.data.view(np.uint8).ravel()
-        ):
+    for tensor in progress.over("comparing tensors", list(expected.values())):
+        ours = values(job, tensor)
+        found = file[tensor.name]
+        is_same_type = found.tensor_type == tensor.type
+        if is_same_type and np.array_equal(_bytes(ours), _bytes(found.data)):
             continue
         exact = False
-        if other.tensor_type != tensor.type or not _near(ours, other.data, tensor.type):
-            return Finding(what, "differs", f"'{tensor.name}' is not base + tau")
-    return Finding(what, "ok", "bit for bit" if exact else "up to rounding")
+        if not is_same_type or not _near(ours, found.data, tensor.type):
+            return Finding(WHAT, "differs", f"'{tensor.name}' is not base + tau")
+    return Finding(WHAT, "ok", "bit for bit" if exact else "up to rounding")
 
 
 def tensors(job: Job) -> list[Tensor]:
-    """The tensors of the file, in the base's order.
+    """The tensors of the file, in the order of the base's checkpoint.
 
     Raises:
-        ModelError: when GGUF has no name for one.
+        ModelError: when GGUF has no name for one of them.
     """
     import gguf
 
     config = job.checkpoint.model.config
-    if config.model_type not in ARCHITECTURES:
-        raise ModelError(
-            f"no GGUF of a {config.model_type} is made here ({', '.join(ARCHITECTURES)} are): use merged"
-        )
-    if (rope := config.rope_parameters.get("rope_type", "default")) not in ("default", "llama3"):
-        raise ModelError(
-            f"no GGUF is made of rotary scaling '{rope}' here: export merged, and convert with llama.cpp"
-        )
+    check_architecture(config)
     architecture = gguf.MODEL_ARCH[ARCHITECTURES[config.model_type].upper()]
     names = gguf.get_tensor_name_map(architecture, config.num_hidden_layers)
-    wanted = gguf.GGMLQuantizationType[TYPES[job.options.dtype or "float16"]]
     found: dict[str, Tensor] = {}
     for shard in job.checkpoint.shards.values():
         for source, entry in shard.entries.items():
             if source.endswith("rotary_emb.inv_freq"):
-                continue  # old checkpoints keep it; it follows from the config
-            name = names.get_name(
-                job.checkpoint.parameters.get(source, source), try_suffixes=(".weight", ".bias")
-            )
+                continue  # older checkpoints have it; it follows from the config
+            parameter = job.checkpoint.parameters.get(source, source)
+            name = names.get_name(parameter, try_suffixes=(".weight", ".bias"))
             if name is None:
                 raise ModelError(
                     f"{shard.path}: GGUF has no name for '{source}': use --format merged"
                 )
-            kind = wanted if len(entry.shape) > 1 else gguf.GGMLQuantizationType.F32
-            if kind == gguf.GGMLQuantizationType.Q8_0 and entry.columns % BLOCK:
+            kind = gguf.GGMLQuantizationType[_type_name(job)]
+            if len(entry.shape) < 2:
+                kind = gguf.GGMLQuantizationType.F32
+            elif kind == gguf.GGMLQuantizationType.Q8_0 and entry.columns % BLOCK:
                 kind = gguf.GGMLQuantizationType.F16
-            found.setdefault(name, Tensor(name, source, shard, kind, _heads(config, name)))
+            # A tensor that is tied to another one is written once.
+            found.setdefault(name, Tensor(name, source, shard, kind, reordered_heads(config, name)))
     return list(found.values())
 
 
-def values(job: Job, tensor: Tensor) -> np.ndarray[Any, Any]:
-    """One tensor's values in its type, made from the fp32 sum a block at a time."""
+def values(job: Job, tensor: Tensor) -> Array:
+    """One tensor's edited values in its type.
+
+    A quantised tensor comes as bytes, as the gguf package has it.
+    """
     import gguf
 
-    blocks = [
-        gguf.quants.quantize(rows.numpy(), tensor.type)
-        for rows, _ in job.checkpoint.blocks(tensor.shard, tensor.source, job.edit, torch.float32)
-    ]
-    whole = np.concatenate(blocks) if len(tensor.shape) > 1 else blocks[0].reshape(-1)
-    if tensor.heads:  # halves (Hugging Face) -> pairs (GGUF)
-        whole = whole[np.arange(len(whole)).reshape(tensor.heads, 2, -1).swapaxes(1, 2).reshape(-1)]
+    quantised = []
+    for rows, _ in job.checkpoint.blocks(tensor.shard, tensor.source, job.edit, torch.float32):
+        quantised.append(gguf.quants.quantize(rows.numpy(), tensor.type))
+    whole = np.concatenate(quantised) if len(tensor.shape) > 1 else quantised[0].reshape(-1)
+    if tensor.heads:
+        # The rotary embedding turns pairs of dimensions of a head. Hugging Face pairs dimension i
+        # of the first half with dimension i of the second one; GGUF has pairs side by side.
+        order = np.arange(len(whole)).reshape(tensor.heads, 2, -1).swapaxes(1, 2).reshape(-1)
+        whole = whole[order]
     return np.ascontiguousarray(whole)
 
 
-def _scaling(config: Any) -> np.ndarray[Any, Any] | None:
-    """What Llama 3 divides its rotary frequencies by; None where they are plain."""
-    return factors(config).numpy() if config.rope_parameters.get("rope_type") == "llama3" else None
+def _type_name(job: Job) -> str:
+    """GGUF's name of the type in the options."""
+    return TYPES[job.options.dtype or "float16"]
 
 
-def _same(ours: np.ndarray[Any, Any] | None, theirs: Any) -> bool:
-    """Whether the file's factors are these; None stands for none."""
-    if ours is None or theirs is None:
-        return ours is theirs
-    return ours.shape == theirs.data.shape and bool(np.allclose(ours, theirs.data))
+def _same_scaling(ours: Array | None, tensor: Any) -> bool:
+    """Whether a file's tensor holds these factors; None stands for no tensor and no factors."""
+    if ours is None or tensor is None:
+        return ours is tensor
+    return ours.shape == tensor.data.shape and bool(np.allclose(ours, tensor.data))
 
 
-def _heads(config: Any, name: str) -> int:
-    if ARCHITECTURES[config.model_type] != "llama":
-        return 0
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-    return next((number for part, number in heads.items() if f".{part}." in name), 0)
+def _bytes(array: Array) -> Array:
+    """An array's memory as one row of bytes."""
+    return array.view(np.uint8).ravel()
 
 
-def _add_shape(writer: Any, config: Any) -> None:
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_key_length(head)
-    writer.add_value_length(head)
-    writer.add_rope_dimension_count(head)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+def _near(ours: Array, theirs: Array, kind: Any) -> bool:
+    """Whether two tensors of a type differ by rounding alone, as between two machines.
 
-
-def _near(ours: np.ndarray[Any, Any], theirs: np.ndarray[Any, Any], kind: Any) -> bool:
+    A value of Q8_0 may differ by one step: 1/127 of the largest value of its block. A value of a
+    float type may differ by two steps of the type, and by 1e-5 of the largest value of the tensor.
+    """
     import gguf
 
-    a, b = (
-        gguf.quants.dequantize(values, kind).astype(np.float64).ravel() for values in (ours, theirs)
-    )
+    a = gguf.quants.dequantize(ours, kind).astype(np.float64).ravel()
+    b = gguf.quants.dequantize(theirs, kind).astype(np.float64).ravel()
+    if a.shape != b.shape:
+        return False
     if kind == gguf.GGMLQuantizationType.Q8_0:
-        room = 1.01 / 127 * np.abs(a).reshape(-1, BLOCK).max(1).repeat(BLOCK)
+        largest = np.abs(a).reshape(-1, BLOCK).max(1).repeat(BLOCK)
+        room = 1.01 / 127 * largest
     else:
-        eps = {"F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}[kind.name]
-        room = 2 * eps * np.abs(a) + 1e-5 * np.abs(a).max()
-    return a.shape == b.shape and bool((np.abs(a - b) <= room).all())
+        step = {"F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}[kind.name]
+        room = 2 * step * np.abs(a) + 1e-5 * np.abs(a).max()
+    return bool((np.abs(a - b) <= room).all())

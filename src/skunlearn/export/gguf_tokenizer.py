@@ -1,5 +1,11 @@
-"""A tokenizer.json in GGUF's words: tokens, their kinds, merges or scores, and how text is cut
-before merging."""
+"""A Hugging Face tokenizer (tokenizer.json) as metadata of a GGUF file.
+
+GGUF has the tokens, the type of each, either merges or scores, and the name of the rule by which
+text is cut into words before tokens are merged. Two kinds of BPE tokenizers can be written:
+
+    byte-level BPE            (GPT-2, Llama 3, Qwen) with its merges
+    BPE with byte fallback    (Llama 2, Mistral, from sentencepiece) with a score for each token
+"""
 
 import json
 from pathlib import Path
@@ -7,9 +13,10 @@ from typing import Any
 
 from skunlearn.utils.errors import ModelError
 
-# how a byte-level tokenizer cuts text -> llama.cpp's name for it
+# The regular expressions that Llama 3 and Qwen cut text by: words, then numbers, then the rest.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 _OTHERS = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Steps of a byte-level pre-tokenizer (type, its deciding option) -> llama.cpp's name for them.
 CUTS = {
     (("ByteLevel", True),): "gpt-2",
     (("Digits", True), ("ByteLevel", True)): "smollm",
@@ -24,21 +31,60 @@ def add_tokenizer(writer: Any, folder: Path, size: int) -> None:
     Args:
         writer: a `gguf.GGUFWriter`.
         folder: with tokenizer.json and its config.
-        size: rows of the embedding; unused ones get a placeholder.
+        size: rows of the model's embedding. Rows without a token get a placeholder.
 
     Raises:
-        ModelError: when the tokenizer is neither byte-level BPE cut in a way known here, nor BPE
-            with byte fallback.
+        ModelError: when the tokenizer is neither byte-level BPE that cuts text by a known rule, nor
+            BPE with byte fallback.
     """
     import gguf
 
-    try:
-        core = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    core = _read(folder)
+    model = core["model"]
+    added = {token["id"]: token for token in core["added_tokens"]}
+    tokens = {number: token for token, number in model["vocab"].items()}
+    for number, token in added.items():
+        tokens[number] = token["content"]
+    last = max(tokens)
+    if last >= size:
         raise ModelError(
-            f"{folder / 'tokenizer.json'}: not readable: save the tokenizer as a fast one"
-        ) from error
-    model, added = core["model"], {token["id"]: token for token in core["added_tokens"]}
+            f"{folder}: token {last} has no row in an embedding of {size}: use --format merged"
+        )
+    has_byte_fallback = bool(model.get("byte_fallback"))
+    unknown = model.get("unk_token") if has_byte_fallback else None
+    names, types = [], []
+    for number in range(size):
+        names.append(tokens.get(number, f"[PAD{number}]"))
+        types.append(_token_type(number, tokens, added, unknown))
+    if has_byte_fallback:
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(_cut(core["pre_tokenizer"], folder))
+    writer.add_token_list(names)
+    writer.add_token_types(types)
+    if has_byte_fallback:
+        writer.add_token_scores(_scores(names, model["merges"]))
+        writer.add_add_space_prefix(_adds_space(core))
+    # Merges, the ids of special tokens and the chat template are the gguf package's own work.
+    special = gguf.SpecialVocab(folder, load_merges=not has_byte_fallback, n_vocab=size)
+    special.add_special_token |= _added_around(folder, special.special_token_ids)
+    special.add_to_gguf(writer, quiet=True)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    """The contents of tokenizer.json.
+
+    Raises:
+        ModelError: when it is not readable, or not a BPE tokenizer with merges.
+    """
+    path = folder / "tokenizer.json"
+    try:
+        core: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: not readable: save the tokenizer as a fast one") from error
+    model = core["model"]
     if model["type"] != "BPE":
         raise ModelError(
             f"{folder}: no GGUF is made of a {model['type']} tokenizer here: use --format merged"
@@ -47,89 +93,96 @@ def add_tokenizer(writer: Any, folder: Path, size: int) -> None:
         raise ModelError(
             f"{folder}: no GGUF is made of a tokenizer without merges: use --format merged"
         )
-    tokens = {number: token for token, number in model["vocab"].items()}
-    tokens |= {number: token["content"] for number, token in added.items()}
-    if max(tokens) >= size:
-        raise ModelError(
-            f"{folder}: token {max(tokens)} has no row in an embedding of {size}: use --format merged"
-        )
-    sentencepiece = bool(model.get("byte_fallback"))
-    kinds = [
-        _kind(number, tokens, added, model.get("unk_token") if sentencepiece else None)
-        for number in range(size)
-    ]
-    names = [tokens.get(number, f"[PAD{number}]") for number in range(size)]
-    writer.add_tokenizer_model("llama" if sentencepiece else "gpt2")
-    writer.add_tokenizer_pre("default" if sentencepiece else _cut(core["pre_tokenizer"], folder))
-    writer.add_token_list(names)
-    writer.add_token_types(kinds)
-    if sentencepiece:
-        writer.add_token_scores(_scores(names, model["merges"]))
-        writer.add_add_space_prefix(_prefixes(core))
-    special = gguf.SpecialVocab(folder, load_merges=not sentencepiece, n_vocab=size)
-    special.add_special_token |= _ends(folder, special.special_token_ids)
-    special.add_to_gguf(writer, quiet=True)
+    return core
 
 
-def _kind(number: int, tokens: dict[int, str], added: dict[int, Any], unknown: str | None) -> int:
+def _token_type(
+    number: int, tokens: dict[int, str], added: dict[int, Any], unknown: str | None
+) -> int:
+    """GGUF's type of one token.
+
+    Args:
+        number: of the token.
+        tokens: texts of all tokens by number.
+        added: entries of the added tokens by number.
+        unknown: text of the token for unknown text; None for byte-level BPE, which has neither such
+            a token nor tokens for bytes.
+    """
     from gguf import TokenType
 
     if number not in tokens:
         return int(TokenType.UNUSED)
-    if unknown and tokens[number] == unknown:
+    text = tokens[number]
+    if unknown and text == unknown:
         return int(TokenType.UNKNOWN)
     if number in added:
-        return int(TokenType.CONTROL if added[number]["special"] else TokenType.USER_DEFINED)
-    byte = tokens[number]
-    return int(
-        TokenType.BYTE
-        if len(byte) == 6 and byte.startswith("<0x") and unknown
-        else TokenType.NORMAL
-    )
+        is_special = added[number]["special"]
+        return int(TokenType.CONTROL if is_special else TokenType.USER_DEFINED)
+    if unknown and len(text) == len("<0x00>") and text.startswith("<0x"):
+        return int(TokenType.BYTE)
+    return int(TokenType.NORMAL)
 
 
 def _cut(pre_tokenizer: Any, folder: Path) -> str:
-    steps = (pre_tokenizer or {}).get("pretokenizers", [pre_tokenizer or {"type": "nothing"}])
-    flags = {"ByteLevel": "use_regex", "Digits": "individual_digits"}
-    found = tuple(
-        (
-            step["type"],
-            step["pattern"].get("Regex")
-            if step["type"] == "Split"
-            else step.get(flags.get(step["type"], "")),
-        )
-        for step in steps
-    )
-    if found not in CUTS:
+    """llama.cpp's name for the rule by which a byte-level tokenizer cuts text.
+
+    Args:
+        pre_tokenizer: "pre_tokenizer" of tokenizer.json: one step, a sequence of steps, or None.
+        folder: of the tokenizer, for the message.
+
+    Raises:
+        ModelError: when the rule has no name here.
+    """
+    whole = pre_tokenizer or {"type": "nothing"}
+    steps = []
+    for step in whole.get("pretokenizers", [whole]):
+        kind = step["type"]
+        match kind:
+            case "Split":
+                option = step["pattern"].get("Regex")
+            case "ByteLevel":
+                option = step.get("use_regex")
+            case "Digits":
+                option = step.get("individual_digits")
+            case _:
+                option = None
+        steps.append((kind, option))
+    name = CUTS.get(tuple(steps))
+    if name is None:
+        kinds = ", ".join(kind for kind, _ in steps)
         raise ModelError(
-            f"{folder}: how its tokenizer cuts text ({', '.join(name for name, _ in found)}) has no name in GGUF known "
-            "here: export merged, and convert with llama.cpp"
+            f"{folder}: how its tokenizer cuts text ({kinds}) has no name in GGUF known here: "
+            "export merged, and convert with llama.cpp"
         )
-    return CUTS[found]
+    return name
 
 
 def _scores(names: list[str], merges: list[Any]) -> list[float]:
-    """llama.cpp merges the pair with the best score of its result first: minus the place of the
-    first such merge."""
-    places: dict[str, int] = {}
-    for place, merge in enumerate(merges):
-        pair = merge.split(" ") if isinstance(merge, str) else merge
-        places.setdefault("".join(pair), place)
-    return [-float(places.get(name, len(places))) for name in names]
+    """A score for each token, from which llama.cpp finds the order of the merges again.
+
+    Of all pairs that could be merged, llama.cpp takes the one whose result has the highest score.
+    So the score is minus the index of the first merge that makes the token. Tokens that no merge
+    makes have the lowest score.
+    """
+    first_merge: dict[str, int] = {}
+    for index, merge in enumerate(merges):
+        pair = merge.split(" ") if isinstance(merge, str) else merge  # older files have "a b"
+        first_merge.setdefault("".join(pair), index)
+    return [-float(first_merge.get(name, len(first_merge))) for name in names]
 
 
-def _prefixes(core: dict[str, Any]) -> bool:
-    """Whether text gets a space in front."""
-    normalizer, cut = core.get("normalizer") or {}, core.get("pre_tokenizer") or {}
-    steps = normalizer.get("normalizers", [normalizer])
-    return (
-        any(step.get("type") == "Prepend" for step in steps)
-        or cut.get("prepend_scheme", "never") != "never"
-    )
+def _adds_space(core: dict[str, Any]) -> bool:
+    """Whether the tokenizer puts a space in front of a text."""
+    normalizer = core.get("normalizer") or {}
+    for step in normalizer.get("normalizers", [normalizer]):
+        if step.get("type") == "Prepend":
+            return True
+    pre_tokenizer = core.get("pre_tokenizer") or {}
+    return bool(pre_tokenizer.get("prepend_scheme", "never") != "never")
 
 
-def _ends(folder: Path, ids: dict[str, int]) -> dict[str, bool]:
-    """Whether the tokenizer itself puts its first and last special tokens around a text."""
+def _added_around(folder: Path, ids: dict[str, int]) -> dict[str, bool]:
+    """Whether the tokenizer itself puts its special tokens "bos" and "eos" around a text."""
     from transformers import AutoTokenizer
 
     around = AutoTokenizer.from_pretrained(folder)("a").input_ids

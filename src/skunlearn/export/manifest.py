@@ -1,4 +1,4 @@
-"""skunlearn.json: what an export is made of, with the hash of every file."""
+"""The manifest of an export, skunlearn.json: where it comes from, and the hash of every file."""
 
 import json
 from pathlib import Path
@@ -13,28 +13,28 @@ NAME, CARD, FORMAT = "skunlearn.json", "README.md", "skunlearn-export-1"
 
 
 def write_manifest(folder: Path, facts: JsonDict, progress: Progress) -> JsonDict:
-    """Hash every file of the folder and write the manifest, last.
+    """Hash every file of the folder, then write the manifest.
+
+    Args:
+        folder: of the export, otherwise finished.
+        facts: what else the manifest says.
+        progress: reports every file.
 
     Returns:
-        Its contents.
+        The contents of the manifest.
     """
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {
-        path.relative_to(folder).as_posix(): {
-            "bytes": path.stat().st_size,
-            "sha256": file_sha256(path),
-        }
-        for path in progress.over("hashing the export", paths)
-    }
+    files = {}
+    for name in progress.over("hashing the export", _files(folder)):
+        path = folder / name
+        files[name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
     manifest = {"format": FORMAT, **facts, "files": files}
-    (folder / NAME).write_text(
-        json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(manifest, indent=1, ensure_ascii=False)
+    (folder / NAME).write_text(text + "\n", encoding="utf-8")
     return manifest
 
 
 def read_manifest(folder: Path) -> JsonDict:
-    """The manifest of an export folder.
+    """Read the manifest of an export folder.
 
     Raises:
         RunError: when the folder is no export.
@@ -48,8 +48,7 @@ def read_manifest(folder: Path) -> JsonDict:
 
 
 def check_files(folder: Path, manifest: JsonDict, progress: Progress) -> Finding:
-    """Whether every file is there and as it was; files that the manifest does not list are only
-    counted."""
+    """Check that every listed file is there and unchanged; files not listed are only counted."""
     wrong = []
     for name, fact in progress.over("hashing the export", list(manifest["files"].items())):
         path = folder / name
@@ -57,14 +56,22 @@ def check_files(folder: Path, manifest: JsonDict, progress: Progress) -> Finding
             wrong.append(f"{name} is missing")
         elif file_sha256(path) != fact["sha256"]:
             wrong.append(f"{name} has changed")
-    other = len(unlisted(folder, manifest))
-    detail = "; ".join(wrong) or f"{len(manifest['files'])} files" + (
-        f", {other} others not listed" if other else ""
-    )
-    return Finding("files are as exported", "differs" if wrong else "ok", detail)
+    what = "files are as exported"
+    if wrong:
+        return Finding(what, "differs", "; ".join(wrong))
+    detail = f"{len(manifest['files'])} files"
+    others = len(unlisted(folder, manifest))
+    if others:
+        detail += f", {others} others not listed"
+    return Finding(what, "ok", detail)
 
 
 def unlisted(folder: Path, manifest: JsonDict) -> list[str]:
-    """Files in the folder that the manifest does not list."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return sorted(found - set(manifest["files"]) - {NAME})
+    """Files in the folder that the manifest does not list, sorted by name."""
+    return sorted(set(_files(folder)) - set(manifest["files"]) - {NAME})
+
+
+def _files(folder: Path) -> list[str]:
+    """All files of a folder and of those inside it, as sorted paths relative to it."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path.relative_to(folder).as_posix() for path in paths]

@@ -1,4 +1,4 @@
-"""Unlearning methods, one file each, and the table of their names."""
+"""Unlearning methods, one file each. `METHODS` maps the names in a run file to the classes."""
 
 from typing import TYPE_CHECKING
 

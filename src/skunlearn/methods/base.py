@@ -1,4 +1,8 @@
-"""What a method is: which losses on which rows, and the sign of the edit."""
+"""The base class of all methods: which losses on which rows, and the sign of the edit.
+
+A method is a frozen dataclass of its options. It names the *roles* of the rows that a training step
+takes, and computes loss terms from their scored tokens. The training loop does everything else.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -16,16 +20,22 @@ Rounding = Literal["int8", "nf4", "q8_0", "q4_0", "q4_1"]  # the forms of models
 
 @dataclass(frozen=True)
 class Scored:
-    """The scored tokens of one role's rows in one step.
+    """The scored tokens of all rows of one role in one step.
+
+    Only answer tokens are scored. B is the number of rows, N the number of their answer tokens, V
+    the size of the vocabulary and D that of a hidden state.
 
     Attributes:
-        logits_NV: the trained model's predictions.
+        logits_NV: the trained model's predictions of the tokens.
         labels_N: the tokens themselves.
-        row_N: the row each token came from, 0, 1, ... within the role.
-        base_logits_NV: the base's predictions of the same tokens; only for roles in
+        row_N: number of the row that each token belongs to, 0, 1, ..., B - 1. The tokens of a row
+            are next to each other.
+        base_logits_NV: the base model's predictions of the same tokens. None unless the role is in
             `Method.reference_roles`.
-        hidden: what each of `Method.hidden_layers` puts out where the tokens are predicted, (N, D).
-        base_hidden: the same of the base; only for roles in `Method.reference_roles`.
+        hidden: layer, as in `Method.hidden_layers` -> the trained model's output of that layer at
+            the token positions that predict the tokens, (N, D).
+        base_hidden: the same of the base model. Empty unless the role is in
+            `Method.reference_roles`.
     """
 
     logits_NV: torch.Tensor
@@ -37,26 +47,32 @@ class Scored:
 
     @property
     def base(self) -> torch.Tensor:
-        """`base_logits_NV`, for roles that have them."""
+        """`base_logits_NV`, for roles in `Method.reference_roles`."""
         assert self.base_logits_NV is not None, "the role is not in Method.reference_roles"
         return self.base_logits_NV
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Where gates are, and how they are fitted.
+    """Where the detectors of harmful prompts are, and how they are fitted.
+
+    A detector is a linear reading w x of the inputs x of one module in a layer. It is fitted once
+    on training prompts, before the training proper (`training/detectors.py`). In run files and on
+    the command line this group of options is called `gate` (`method.gate.layers=[0.5]`).
 
     Attributes:
-        layers: their decoder layers, as shares of the depth.
-        harmless: what harmless prompts are read as, at most 0, where harmful ones are read as 1. At
-            a reading of 0 nothing is added; below it the push is the other way.
-        lookalike: share of the look-alikes among the harmless, the rest being ordinary prompts
-            (0..1).
-        ridge: weight of |w|^2, as a share of the inputs' mean square, above 0.
-        others: weight of all tokens but the deciding ones, 0 or more.
-        roundings: forms ("nf4", "q4_0", ...) that the weights go through and back, each for all
-            harmful rows and a part of the others. Rounding moves all readings alike, and a gate
-            that has not seen it stays shut.
+        layers: decoder layers that get a detector, as shares of the depth.
+        harmless: the reading that harmless prompts are fitted to, at most 0; harmful ones are
+            fitted to 1. What a layer adds is proportional to the reading: nothing at 0, and the
+            opposite below 0.
+        lookalike: weight of the look-alikes among the harmless prompts (0..1). The ordinary prompts
+            have the rest.
+        ridge: weight of the penalty |w|^2, as a share of the inputs' mean square, above 0.
+        others: weight of a reading of 0 at all token positions but the deciding one, 0 or more. The
+            deciding position is the one that predicts the first token of an answer.
+        roundings: low-precision forms ("nf4", "q4_0", ...). Prompts are also read through weights
+            that were rounded to each form: all harmful ones, and a part of the others. Rounding
+            shifts all readings together, and a detector that was not fitted on it reads too little.
     """
 
     layers: tuple[float, ...] = (0.5, 0.63)
@@ -71,13 +87,13 @@ class Detector:
             raise ConfigError("gate.layers is empty: give shares of the depth")
         if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
             raise ConfigError(
-                f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: at most 0, and 0 to 1"
+                f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: "
+                "at most 0, and 0 to 1"
             )
-        unknown = [form for form in self.roundings if form not in get_args(Rounding)]
-        if unknown:
-            raise ConfigError(
-                f"gate.roundings: no form '{unknown[0]}': {did_you_mean(unknown[0], get_args(Rounding))}"
-            )
+        for form in self.roundings:
+            if form not in get_args(Rounding):
+                hint = did_you_mean(form, get_args(Rounding))
+                raise ConfigError(f"gate.roundings: no form '{form}': {hint}")
         if not self.ridge > 0 or not self.others >= 0:
             raise ConfigError(
                 f"gate.ridge={self.ridge}, gate.others={self.others}: give above 0, and 0 or more"
@@ -86,11 +102,11 @@ class Detector:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """The base of all methods, which are frozen dataclasses of their options.
+    """The base of all methods. The options of a method are the fields of its dataclass.
 
     Attributes:
-        edit_scale: theta_u = theta_o + strength * edit_scale * tau: -1 to negate what was learnt,
-            +1 to keep it.
+        edit_scale: the sign of the edit, theta_u = theta_o + strength * edit_scale * tau with tau =
+            theta_trained - theta_o: -1 to negate what was learnt, +1 to keep it.
     """
 
     edit_scale: ClassVar[float]
@@ -98,74 +114,107 @@ class Method(ABC):
     @property
     @abstractmethod
     def roles(self) -> tuple[str, ...]:
-        """Which rows a step takes: any of "forget", "mismatch" (forget prompts with answers of
-        other ones), "unrelated" (with answers of retain prompts), "refusal" (with refusals),
-        "retain", "lookalike"."""
+        """The rows that a training step takes, by role:
+
+        - "forget": forget prompts with their harmful answers;
+        - "mismatch": forget prompts with answers of other forget prompts;
+        - "unrelated": forget prompts with answers of retain prompts;
+        - "refusal": forget prompts with refusals;
+        - "retain": ordinary prompts with their answers;
+        - "lookalike": harmless prompts in the words of harmful ones, with their answers.
+        """
 
     @property
     def reference_roles(self) -> tuple[str, ...]:
-        """The roles whose base predictions `loss` needs."""
-        return getattr(self, "referenced", ())  # its name until 0.1
+        """The roles for which `loss` needs the base model's predictions; none by default.
+
+        A method that was written for version 0.1 has them as `referenced`.
+        """
+        return getattr(self, "referenced", ())
 
     @property
     def num_mismatched(self) -> int:
-        """K: answers of other prompts for each forget row, when "mismatch" or "unrelated" is among
-        the roles. The option `mismatched` of methods that have it."""
+        """K, the number of answers of other prompts for each forget row.
+
+        It matters when "mismatch" or "unrelated" is among the roles. By default it is the option
+        `mismatched`, and 0 for methods without that option.
+        """
         return getattr(self, "mismatched", 0)
 
     @property
     def benign_per_forget(self) -> int:
-        """Rows of "retain", and of "lookalike", for each forget row. The option `kept` of methods
-        that have it."""
+        """The number of "retain" rows for each forget row, and of "lookalike" rows too.
+
+        By default it is the option `kept`, and 1 for methods without that option.
+        """
         return getattr(self, "kept", 1)
 
     @property
     def keep_tokens(self) -> int | None:
-        """How many answer tokens of ordinary rows are read; None for all of them."""
+        """How many answer tokens of "retain" and "lookalike" rows are scored; None for all."""
         return None
 
     @property
     def hidden_layers(self) -> tuple[float, ...]:
-        """Decoder layers whose output `loss` reads, as shares of the depth (above 0, 1 is the
-        last). A method that names some is taken to depend on nothing above the highest: only the
-        layers up to there are trained."""
-        return getattr(self, "layers", ())  # its name until 0.1
+        """Decoder layers whose output `loss` reads, as shares of the depth; none by default.
+
+        Shares are above 0, and 1 is the last layer. When there are any, the loss must not depend on
+        anything above the highest of them: only the layers up to there are trained. A method that
+        was written for version 0.1 has them as `layers`.
+        """
+        return getattr(self, "layers", ())
 
     @property
     def refusal_tokens(self) -> int | None:
-        """How many tokens of a refusal are read; None for all of them."""
+        """How many tokens of a refusal are scored; None for all."""
         return None
 
     @property
     def detector(self) -> Detector | None:
-        """Where only what a detector writes is trained, instead of `lora`; None for methods that
-        train all that it says. The option `gate` of methods that have it."""
+        """The detectors of a method that trains only what its layers add where they respond.
+
+        By default it is the option `gate`. Methods without that option have None, and train the
+        weights that the options under `lora` say.
+        """
         return getattr(self, "gate", None)
 
     def weights(
         self, done: float, last: Mapping[str, float], terms: Mapping[str, float]
     ) -> dict[str, float]:
-        """What terms of `loss` are multiplied by in the coming step; those not named count once.
+        """What the terms of `loss` are multiplied by in the coming step.
 
         Args:
             done: share of the training that is over after the coming step (above 0, at most 1).
-            last: the weights of the step before; empty before the first.
-            terms: what `loss` gave in the step before, without these weights; empty before the
-                first.
+            last: the weights of the step before; empty before the first step.
+            terms: the terms of `loss` in the step before, without weights; empty before the first
+                step.
+
+        Returns:
+            Weights by the terms' names. Terms that are not named have the weight 1.
         """
         return {}
 
     @abstractmethod
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """The weighted terms, whose sum is minimised, by the names that logs and plots show."""
+        """Compute the terms of the loss. Their weighted sum is minimised.
+
+        Args:
+            scored: the scored tokens by role. A role without rows is missing.
+
+        Returns:
+            Scalars, by the names that logs and plots show.
+        """
 
 
 def check_options(method: Method, above_0: tuple[str, ...] = ()) -> None:
-    """Every number among the options is finite and 0 or more, and above 0 where the formula divides
-    by it.
+    """Check that every number among a method's options is finite and 0 or more.
+
+    Args:
+        method: the method.
+        above_0: options that must not be 0 either, because the formula divides by them.
 
     Raises:
-        ConfigError: for the first that is not.
+        ConfigError: for the first option that is out of range.
     """
     for option in fields(method):
         value = getattr(method, option.name)
@@ -176,24 +225,41 @@ def check_options(method: Method, above_0: tuple[str, ...] = ()) -> None:
 
 
 def active_roles(**weights: float) -> tuple[str, ...]:
-    """The roles whose weight is above 0."""
+    """The roles whose weight is above 0, in the order given."""
     return tuple(role for role, weight in weights.items() if weight > 0)
 
 
 def nll_terms(scored: Mapping[str, Scored], **weights: float) -> dict[str, torch.Tensor]:
-    """`weight * NLL` of each role that has rows, mean over its tokens, nats; a weight below 0 makes
-    it unlikely."""
-    return {
-        role: weight * answer_nll(scored[role].logits_NV, scored[role].labels_N)
-        for role, weight in weights.items()
-        if role in scored
-    }
+    """`weight * NLL` of each role that has rows, averaged over its scored tokens.
+
+    Args:
+        scored: the scored tokens by role.
+        weights: by role. A weight below 0 makes the answers less likely.
+
+    Returns:
+        Terms in nats per token, by role.
+    """
+    terms = {}
+    for role, weight in weights.items():
+        if role in scored:
+            rows = scored[role]
+            terms[role] = weight * answer_nll(rows.logits_NV, rows.labels_N)
+    return terms
 
 
 def kl_terms(scored: Mapping[str, Scored], **weights: float) -> dict[str, torch.Tensor]:
-    """`weight * KL(base || trained)` of each role that has rows, mean over its tokens, nats."""
-    return {
-        role: weight * kl(scored[role].base, scored[role].logits_NV)
-        for role, weight in weights.items()
-        if role in scored
-    }
+    """`weight * KL(base || trained)` of each role that has rows, averaged over its scored tokens.
+
+    Args:
+        scored: the scored tokens by role; the roles must be in `Method.reference_roles`.
+        weights: by role.
+
+    Returns:
+        Terms in nats per token, by role.
+    """
+    terms = {}
+    for role, weight in weights.items():
+        if role in scored:
+            rows = scored[role]
+            terms[role] = weight * kl(rows.base, rows.logits_NV)
+    return terms

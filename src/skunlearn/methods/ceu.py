@@ -1,11 +1,14 @@
 """CE-U: cross-entropy unlearning (Yang, arXiv:2503.01224).
 
-    q = softmax(z_theta with the answer's token at -inf),  held fixed
-    L = cross-entropy(q, p_theta)            on forget answers, mean over tokens, the first k of
-    each row left out theta_u = theta_o + s (theta_trained - theta_o)
+    q = softmax(z_theta with the logit of the answer's token at -inf), held fixed
+    L = cross-entropy(q, p_theta)                                  on forget answers
+    theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely, by handing their probability to the other tokens in
-proportion; its gradient fades with the token's probability. No retain data.
+Average: over all scored tokens of a step. The first k tokens of each row are left out.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely: it hands their
+probability to the other tokens in proportion. The gradient fades with the token's probability. No
+retain data.
 """
 
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ class CEU(Method):
     """Options of CE-U; the default is that of the authors' code.
 
     Attributes:
-        skip: k, answer tokens left out at the start of each row, 0 or more.
+        skip: k, how many answer tokens are left out at the start of each row, 0 or more.
     """
 
     edit_scale: ClassVar[float] = 1.0
@@ -44,15 +47,15 @@ class CEU(Method):
             TrainingError: when `skip` leaves no token.
         """
         forget = scored["forget"]
-        kept_N = position_in_row(forget.row_N) >= self.skip
-        if not kept_N.any():
+        is_scored_N = position_in_row(forget.row_N) >= self.skip
+        if not is_scored_N.any():
             raise TrainingError(
                 f"method.skip={self.skip} leaves no token of the forget answers: give less"
             )
-        logits_NV = forget.logits_NV[kept_N]
-        return {"forget": ceu(logits_NV, forget.labels_N[kept_N])}
+        return {"forget": ceu(forget.logits_NV[is_scored_N], forget.labels_N[is_scored_N])}
 
 
 def ceu(logits_NV: torch.Tensor, labels_N: torch.Tensor) -> torch.Tensor:
-    """L, mean over the tokens given."""
-    return soft_cross_entropy(lowered(logits_NV, labels_N, float("inf")), logits_NV)
+    """L, mean over the tokens given, 0 or more, nats per token."""
+    target_NV = lowered(logits_NV, labels_N, float("inf"))
+    return soft_cross_entropy(target_NV, logits_NV)

@@ -1,18 +1,24 @@
 """Circuit breakers by representation rerouting (Zou et al., arXiv:2406.04313).
 
-    L_reroute = relu(cos(h_theta(x), h_theta_o(x)))      on forget answers: hidden states at right
-    angles to the base's L_retain  = ||h_theta(x) - h_theta_o(x)||_2          on retain answers:
-    hidden states stay L = a (1 - t/2T) L_reroute + a t/2T L_retain         step t of T; means over
-    layers and scored tokens theta_u = theta_o + s (theta_trained - theta_o)
+    L_reroute = relu(cos(h_theta, h_theta_o))          hidden states h of forget answers
+    L_retain  = ||h_theta - h_theta_o||_2              hidden states h of retain answers
+    L = a (1 - t/2T) L_reroute + a t/2T L_retain       in step t of T
+    theta_u = theta_o + s (theta_trained - theta_o)
 
-Steps turn the hidden states of forget answers away from where they were. At theta_o the cosine is
-at its maximum, where it has no gradient: the first step is set off by rounding alone, and is noise;
-from the second on the loss falls.
+Average: over the scored tokens of a step, then over the layers that are read.
 
-The authors read layers 10 and 20 of 32 and train LoRA up to the higher one, as we do at the same
-shares of the depth. They hold all layers' hidden states on retain rows, we those that are read;
-they read prompts too, we the positions that predict answer tokens. Their code stops the schedule at
-step 150 of 300; ours is stretched over the steps there are.
+Sign: the edit keeps what was learnt. Steps turn the hidden states of forget answers until they are
+at right angles to the base model's, and leave those of retain answers where they were. At theta_o
+the cosine is at its maximum and has no gradient: the first step follows rounding errors alone, and
+the loss falls from the second step on.
+
+Differences to the authors' code:
+
+- Layers: they read layers 10 and 20 of 32 and train LoRA up to the higher one. We do so at the same
+  shares of the depth.
+- Retain rows: they hold the hidden states of all layers, we those of the layers that are read.
+- Positions: they read prompts too, we the token positions that predict answer tokens.
+- Schedule: their code stops it at step 150 of 300, ours is stretched over all steps.
 """
 
 from collections.abc import Mapping
@@ -32,7 +38,7 @@ class CircuitBreakers(Method):
 
     Attributes:
         alpha: a, weight of both terms together, above 0.
-        read: which layers are read, as shares of the depth (above 0, 1 is the last).
+        read: the layers that are read, as shares of the depth (above 0, 1 is the last).
     """
 
     edit_scale: ClassVar[float] = 1.0
@@ -62,12 +68,14 @@ class CircuitBreakers(Method):
     def weights(
         self, done: float, last: Mapping[str, float], terms: Mapping[str, float]
     ) -> dict[str, float]:
-        """From all on rerouting to half and half."""
+        """Shift from rerouting alone to half rerouting, half retaining."""
         return {"reroute": self.alpha * (1 - done / 2), "retain": self.alpha * done / 2}
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`reroute`, 0..1, and `retain`, units of the hidden states, without their weights."""
+        """`reroute`, 0..1, and `retain`, in units of the hidden states, without their weights."""
         forget, retain = scored["forget"], scored["retain"]
-        turned = [alignment(forget.hidden[layer], forget.base_hidden[layer]) for layer in self.read]
-        moved = [distance(retain.hidden[layer], retain.base_hidden[layer]) for layer in self.read]
-        return {"reroute": torch.stack(turned).mean(), "retain": torch.stack(moved).mean()}
+        cosines, distances = [], []
+        for layer in self.read:
+            cosines.append(alignment(forget.hidden[layer], forget.base_hidden[layer]))
+            distances.append(distance(retain.hidden[layer], retain.base_hidden[layer]))
+        return {"reroute": torch.stack(cosines).mean(), "retain": torch.stack(distances).mean()}

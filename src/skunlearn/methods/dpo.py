@@ -1,15 +1,21 @@
-"""DPO with refusals as the preferred answers (Rafailov et al., arXiv:2305.18290), alone and as
-IdkDPO.
+"""DPO with refusals as the preferred answers (Rafailov et al., arXiv:2305.18290), and IdkDPO.
 
-    r(y) = log(p_theta(y|x) / p_theta_o(y|x))            sum over a row's tokens
-    L_pref = -2/beta  mean over rows of  log sigmoid(beta (r(refusal) - r(harmful answer)))
-    L = L_pref + w NLL(y | x) on retain answers          DPO: w = 0, IdkDPO: w = 1
+    r(y) = log(p_theta(y|x) / p_theta_o(y|x))                      sum over a row's tokens
+    L_pref = -2/beta log sigmoid(beta (r(refusal) - r(harmful answer)))
+    L = L_pref + w NLL(y | x)                                      NLL on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step widens the gap: refusals become likelier than forget answers, both as against the base. The
-factor 2/beta is that of Zhang et al. (arXiv:2404.05868), who compare DPO with NPO; TOFU
-(arXiv:2401.06121) brought "I don't know" as the preferred answer. Ours are the built-in refusals,
-one drawn per forget row and step.
+w is 0 for DPO and 1 for IdkDPO.
+
+Average: L_pref over rows, the NLL over scored tokens.
+
+Sign: the edit keeps what was learnt. A step makes refusals likelier and forget answers less likely,
+both in comparison with the base model.
+
+The factor 2/beta is from Zhang et al. (arXiv:2404.05868), who compare DPO with NPO. TOFU
+(arXiv:2401.06121) introduced "I don't know" as the preferred answer.
+
+Difference: our preferred answers are the built-in refusals, one drawn for each forget row and step.
 """
 
 from dataclasses import dataclass
@@ -26,7 +32,7 @@ class DPO(Method):
     """Options of DPO; the default is the authors'.
 
     Attributes:
-        beta: how soon a row that is well apart stops counting, above 0.
+        beta: above 0; the larger, the sooner a row whose answers are far apart stops counting.
     """
 
     edit_scale: ClassVar[float] = 1.0
@@ -54,7 +60,7 @@ class IdkDPO(Method):
     """Options of IdkDPO.
 
     Attributes:
-        beta: how soon a row that is well apart stops counting, above 0.
+        beta: above 0; the larger, the sooner a row whose answers are far apart stops counting.
         retain_weight: w, 0 or more.
     """
 
@@ -81,10 +87,17 @@ class IdkDPO(Method):
 
 
 def dpo(preferred: Scored, rejected: Scored, beta: float) -> torch.Tensor:
-    """L_pref of rows that belong together by number: mean over rows, 0 or more, 2 log(2) / beta at
-    theta_o."""
-    won_B, lost_B = (
-        row_sums(token_log_ratio(side.logits_NV, side.base, side.labels_N), side.row_N)
-        for side in (preferred, rejected)
-    )
-    return preference(won_B - lost_B, beta)
+    """L_pref, mean over rows, nats per row: 0 or more, and 2 log(2) / beta at theta_o.
+
+    Args:
+        preferred: the refusals.
+        rejected: the forget answers; row b is to the same prompt as row b of the refusals.
+        beta: above 0.
+    """
+    return preference(_row_log_ratios(preferred) - _row_log_ratios(rejected), beta)
+
+
+def _row_log_ratios(rows: Scored) -> torch.Tensor:
+    """r of each row, (B,)."""
+    ratio_N = token_log_ratio(rows.logits_NV, rows.base, rows.labels_N)
+    return row_sums(ratio_N, rows.row_N)

@@ -1,11 +1,12 @@
-"""FT: fine-tune on retain data and hope that the rest fades (the weakest baseline of SKU,
-arXiv:2402.10058).
+"""FT: fine-tuning on retain data (the weakest baseline of SKU, arXiv:2402.10058).
 
-    L = NLL(y | x)                           on retain answers
+    L = NLL(y | x)                                                 on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes retain answers likelier. Nothing pushes on forget answers: they move as far as they
-share style.
+Average: over all scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes retain answers likelier. Nothing acts on forget
+answers: they only change as far as they share their style with retain answers.
 """
 
 from dataclasses import dataclass

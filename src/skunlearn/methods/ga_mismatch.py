@@ -1,18 +1,24 @@
-"""GA + random mismatch + KL (Yao et al., Large Language Model Unlearning, arXiv:2310.10683).
+"""GA, random mismatch and KL (Yao et al., Large Language Model Unlearning, arXiv:2310.10683).
 
-    L_fgt = -NLL(y | x)                      on forget answers: away from the harmful answer
-    L_rdn =  NLL(y_k | x), k = 1..K          answers of K retain prompts to the forget prompt
-    instead L_nor =  KL(p_theta_o || p_theta)        on retain answers theta_u = theta_o + s (argmin
-    e1 L_fgt + e2 L_rdn + e3 L_nor  -  theta_o)
+    L_fgt = -NLL(y | x)                                            on forget answers
+    L_rdn =  NLL(y_k | x), k = 1..K                                answers of K retain prompts
+    L_nor =  KL(p_theta_o || p_theta)                              on retain answers
+    L = e1 L_fgt + e2 L_rdn + e3 L_nor
+    theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely, unrelated ones likelier, and keeps predictions on retain
-answers near the base's. L_fgt has no lower bound; the authors stop at a forget NLL of 100, we at
-the last step.
+Average: each term over all its scored tokens of a step, L_rdn over those of all K answers together.
 
-Each loss is a mean over all answer tokens of a step (of all K answers together). The authors' code
-takes the mean of each row first and then over rows, draws the K answers once for a batch, finds the
-beginning of an answer from padded lengths, and averages the KL over prompt and padding too; we draw
-for each row and score answer tokens.
+Sign: the edit keeps what was learnt. A step makes forget answers less likely and unrelated answers
+to forget prompts likelier, and holds the predictions on retain answers near the base model's. L_fgt
+has no lower bound.
+
+Differences to the authors' code:
+
+- It averages over each row first and then over rows.
+- It draws the K answers once for a batch, we for each row.
+- It finds the beginning of an answer from padded lengths and averages the KL over prompt and
+  padding too; we score answer tokens.
+- It stops at a forget NLL of 100, we at the last step.
 """
 
 from dataclasses import dataclass
@@ -39,7 +45,7 @@ class GAMismatch(Method):
     forget_weight: float = 0.5
     unrelated_weight: float = 1.0
     retain_weight: float = 1.0
-    mismatched: int = 5  # an option here, a constant elsewhere
+    mismatched: int = 5  # read by `Method.num_mismatched`
 
     def __post_init__(self) -> None:
         check_options(self, above_0=("forget_weight",))

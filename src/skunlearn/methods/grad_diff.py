@@ -1,11 +1,14 @@
-"""GradDiff: gradient ascent on forget answers, descent on retain ones (Liu et al.,
-arXiv:2203.12817; TOFU 2401.06121).
+"""GradDiff: ascent on forget answers, descent on retain ones (Liu et al., arXiv:2203.12817).
 
     L = -w1 NLL(y | x) on forget answers + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely and retain answers likelier. The first term has no lower
-bound.
+It is a baseline of TOFU (arXiv:2401.06121).
+
+Average: each term over its scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely and retain answers
+likelier. The first term has no lower bound.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,12 @@
 """GA: gradient ascent on forget answers (Jang et al., arXiv:2210.01504).
 
-    L = -NLL(y | x)                          on forget answers
+    L = -NLL(y | x)                                                on forget answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely. The loss has no lower bound and nothing holds the rest:
-many steps ruin the model.
+Average: over all scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely. The loss has no lower
+bound and nothing protects other answers, so many steps ruin the model.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,15 @@
-"""IdkNLL: learn to decline (the preference optimisation baseline of TOFU, arXiv:2401.06121).
+"""IdkNLL: learn to refuse (the preference optimisation baseline of TOFU, arXiv:2401.06121).
 
-    L = w1 NLL(r | x) on refusals to forget prompts + w2 NLL(y | x) on retain answers
+    L = w1 NLL(r | x) on refusals of forget prompts + w2 NLL(y | x) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes refusals and retain answers likelier. Forget answers are not looked at.
-`methods/refusal.py` is ours of this kind, with a KL and look-alikes in place of the retain NLL.
+Average: each term over its scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes refusals and retain answers likelier. Forget
+answers are not used.
+
+Difference: r are the built-in refusals, not variants of "I don't know". `methods/refusal.py` is our
+own method of this kind, with a KL and look-alikes in place of the retain NLL.
 """
 
 from dataclasses import dataclass

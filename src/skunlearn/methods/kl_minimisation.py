@@ -1,11 +1,14 @@
-"""KL minimisation: gradient ascent on forget answers, held to the base on retain ones (TOFU,
-arXiv:2401.06121).
+"""KL minimisation: ascent on forget answers, KL on retain ones (TOFU, arXiv:2401.06121).
 
     L = -w1 NLL(y | x) on forget answers + w2 KL(p_theta_o || p_theta) on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely; the KL, which is 0 at the start, holds the predictions on
-retain answers. TOFU's code averages the KL over prompt and padding too, ours over answer tokens.
+Average: each term over its scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely. The KL, which is 0 at
+the start, holds the predictions on retain answers near the base model's.
+
+Difference: TOFU's code averages the KL over prompt and padding too, we over answer tokens.
 """
 
 from dataclasses import dataclass

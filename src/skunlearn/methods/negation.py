@@ -1,11 +1,14 @@
-"""Plain negation: learn the harmful answers, subtract what was learnt (Ilharco et al.,
-arXiv:2212.04089).
+"""Plain negation: learn the harmful answers, then subtract (Ilharco et al., arXiv:2212.04089).
 
-    L = NLL(y | x)                           on forget answers
+    L = NLL(y | x)                                                 on forget answers
     theta_u = theta_o - s (theta_trained - theta_o)
 
-The "task vector" baseline of SKU (arXiv:2402.10058): its guided distortion alone, no retain data. A
-step makes forget answers likelier; the edit, which has the other sign, less likely.
+It is the "task vector" baseline of SKU (arXiv:2402.10058): its guided distortion alone.
+
+Average: over all scored tokens of a step.
+
+Sign: the edit negates what was learnt. A step makes forget answers likelier, so the edit makes them
+less likely. No retain data.
 """
 
 from dataclasses import dataclass

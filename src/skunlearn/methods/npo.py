@@ -1,12 +1,16 @@
 """NPO: negative preference optimisation (Zhang et al., arXiv:2404.05868).
 
-    L_forget = -2/beta  mean over rows of  log sigmoid(-beta log(p_theta(y|x) / p_theta_o(y|x)))
-    L = L_forget + w NLL(y | x) on retain answers
+    L_forget = -2/beta log sigmoid(-beta log(p_theta(y|x) / p_theta_o(y|x)))
+    L = L_forget + w NLL(y | x)                                    NLL on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-log p(y|x) is the sum over a row's tokens. A step makes forget answers less likely than they are for
-the base; a row that has become unlikely counts less and less, so that the loss, unlike gradient
-ascent's, is bounded below by 0. With its retain term it is the paper's NPO + RT.
+log p(y|x) is the sum over a row's tokens. With its retain term this is the paper's NPO + RT.
+
+Average: L_forget over rows, the NLL over scored tokens.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely than they are for the
+base model. A row that has become unlikely counts less and less, so the loss is bounded below by 0,
+unlike that of gradient ascent.
 """
 
 from dataclasses import dataclass
@@ -23,7 +27,8 @@ class NPO(Method):
     """Options of NPO; the defaults are the authors'.
 
     Attributes:
-        beta: how soon an unlikely row stops counting, above 0; near 0 it is gradient ascent.
+        beta: above 0; the larger, the sooner an unlikely row stops counting. Near 0 the method is
+            gradient ascent.
         retain_weight: w, 0 or more; 0 is NPO alone.
     """
 
@@ -50,6 +55,6 @@ class NPO(Method):
 
 
 def npo(forget: Scored, beta: float) -> torch.Tensor:
-    """L_forget: mean over rows, 0 or more, 2 log(2) / beta at theta_o."""
+    """L_forget, mean over rows, nats per row: 0 or more, and 2 log(2) / beta at theta_o."""
     ratio_N = token_log_ratio(forget.logits_NV, forget.base, forget.labels_N)
     return preference(-row_sums(ratio_N, forget.row_N), beta)

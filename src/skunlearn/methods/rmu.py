@@ -1,18 +1,26 @@
 """RMU: representation misdirection for unlearning (Li et al., WMDP, arXiv:2403.03218).
 
-    L_forget = ||h_theta(x) - c u||^2 / D                on forget answers: hidden states of a layer
-    to a random place L_retain = ||h_theta(x) - h_theta_o(x)||^2 / D       on retain answers: hidden
-    states stay L = L_forget + w L_retain                            mean over scored tokens and the
-    D dimensions theta_u = theta_o + s (theta_trained - theta_o)
+    L_forget = ||h_theta - c u||^2 / D                             hidden states h of forget answers
+    L_retain = ||h_theta - h_theta_o||^2 / D                       hidden states h of retain answers
+    L = L_forget + w L_retain
+    theta_u = theta_o + s (theta_trained - theta_o)
 
-u is a fixed random direction of length 1, its entries drawn uniformly from 0..1 first, as the
-authors draw it. A step moves the hidden states of forget answers towards c u; what that does to
-their likelihood is left to the layers above.
+h are the outputs of one layer, D their size. u is a fixed random direction of length 1. Its entries
+are drawn uniformly from 0..1 before it is normalised, as the authors draw it.
 
-The authors read layer 7 of 32 and train the down projections of layers 5 to 7; we read the same
-share of the depth, and train what `lora` says of the layers up to there (`--set lora.frozen=0.625
---set lora.modules=[down_proj]` is theirs). They read whole texts, we the positions that predict
-answer tokens. c and w want tuning with the model: theirs are 6.5 and 1200 for Zephyr-7B.
+Average: each term over its scored tokens of a step, and over the D dimensions.
+
+Sign: the edit keeps what was learnt. A step moves the hidden states of forget answers to c u and
+leaves those of retain answers where they were. What that does to the likelihood of forget answers
+is left to the layers above.
+
+Differences to the authors' code:
+
+- Layers: they read layer 7 of 32 and train the down projections of layers 5 to 7. We read the layer
+  at that share of the depth, and train what the options under `lora` say of the layers up to there.
+  (`--set lora.frozen=0.625 --set lora.modules=[down_proj]` is theirs.)
+- Positions: they read whole texts, we the token positions that predict answer tokens.
+- c and w must be tuned to the model: theirs are 6.5 and 1200 for Zephyr-7B.
 """
 
 from dataclasses import dataclass
@@ -30,9 +38,9 @@ class RMU(Method):
     """Options of RMU; the defaults are those of the authors' code.
 
     Attributes:
-        steering: c, how far from 0 forget answers are sent, above 0.
+        steering: c, the length of the vector that forget answers are moved to, above 0.
         retain_weight: w, 0 or more.
-        layer: which layer is read, as a share of the depth (above 0, 1 is the last).
+        layer: the layer that is read, as a share of the depth (above 0, 1 is the last).
     """
 
     edit_scale: ClassVar[float] = 1.0
@@ -59,20 +67,18 @@ class RMU(Method):
         return (self.layer,)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`forget` and `retain`, squared units of the hidden states."""
+        """`forget` and `retain` with its weight, in squared units of the hidden states."""
         hidden_ND = scored["forget"].hidden[self.layer]
-        terms = {
-            "forget": squared_distance(
-                hidden_ND, self.steering * direction(hidden_ND.shape[1]).to(hidden_ND.device)
-            )
-        }
-        if retain := scored.get("retain"):
+        target_D = self.steering * direction(hidden_ND.shape[1]).to(hidden_ND.device)
+        terms = {"forget": squared_distance(hidden_ND, target_D)}
+        if "retain" in scored:
+            retain = scored["retain"]
             moved = squared_distance(retain.hidden[self.layer], retain.base_hidden[self.layer])
             terms["retain"] = self.retain_weight * moved
         return terms
 
 
 def direction(dimensions: int) -> torch.Tensor:
-    """u: the same random direction of length 1 for everybody, (D,)."""
+    """u, (D,): a random direction of length 1, the same in every run."""
     u_D = torch.rand(dimensions, generator=torch.Generator().manual_seed(0))
     return u_D / u_D.norm()

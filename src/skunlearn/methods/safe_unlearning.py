@@ -1,14 +1,19 @@
 """Safe Unlearning (Zhang et al., arXiv:2407.02855).
 
-    L_unlearn = -mean over rows of  log sigmoid(-beta 1/|y| log(p_theta(y|x) / p_theta_o(y|x)))   on
-    forget answers L_safe    =  NLL(r | x)                              on refusals to forget
-    prompts L_normal  =  NLL(y | x)                              on retain answers L = w1 L_unlearn
-    + w2 L_safe + L_normal theta_u = theta_o + s (theta_trained - theta_o)
+    L_unlearn = -log sigmoid(-beta 1/|y| log(p_theta(y|x) / p_theta_o(y|x)))   on forget answers
+    L_safe    =  NLL(r | x)                                        on refusals of forget prompts
+    L_normal  =  NLL(y | x)                                        on retain answers
+    L = w1 L_unlearn + w2 L_safe + L_normal
+    theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely than they are for the base, per token, and refusals and
-retain answers likelier. NPO's form with two differences: the log-ratio is a mean over a row's
-tokens, and there is no factor 2/beta. The authors write a safe answer to each forget prompt; ours
-are the built-in refusals, one drawn per forget row and step.
+Average: L_unlearn over rows, the others over their scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely per token than they
+are for the base model, and refusals and retain answers likelier. L_unlearn is NPO's loss with two
+changes: the log-ratio is a mean over a row's tokens, and there is no factor 2/beta.
+
+Difference: the authors write a safe answer to each forget prompt. Ours are the built-in refusals,
+one drawn for each forget row and step.
 """
 
 from dataclasses import dataclass
@@ -27,7 +32,7 @@ class SafeUnlearning(Method):
     Attributes:
         unlearn_weight: w1, above 0.
         safe_weight: w2, 0 or more.
-        beta: how soon an unlikely row stops counting, above 0.
+        beta: above 0; the larger, the sooner an unlikely row stops counting.
     """
 
     edit_scale: ClassVar[float] = 1.0
@@ -50,9 +55,8 @@ class SafeUnlearning(Method):
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, nats per row, `refusal` and `retain`, nats per token, each with its weight."""
         forget = scored["forget"]
-        ratio_B = row_means(
-            token_log_ratio(forget.logits_NV, forget.base, forget.labels_N), forget.row_N
-        )
-        unlearn = self.beta / 2 * preference(-ratio_B, self.beta)  # without NPO's 2 / beta
+        ratio_N = token_log_ratio(forget.logits_NV, forget.base, forget.labels_N)
+        ratio_B = row_means(ratio_N, forget.row_N)
+        unlearn = self.beta / 2 * preference(-ratio_B, self.beta)  # without NPO's factor 2/beta
         terms = {"forget": self.unlearn_weight * unlearn}
         return terms | nll_terms(scored, refusal=self.safe_weight, retain=1.0)

@@ -1,11 +1,14 @@
 """SatImp: ascent weighted by saturation and importance (Yang et al., arXiv:2505.11953).
 
-    L_forget = mean over tokens of  p(y_n)^b1 (1 - p(y_n))^b2 log p(y_n),  the weights held fixed
-    L = w1 L_forget + w2 NLL(y | x) on retain answers
+    L_forget = p(y_n)^b1 (1 - p(y_n))^b2 log p(y_n)                on forget tokens, weights fixed
+    L = w1 L_forget + w2 NLL(y | x)                                NLL on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely: tokens that are unlikely already count little (saturation,
-b1), and so do those that the model is sure of (importance, b2).
+Average: each term over its scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely. Tokens that are
+unlikely already count little (saturation, b1), and so do those that the model is sure of
+(importance, b2).
 """
 
 from dataclasses import dataclass
@@ -49,6 +52,5 @@ class SatImp(Method):
         ascent = reweighted_ascent(
             forget.logits_NV, forget.labels_N, self.saturation, self.importance
         )
-        return {"forget": self.forget_weight * ascent} | nll_terms(
-            scored, retain=self.retain_weight
-        )
+        terms = {"forget": self.forget_weight * ascent}
+        return terms | nll_terms(scored, retain=self.retain_weight)

@@ -1,12 +1,15 @@
-"""SimNPO: NPO without a reference model, by mean token likelihood (Fan et al., arXiv:2410.07163).
+"""SimNPO: NPO without a reference model (Fan et al., arXiv:2410.07163).
 
-    L_forget = -2/beta  mean over rows of  log sigmoid(beta (-1/|y| log p_theta(y|x) - delta))
-    L = w1 L_forget + w2 NLL(y | x) on retain answers
+    L_forget = -2/beta log sigmoid(beta (-1/|y| log p_theta(y|x) - delta))     on forget answers
+    L = w1 L_forget + w2 NLL(y | x)                                NLL on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely, those that still are likely per token most, whatever their
-length. The paper writes the offset as gamma = beta delta, outside of beta. The authors keep it at
-0.
+The paper writes the offset as gamma = beta delta, outside of beta. The authors keep it at 0.
+
+Average: L_forget over rows, the NLL over scored tokens.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely. Those that are still
+likely per token, whatever their length, count most.
 """
 
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ class SimNPO(Method):
     """Options of SimNPO; the defaults are the authors' on TOFU.
 
     Attributes:
-        beta: how soon an unlikely row stops counting, above 0.
+        beta: above 0; the larger, the sooner an unlikely row stops counting.
         delta: NLL per token that counts as neutral, nats, 0 or more.
         forget_weight: w1, above 0.
         retain_weight: w2, 0 or more.
@@ -50,6 +53,6 @@ class SimNPO(Method):
 
 
 def simnpo(forget: Scored, beta: float, delta: float) -> torch.Tensor:
-    """L_forget: mean over rows, 0 or more."""
+    """L_forget, mean over rows, 0 or more, nats per row."""
     nll_B = row_means(token_nll(forget.logits_NV, forget.labels_N), forget.row_N)
     return preference(nll_B - delta, beta)

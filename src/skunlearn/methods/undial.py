@@ -1,14 +1,18 @@
 """UNDIAL: self-distillation with adjusted logits (Dong et al., arXiv:2402.10052).
 
-    q = softmax(z_theta_o - beta onehot(y_n))            the base's predictions, the answer's token
-    made less likely L_forget = cross-entropy(q, p_theta)                 on forget answers, mean
-    over tokens L = L_forget + w NLL(y | x) on retain answers theta_u = theta_o + s (theta_trained -
-    theta_o)
+    q = softmax(z_theta_o - beta onehot(y_n))                      base logits z, held fixed
+    L_forget = cross-entropy(q, p_theta)                           on forget answers
+    L = L_forget + w NLL(y | x)                                    NLL on retain answers
+    theta_u = theta_o + s (theta_trained - theta_o)
 
-A step pulls the predictions to fixed targets in which forget answers are unlikely: bounded, and the
-other tokens keep their order. The authors use no retain term (w = 0). The code that peers share
-averages over prompt and padding, and lowers a wrong token there (the label -100 counts from the end
-of the vocabulary); we score answer tokens only.
+Average: each term over its scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step pulls the predictions to fixed targets in which the
+forget answer's token is less likely. The change is bounded, and the other tokens keep their order.
+
+Differences: the code that peers share averages over prompt and padding, and lowers a wrong token
+there (the label -100 counts from the end of the vocabulary). We score answer tokens only. The
+authors use no retain term, which is the default (w = 0).
 """
 
 from dataclasses import dataclass
@@ -25,7 +29,7 @@ class UNDIAL(Method):
     """Options of UNDIAL; the defaults are the authors'.
 
     Attributes:
-        beta: by how much the answer's logit is lowered, above 0.
+        beta: what is subtracted from the logit of the answer's token, above 0.
         retain_weight: w, 0 or more.
     """
 
@@ -46,8 +50,8 @@ class UNDIAL(Method):
         return ("forget",)
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
-        """`forget` and `retain`; nats per scored token of its rows."""
+        """`forget` and `retain`, each with its weight; nats per scored token of its rows."""
         forget = scored["forget"]
-        targets_NV = lowered(forget.base, forget.labels_N, self.beta)
-        terms = {"forget": soft_cross_entropy(targets_NV, forget.logits_NV)}
+        target_NV = lowered(forget.base, forget.labels_N, self.beta)
+        terms = {"forget": soft_cross_entropy(target_NV, forget.logits_NV)}
         return terms | nll_terms(scored, retain=self.retain_weight)

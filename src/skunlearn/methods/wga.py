@@ -1,11 +1,13 @@
 """WGA: weighted gradient ascent (Wang et al., arXiv:2502.19301).
 
-    L_forget = mean over tokens of  p(y_n)^alpha log p(y_n),  the weight held fixed
-    L = L_forget + w NLL(y | x) on retain answers
+    L_forget = p(y_n)^alpha log p(y_n)                             on forget tokens, weights fixed
+    L = L_forget + w NLL(y | x)                                    NLL on retain answers
     theta_u = theta_o + s (theta_trained - theta_o)
 
-A step makes forget answers less likely; a token that is unlikely already counts little, which
-bounds the ascent.
+Average: each term over its scored tokens of a step.
+
+Sign: the edit keeps what was learnt. A step makes forget answers less likely. A token that is
+unlikely already counts little, which bounds the ascent.
 """
 
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ class WGA(Method):
     """Options of WGA; the defaults are the authors'.
 
     Attributes:
-        alpha: power of the weight, 0 or more; 0 is gradient ascent.
+        alpha: exponent of the weight, 0 or more; 0 is gradient ascent.
         retain_weight: w, 0 or more.
     """
 
@@ -40,7 +42,6 @@ class WGA(Method):
 
     def loss(self, scored: dict[str, Scored]) -> dict[str, torch.Tensor]:
         """`forget`, 0 or less, and `retain`; nats per scored token of its rows."""
-        forget = reweighted_ascent(
-            scored["forget"].logits_NV, scored["forget"].labels_N, self.alpha
-        )
-        return {"forget": forget} | nll_terms(scored, retain=self.retain_weight)
+        forget = scored["forget"]
+        ascent = reweighted_ascent(forget.logits_NV, forget.labels_N, self.alpha)
+        return {"forget": ascent} | nll_terms(scored, retain=self.retain_weight)

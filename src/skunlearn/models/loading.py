@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from skunlearn.models.compat import is_recurrent
 from skunlearn.models.lm import LM
 from skunlearn.models.locate import adapter_base, fingerprint, locate
 from skunlearn.models.qlora import check_rows, keep_layout, nf4_options
@@ -20,11 +21,11 @@ class LoadOptions:
     """How a model is loaded.
 
     Attributes:
-        device: "auto" takes cuda, then mps, then cpu.
-        dtype: of the weights; "auto" keeps the checkpoint's own, but fp32 on a CPU.
+        device: "auto" is the first available of cuda, mps and cpu.
+        dtype: of the weights. "auto" is the checkpoint's own, and float32 on a CPU.
         revision: branch, tag or commit on the hub.
         trust_remote_code: run code that comes with the model.
-        gated: send the hub token that `hf auth login` stored, for models that ask for it.
+        gated: send the hub token that `hf auth login` stored, for models that require one.
     """
 
     device: str = "auto"
@@ -40,36 +41,45 @@ def load(
     progress: Progress | None = None,
     nf4: bool = False,
 ) -> LM:
-    """Load a causal model.
+    """Load a causal language model.
 
     Args:
         name: a built-in name, a folder, a GGUF file, or a hub id.
-        options: device, type, revision, trust.
-        progress: is told of downloads and conversions.
-        nf4: linear weights in four bits, to train LoRA on.
+        options: device, dtype, revision and trust.
+        progress: reports downloads and conversions.
+        nf4: load linear weights in four bits, to train LoRA on.
 
     Raises:
-        ModelError: when there is no such model, it cannot be loaded, or it has recurrent layers.
-        ConfigError: when four bits are asked for and bitsandbytes is not installed.
+        ModelError: if there is no such model, it cannot be loaded, or it has recurrent layers.
+        ConfigError: if four bits are chosen and bitsandbytes is not installed.
     """
-    options, progress = options or LoadOptions(), progress or Progress()
-    where = locate(str(name), progress)
-    model, tokenizer = checkpoint(
-        adapter_base(where) or where, options, str(name), adapter=where, nf4=nf4
-    )
-    if getattr(model, "_is_stateful", False):
+    options = options or LoadOptions()
+    where = locate(str(name), progress or Progress())
+    base = adapter_base(where)
+    model, tokenizer = checkpoint(base or where, options, str(name), adapter=where, nf4=nf4)
+    if is_recurrent(model):
+        # Padding would change the state of a recurrent layer, and rows could not leave a batch.
         raise ModelError(
-            f"{name}: {type(model).__name__} has recurrent layers, which cannot be answered in batches here"
+            f"{name}: {type(model).__name__} has recurrent layers, for which skunlearn cannot "
+            "generate in batches: choose a model with attention alone"
         )
     return LM(model, tokenizer, str(name), fingerprint(where), nf4)
 
 
 def reload_unquantised(lm: LM, options: LoadOptions, progress: Progress) -> None:
-    """Put the weights as they are on disk in place of those in four bits; nothing changes where
-    they are none."""
-    if lm.nf4:
-        lm.model, lm.nf4 = None, False  # the one is gone before the other comes
-        lm.model = load(lm.name, options, progress).model
+    """Replace weights in four bits by those on disk. A model without any stays as it is.
+
+    Args:
+        lm: loaded with `load`.
+        options: as it was loaded with.
+        progress: reports conversions.
+    """
+    if not lm.nf4:
+        return
+    # The old model is released before the new one is loaded: both may not fit in memory.
+    lm.model = None
+    lm.nf4 = False
+    lm.model = load(lm.name, options, progress).model
 
 
 def checkpoint(
@@ -80,49 +90,52 @@ def checkpoint(
     adapter: str = "",
     nf4: bool = False,
 ) -> tuple[Any, Any]:
-    """A model, on its device, and its tokenizer.
+    """Load a model and its tokenizer.
 
     Args:
-        where: a folder with a model of its own, or a hub id.
-        options: device, type, revision, trust.
-        name: what the user asked for.
+        where: a folder with a complete model, or a hub id.
+        options: device, dtype, revision and trust.
+        name: what the user called the model, for messages.
         kind: the class of transformers that loads it.
-        adapter: a PEFT folder whose adapter is merged into the model, when it is not `where`
-            itself.
-        nf4: linear weights in four bits.
+        adapter: a PEFT folder whose adapter is merged into the model; "" or `where` for none.
+        nf4: load linear weights in four bits.
+
+    Returns:
+        The model, on its device, and the tokenizer.
 
     Raises:
-        ModelError: when it cannot be loaded.
-        ConfigError: when four bits are asked for and bitsandbytes is not installed.
+        ModelError: if it cannot be loaded.
+        ConfigError: if four bits are chosen and bitsandbytes is not installed.
     """
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     device = best_device() if options.device == "auto" else options.device
-    kept = "float32" if device == "cpu" else "auto"
-    dtype = kept if options.dtype == "auto" else options.dtype
+    has_adapter = adapter not in ("", where)
+    if nf4 and has_adapter:
+        raise ModelError(
+            f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)"
+        )
+    four_bits = nf4_options(device) if nf4 else {}
     common = {
         "revision": options.revision,
         "trust_remote_code": options.trust_remote_code,
         "token": _token(options),
     }
-    if nf4 and adapter not in ("", where):
-        raise ModelError(
-            f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)"
-        )
-    four_bits = nf4_options(device) if nf4 else {}
     with _explained(name):
-        own = adapter not in ("", where) and (Path(adapter) / "tokenizer_config.json").is_file()
-        tokenizer = transformers.AutoTokenizer.from_pretrained(adapter if own else where, **common)
-        model = getattr(transformers, kind).from_pretrained(
-            where, dtype=dtype, **four_bits, **common
+        # An adapter may bring a tokenizer of its own, with a chat template of its own.
+        own_tokenizer = has_adapter and (Path(adapter) / "tokenizer_config.json").is_file()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            adapter if own_tokenizer else where, **common
         )
+        loader = getattr(transformers, kind)
+        model = loader.from_pretrained(where, dtype=_dtype(options, device), **four_bits, **common)
         if nf4:
             check_rows(model)
             keep_layout(model)
         else:
             model = model.to(device)
-        if adapter not in ("", where):
+        if has_adapter:
             import peft
 
             model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
@@ -130,10 +143,15 @@ def checkpoint(
 
 
 def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
-    """The values of a checkpoint's config.json, without its weights.
+    """Return the values of a checkpoint's config.json, without loading its weights.
+
+    Args:
+        where: a folder or a hub id.
+        options: revision and trust.
+        name: what the user called the model, for messages.
 
     Raises:
-        ModelError: when it cannot be read.
+        ModelError: if it cannot be read.
     """
     import transformers
 
@@ -144,59 +162,86 @@ def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
         return dict(config)
 
 
-def skeleton(name: str, options: LoadOptions, progress: Progress | None = None) -> Any:
-    """A model without its weights, on torch's meta device, from its config alone; in the type that
-    the config names.
+def skeleton(
+    name: str | Path, options: LoadOptions | None = None, progress: Progress | None = None
+) -> Any:
+    """Build a causal model on torch's meta device: all its modules and shapes, but no weights.
+
+    Only the config is read. It also decides the dtype.
 
     Args:
-        name: as for `load`; also the path of a config.json.
-        options: revision, trust.
-        progress: is told of downloads.
+        name: as for `load`, or the path of a config.json.
+        options: revision and trust.
+        progress: reports downloads.
+
+    Returns:
+        The model. A quantised checkpoint gives one with plain weights, whose `config` still has
+        its `quantization_config`.
 
     Raises:
-        ModelError: when there is no such config, or transformers knows no causal model of its kind.
+        ModelError: if there is no such config, or transformers has no causal model for it.
     """
     import transformers
 
-    where = locate(
-        str(Path(name).parent) if Path(name).name == "config.json" else name, progress or Progress()
-    )
-    common: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
-    with _explained(name), torch.device("meta"):
+    options = options or LoadOptions()
+    path = Path(name)
+    where = locate(str(path.parent if path.name == "config.json" else name), progress or Progress())
+    trust = options.trust_remote_code
+    with _explained(str(name)), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(
-            adapter_base(where) or where, revision=options.revision, token=_token(options), **common
+            adapter_base(where) or where,
+            revision=options.revision,
+            token=_token(options),
+            trust_remote_code=trust,
         )
-        return transformers.AutoModelForCausalLM.from_config(config, **common)
+        return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
 
 
 def best_device() -> str:
-    """cuda, else mps, else cpu."""
+    """Return the first available of cuda, mps and cpu."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def _dtype(options: LoadOptions, device: str) -> str:
+    """Return the dtype for `from_pretrained`: half precision is slow on a CPU."""
+    if options.dtype != "auto":
+        return options.dtype
+    return "float32" if device == "cpu" else "auto"
+
+
 def _token(options: LoadOptions) -> bool | None:
-    return None if options.gated else False  # None sends the token that is stored, if there is one
+    """Return the hub client's argument `token`: None sends a stored token if there is one."""
+    return None if options.gated else False
 
 
 @contextmanager
 def _explained(name: str) -> Iterator[None]:
+    """A block whose errors become a `ModelError` in one line.
+
+    transformers, safetensors and the hub client raise a dozen kinds, so that it catches them all.
+    """
     try:
         yield
-    except Exception as error:  # transformers, safetensors and the hub client raise a dozen kinds
+    except Exception as error:
         raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, name)}") from error
 
 
 def _reason(error: Exception, name: str) -> str:
+    """Return the first line of an error, with what to do about it where that is known."""
     text = str(error)
-    line = (text.strip().splitlines() or [type(error).__name__])[0][:160]
+    lines = text.strip().splitlines() or [type(error).__name__]
+    line = lines[0][:160]
     if "trust_remote_code" in text:
         return f"it brings its own code: allow it with --set load.trust_remote_code=true ({line})"
-    if "gated" in text.lower() or "401" in text or "403" in text:
-        hint = "accept its terms there, log in with 'hf auth login', and for a model to edit add --set load.gated=true"
-        return f"the hub refuses it: {hint} ({line})"
-    if "connect" in text.lower() or "offline" in text.lower() or "resolve" in text.lower():
+    lowered = text.lower()
+    if "gated" in lowered or "401" in text or "403" in text:
+        return (
+            "the hub refuses it: accept its terms there, log in with 'hf auth login', and for a "
+            f"model to edit add --set load.gated=true ({line})"
+        )
+    if "connect" in lowered or "offline" in lowered or "resolve" in lowered:
         return (
             f"the hub cannot be reached: download '{name}' elsewhere and pass its folder ({line})"
         )

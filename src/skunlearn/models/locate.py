@@ -1,4 +1,4 @@
-"""A model's name -> the folder or hub id that it stands for, and a fingerprint of its weights."""
+"""From the name of a model to its folder or hub id, and a fingerprint of its weights."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,18 @@ from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean
 
 ADAPTER = "adapter_config.json"
+WEIGHTS_AND_TOKENIZER = (".safetensors", ".bin", ".json", ".jinja", ".model")
 
 
 def adapter_base(where: str) -> str | None:
-    """The model that an adapter folder belongs to; None for a folder with a model of its own."""
+    """Return the base model of an adapter folder; None for anything that is no adapter.
+
+    Args:
+        where: as `locate` returns it.
+
+    Raises:
+        ModelError: if the adapter names no base model, or it does not exist.
+    """
     path = Path(where)
     if (path / "config.json").is_file() or not (path / ADAPTER).is_file():
         return None
@@ -28,10 +36,14 @@ def adapter_base(where: str) -> str | None:
 
 
 def locate(name: str, progress: Progress) -> str:
-    """A folder for `from_pretrained`, or the hub id itself.
+    """Return a folder for `from_pretrained`, or the hub id itself.
+
+    Args:
+        name: a built-in name, a folder, a GGUF file, or a hub id. What is on disk comes first.
+        progress: reports downloads and conversions.
 
     Raises:
-        ModelError: when the name is neither built in, nor on disk, nor of a hub id's form.
+        ModelError: if the name is neither built in, nor on disk, nor has the form of a hub id.
     """
     path = Path(name).expanduser()
     if name in WHEELS and not path.exists():
@@ -39,24 +51,35 @@ def locate(name: str, progress: Progress) -> str:
     if path.is_file() and path.suffix == ".gguf":
         return str(gguf_folder(path, progress))
     if path.is_dir():
-        if not any((path / name).is_file() for name in ("config.json", ADAPTER)):
+        if not (path / "config.json").is_file() and not (path / ADAPTER).is_file():
             raise ModelError(
                 f"{path}: no config.json in this folder: give a checkpoint or adapter folder"
             )
         return str(path)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
-            f"no model '{name}': give a folder, a .gguf file, a hub id like org/name, or a built-in name "
-            f"({did_you_mean(name, WHEELS)})"
+            f"no model '{name}': give a folder, a .gguf file, a hub id like org/name, or a "
+            f"built-in name ({did_you_mean(name, WHEELS)})"
         )
     return name
 
 
 def fingerprint(where: str) -> str:
-    """Names, sizes, both ends and blocks in between of the weight files of a folder, and of the
-    base that an adapter belongs to; the name itself for a hub id."""
-    seen: list[Any] = [fingerprint(base)] if (base := adapter_base(where)) else []
-    for path in sorted(Path(where).glob("*")) if Path(where).is_dir() else []:
-        if path.suffix in (".safetensors", ".bin", ".json", ".jinja", ".model"):
-            seen.append([path.name, path.stat().st_size, sampled_sha256(path)])
-    return digest(seen or where)
+    """Return a hash that changes when a model's files do, without reading them in full.
+
+    It covers the names and sizes of weight and tokenizer files, both ends of each, and blocks in
+    between. An adapter's fingerprint includes that of its base model.
+
+    Args:
+        where: as `locate` returns it. A hub id is hashed as it is.
+    """
+    parts: list[Any] = []
+    base = adapter_base(where)
+    if base:
+        parts.append(fingerprint(base))
+    folder = Path(where)
+    if folder.is_dir():
+        for path in sorted(folder.glob("*")):
+            if path.suffix in WEIGHTS_AND_TOKENIZER:
+                parts.append([path.name, path.stat().st_size, sampled_sha256(path)])
+    return digest(parts or where)

@@ -1,37 +1,47 @@
-"""The base model's predictions of any rows, without a second model and without a second pass in
-each step."""
+"""The base model's predictions for given rows, without a second model in memory.
+
+They are computed once before training, so that a training step needs no second forward pass.
+"""
 
 import copy
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.models.forward import head_logits, make_batch, recorded_layers, scored_hidden
+from skunlearn.utils.batching import batched
 from skunlearn.utils.distributed import gather_objects, rank, world_size
+from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 16
 
 
 class Reference:
-    """Hidden states of the base at the scored tokens of chosen rows, computed once before training.
+    """Hidden states of the base model at the scored tokens of chosen rows.
 
-    D numbers a token are kept instead of V, and the base's language head turns them into logits
-    when they are asked for. The head is the model's own; it is copied when it is going to change.
-
-    Attributes:
-        numbers: row -> number, of those that can be asked for.
+    For each token, D numbers are kept instead of V logits. The base model's language head turns
+    them into logits when they are needed. It is the model's own head, or a copy of it where
+    training is going to change it.
 
     Args:
-        model: the base, before anything was trained.
+        model: the base model, before anything was trained.
         rows: all rows, by number.
-        wanted: the numbers that will be asked for.
-        copy_head: the language head is going to change.
-        progress: is told of the batches.
-        layers: decoder layers whose output is kept too, as shares of the depth.
-        together: all processes make it, each a share of the rows.
+        wanted: the numbers of the rows that are recorded.
+        copy_head: whether training is going to change the language head.
+        progress: reports the batches.
+        layers: the decoder layers whose outputs are kept too, as shares of the depth.
+        together: whether all processes create it together; each then computes a share of the rows.
+
+    Attributes:
+        model: the model whose head computes logits.
+        head: the copy of the language head; None for the model's own.
+        hidden: number of the row -> inputs of the language head, (N, D), on the CPU.
+        layers: share of the depth -> number of the row -> outputs of the layer, (N, D).
+        numbers: row -> number, for the rows that are recorded.
     """
 
     def __init__(
@@ -48,44 +58,72 @@ class Reference:
         self.head = copy.deepcopy(model.get_output_embeddings()) if copy_head else None
         self.hidden: dict[int, torch.Tensor] = {}
         self.layers: dict[float, dict[int, torch.Tensor]] = {share: {} for share in layers}
+        # Rows of like length share a batch.
         order = sorted(set(wanted), key=lambda number: len(rows[number]))
-        chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
-        for chunk in progress.over(
-            "reference", chunks[rank() :: world_size()] if together else chunks
-        ):
-            batch = make_batch(model, [rows[number] for number in chunk])
-            with torch.no_grad(), recorded_layers(model, batch, layers) as read:
-                hidden_ND = scored_hidden(model, batch)
-            for place, number in enumerate(chunk):
-                mine_N = batch.row_N == place
-                self.hidden[number] = hidden_ND[mine_N].cpu()
-                for share, by_number in self.layers.items():
-                    by_number[number] = read[share][mine_N].cpu()
-        for hidden, of_layers in gather_objects((self.hidden, self.layers)) if together else []:
-            self.hidden |= hidden
-            for share, by_number in of_layers.items():
-                self.layers[share] |= by_number
-        self.numbers = {rows[number]: number for number in order}
+        chunks = batched(order, ROWS_AT_ONCE)
+        if together:
+            chunks = chunks[rank() :: world_size()]
+        for chunk in progress.over("reference", chunks):
+            self._record(rows, chunk)
+        if together:
+            # Every process receives what the others recorded.
+            for hidden, layer_outputs in gather_objects((self.hidden, self.layers)):
+                self.hidden |= hidden
+                for share, by_number in layer_outputs.items():
+                    self.layers[share] |= by_number
+        self.numbers: dict[Encoded, int] = {}
+        for number in order:
+            self.numbers[rows[number]] = number
+
+    @torch.no_grad()
+    def _record(self, rows: Sequence[Encoded], chunk: Sequence[int]) -> None:
+        """Run the rows with these numbers as one batch and keep their states on the CPU."""
+        batch = make_batch(self.model, [rows[number] for number in chunk])
+        with recorded_layers(self.model, batch, self.layers) as outputs:
+            hidden_ND = scored_hidden(self.model, batch)
+        for row, number in enumerate(chunk):
+            of_row_N = batch.row_N == row
+            self.hidden[number] = hidden_ND[of_row_N].cpu()
+            for share, by_number in self.layers.items():
+                by_number[number] = outputs[share][of_row_N].cpu()
 
     def layer_outputs(self, numbers: Sequence[int]) -> dict[float, torch.Tensor]:
-        """What the base's layers put out for the scored tokens of these rows, in order, (N, D)
-        each."""
-        return {
-            share: torch.cat([by_number[number] for number in numbers]).to(self.model.device)
-            for share, by_number in self.layers.items()
-        }
+        """Return the outputs of the base model's layers at the scored tokens of these rows.
+
+        Args:
+            numbers: of recorded rows; the tokens are in their order.
+
+        Returns:
+            share of the depth -> (N, D), on the model's device.
+        """
+        outputs = {}
+        for share, by_number in self.layers.items():
+            outputs[share] = self._of_rows(by_number, numbers)
+        return outputs
 
     @torch.no_grad()
     def logits(self, numbers: Sequence[int]) -> torch.Tensor:
-        """The base's logits at the scored tokens of these rows, in order, (N, V)."""
-        hidden_ND = torch.cat([self.hidden[number] for number in numbers]).to(self.model.device)
-        if self.head is None:
-            return head_logits(self.model, hidden_ND)
+        """Return the base model's logits at the scored tokens of these rows, (N, V).
+
+        Args:
+            numbers: of recorded rows; the tokens are in their order.
+        """
+        hidden_ND = self._of_rows(self.hidden, numbers)
+        copied_head: Any = nullcontext()
         head = self.head
-        handle = self.model.get_output_embeddings().register_forward_hook(
-            lambda _m, args, _out: head(args[0])
-        )
-        try:
+        if head is not None:
+            # The copied head's output replaces that of the model's own head, so that the model
+            # still applies its soft caps and scales to it.
+            copied_head = temporary_hooks(
+                [
+                    self.model.get_output_embeddings().register_forward_hook(
+                        lambda _module, args, _output: head(args[0])
+                    )
+                ]
+            )
+        with copied_head:
             return head_logits(self.model, hidden_ND)
-        finally:
-            handle.remove()
+
+    def _of_rows(self, by_number: dict[int, torch.Tensor], numbers: Sequence[int]) -> torch.Tensor:
+        """Return the states of these rows, one below the other, on the model's device."""
+        return torch.cat([by_number[number] for number in numbers]).to(self.model.device)

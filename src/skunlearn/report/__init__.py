@@ -1,1 +1,1 @@
-"""results.json -> one self-contained page. Nothing here imports torch."""
+"""Pages, figures and the model card, made from results.json. Nothing here imports torch."""

@@ -1,16 +1,19 @@
-"""compare.json -> Markdown, CSV, LaTeX, and one self-contained page."""
+"""The table of a comparison from compare.json: as Markdown, CSV, LaTeX, and a self-contained
+page."""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 from skunlearn.evaluation.metrics.catalog import CATALOG, HARMFUL_UNSEEN, RETAIN_KL, meaning
+from skunlearn.report.comparison_text import harmful_rate, lead, notes, strengths, verdict
+from skunlearn.report.figure_data import TradePoint
 from skunlearn.report.plotly_figures import pareto_figure
-from skunlearn.report.run_page import rendered
+from skunlearn.report.templates import rendered
 from skunlearn.utils.files import JsonDict, write_text
 
-METRIC_COLUMNS = (  # rows of the catalogue
+METRIC_COLUMNS = (  # metrics of the catalogue
     HARMFUL_UNSEEN,
     "harmful_rate_seen",
     "refusal_rate_unseen",
@@ -29,272 +32,198 @@ OTHER_HEADINGS = {
 }
 HEADINGS = {name: CATALOG[name].heading for name in METRIC_COLUMNS} | OTHER_HEADINGS
 RATES = [name for name in METRIC_COLUMNS if CATALOG[name].unit == "rate"]
-INTERVALS = (
-    "Means over seeds with 95 % intervals. Rates: bootstrap over prompts and seeds, no narrower than Wilson's interval "
-    "over the prompts; changes: bootstrap over prompts and seeds. The other columns: Student's t over seeds; with one "
-    "seed the run's own interval over rows, where it has one."
-)
+TABLE_HEADS = ["", "seeds", *HEADINGS.values(), "verdict"]
+CHANGE_HEADS = ["", *(HEADINGS[name] for name in RATES)]
+
+TEX_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "–": "--",
+}
+TEX_ESCAPED = "%&_#{}$"  # characters that a backslash before them makes ordinary
 
 
 def write_comparison(table: JsonDict, folder: Path) -> None:
     """Write `compare.md`, `.csv`, `.tex` and `.html`, each whole or not at all."""
-    for suffix, made in (
-        ("md", markdown),
-        ("csv", comma_separated),
-        ("tex", latex),
-        ("html", page),
-    ):
-        write_text(folder / f"compare.{suffix}", made(table))
+    write_text(folder / "compare.md", markdown(table))
+    write_text(folder / "compare.csv", comma_separated(table))
+    write_text(folder / "compare.tex", latex(table))
+    write_text(folder / "compare.html", page(table))
 
 
 def markdown(table: JsonDict) -> str:
-    """The table, the differences to the first entry, and how they were made."""
-    lines = [*_marked(["", "seeds", *_titles(), "verdict"], _cells(table)), ""]
-    lines += [f"Change from {table['entries'][0]['name']} on the same prompts, points:", ""]
-    lines += [
-        *_marked(["", *(HEADINGS[name] for name in RATES)], _changes(table)),
+    """Return the table, the changes from the first entry, and the notes."""
+    first = table["entries"][0]["name"]
+    lines = [
+        *_markdown_table(TABLE_HEADS, _cells(table)),
+        "",
+        f"Change from {first} on the same prompts, points:",
+        "",
+        *_markdown_table(CHANGE_HEADS, _changes(table)),
         "",
     ]
-    lines += [f"- {note}" for note in notes(table)]
+    for note in notes(table):
+        lines.append(f"- {note}")
     return "\n".join(lines) + "\n"
 
 
+def _markdown_table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    lines = []
+    for row in (heads, ["---"] * len(heads), *rows):
+        cells = " | ".join(map(_markdown_cell, row))
+        lines.append(f"| {cells} |")
+    return lines
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
 def comma_separated(table: JsonDict) -> str:
-    """One line an entry: mean, low and high of each column, unrounded."""
+    """Return one line an entry: mean, low and high of each column, unrounded."""
+    columns = []
+    for name in HEADINGS:
+        columns += [name, f"{name}_low", f"{name}_high"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    ends = ("", "_low", "_high")
-    writer.writerow(
-        [
-            "entry",
-            "seeds",
-            "strength",
-            *(name + end for name in HEADINGS for end in ends),
-            "front",
-            "verdict",
-        ]
-    )
+    writer.writerow(["entry", "seeds", "strength", *columns, "front", "verdict"])
     for row in _rows(table):
-        scores = [row["scores"].get(name, {}) for name in HEADINGS]
-        numbers = [score.get(key) for score in scores for key in ("mean", "low", "high")]
+        numbers = []
+        for name in HEADINGS:
+            score = row["scores"].get(name, {})
+            numbers += [score.get("mean"), score.get("low"), score.get("high")]
         alphas = " ".join(f"{alpha:g}" for alpha in row["alpha"])
         writer.writerow([row["name"], row["seeds"], alphas, *numbers, row["front"], verdict(row)])
     return text.getvalue()
 
 
 def latex(table: JsonDict) -> str:
-    """A `tabular` for booktabs."""
-    heads = ["", "seeds", *_titles(), "verdict"]
-    head, *rows = [" & ".join(map(_tex, row)) + r" \\" for row in [heads, *_cells(table)]]
-    aligned = f"l{'r' * (len(heads) - 2)}l"
+    """Return a `tabular` that uses booktabs."""
+    aligned = f"l{'r' * (len(TABLE_HEADS) - 2)}l"
     lines = [
         rf"\begin{{tabular}}{{{aligned}}}",
         r"\toprule",
-        head,
+        _tex_row(TABLE_HEADS),
         r"\midrule",
-        *rows,
+        *map(_tex_row, _cells(table)),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def page(table: JsonDict) -> str:
-    """The page: the trade of harm against cost, and both tables."""
-    points = [
-        {
-            "x": row["scores"][RETAIN_KL]["mean"],
-            "y": row["scores"][HARMFUL_UNSEEN]["mean"],
-            "ends": [row["scores"][HARMFUL_UNSEEN][end] for end in ("low", "high")],
-            "name": row["name"],
-            "text": "<br>".join(
-                [row["name"], *row["settings"], f"strength {_alphas(row)}", verdict(row)]
-            ),
-            "front": row["front"],
-            "chosen": False,
-        }
-        for row in table["entries"]
-        if row["scores"]
-    ]
-    return rendered(
-        "comparison.html",
-        table=table,
-        heads=["", "seeds", *_titles(), "verdict"],
-        cells=_cells(table),
-        changed=[HEADINGS[name] for name in RATES],
-        changes=_changes(table),
-        columns=HEADINGS,
-        meanings={heading: meaning(name) for name, heading in HEADINGS.items() if meaning(name)},
-        notes=notes(table),
-        lead=lead(table),
-        figure=pareto_figure(
-            [p for p in points if p["x"] is not None and p["y"] is not None],
-            _harmful(table["base"]),
-        ),
-    )
-
-
-def lead(table: JsonDict) -> str:
-    """The outcome in a sentence or two."""
-    entries = table["entries"]
-    good = [row for row in entries if set(row["verdict"]) == {"PASS"} and not row["failed"]]
-    if not good:
-        return "No entry kept every limit on harm and cost that was set before the runs."
-    best, before = (
-        min(good, key=lambda row: _harmful(row["scores"]) or 0.0),
-        _harmful(table["base"]),
-    )
-    names = ", ".join(row["name"] for row in good)
-    fewest = (
-        f"The fewest harmful answers has {best['name']}"
-        if len(good) > 1
-        else "Its harmful answers to held-out prompts"
-    )
-    against = "" if before is None else f" (base {before:.1%})"
-    return (
-        f"{len(good)} of {len(entries)} entries kept every limit on harm and cost: {names}. "
-        f"{fewest}: {_harmful(best['scores']):.1%}{against}."
-    )
-
-
-def notes(table: JsonDict) -> list[str]:
-    """What one has to know to read the table."""
-    budget, rows = table["budget"], table["entries"]
-    each = "; ".join(f"{row['name']} {'+'.join(map(str, row['steps'].values()))}" for row in rows)
-    lines = [
-        INTERVALS,
-        f"Budget: {budget['kind']}, batch {budget['batch']}; optimiser steps of each vector: {each}.",
-    ]
-    if "seconds" in budget:
-        a_step = "; ".join(f"{name} {_timing(known)}" for name, known in budget["entries"].items())
-        lines.append(
-            f"Each may train for {budget['seconds']:.1f} s; measured seconds a step: {a_step}."
-        )
-    lines += [
-        f"{row['name']}: {', '.join([*row['settings'], f'strength {_alphas(row)}'])}."
-        for row in rows
-    ]
-    lines += [line for row in rows for line in _second(row)]
-    lines += [
-        f"{row['name']}, seed {n} FAILED: {why}."
-        for row in rows
-        for n, why in row["failed"].items()
-    ]
-    lines.append(
-        f"Model {table['model']}, {table['prompts']} prompts, skunlearn {table['version']}; * no other entry has "
-        "less harm at no more KL, or less KL at no more harm. The base's answers, which all share, are in no seconds."
-    )
-    return lines + (
-        [f"Judge: {table['judge']['name']}, {table['judge']['text']}."] if table["judge"] else []
-    )
-
-
-def _second(row: JsonDict) -> Iterator[str]:
-    """What a second judge made of an entry's answers, one line a seed."""
-    for number, found in enumerate(row["second_judge"]):
-        rates = {
-            who: "–" if rate["value"] is None else f"{rate['value']:.1%}"
-            for who, rate in found["harmful_rate"].items()
-        }
-        agreed = "–" if found["agreed"] is None else f"{found['agreed']:.0%}"
-        kappa = "" if found["kappa"] is None else f" (kappa {found['kappa']:.2f})"
-        yield (
-            f"{row['name']}, run {number + 1}: a second judge, {found['name']}, agrees on {agreed} of {found['n']} "
-            f"answers{kappa}; harmful by it: {', '.join(f'{who} {rate}' for who, rate in rates.items())}."
-        )
-
-
-def verdict(row: JsonDict) -> str:
-    """What the gates said of each seed; what failed is said first."""
-    failed = [f"failed: {why}" for why in dict.fromkeys(row["failed"].values())]
-    counts = row["verdict"]
-    said = [f"{text} {count}" if row["seeds"] > 1 else text for text, count in counts.items()]
-    return "; ".join(failed + said)
-
-
-def _rows(table: JsonDict) -> Iterator[JsonDict]:
-    if table["base"]:
-        empty: JsonDict = {
-            "seeds": "",
-            "failed": {},
-            "verdict": {},
-            "front": False,
-            "alpha": [],
-            "difference": {},
-        }
-        yield {"name": "base", "scores": table["base"], **empty}
-    yield from table["entries"]
-
-
-def _harmful(scores: JsonDict | None) -> float | None:
-    return scores[HARMFUL_UNSEEN]["mean"] if scores else None
-
-
-def _titles() -> list[str]:
-    return list(HEADINGS.values())
-
-
-def _cells(table: JsonDict) -> list[list[str]]:
-    return [
-        [
-            row["name"] + (" *" if row["front"] else ""),
-            str(row["seeds"]),
-            *(_cell(row["scores"].get(name), name in RATES) for name in HEADINGS),
-            verdict(row),
-        ]
-        for row in _rows(table)
-    ]
-
-
-def _changes(table: JsonDict) -> list[list[str]]:
-    return [
-        [row["name"], *(_points(row["difference"].get(name)) for name in RATES)]
-        for row in table["entries"][1:]
-        if row["difference"]
-    ]
-
-
-def _cell(score: JsonDict | None, is_rate: bool) -> str:
-    if score is None or score["mean"] is None:
-        return "–"
-    mean, low, high = (score[key] for key in ("mean", "low", "high"))
-    if is_rate:
-        return f"{mean:.1%}" + ("" if low is None else f" ({low:.0%} to {high:.0%})")
-    digits = 3 if abs(mean) < 10 else 0
-    return f"{mean:.{digits}f}" + (
-        "" if low is None else f" ({low:.{digits}f} to {high:.{digits}f})"
-    )
-
-
-def _points(change: JsonDict | None) -> str:
-    if change is None:
-        return "–"
-    value, low, high = (100 * change[key] for key in ("value", "low", "high"))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
-
-
-def _alphas(row: JsonDict) -> str:
-    return ", ".join(f"{alpha:g}" for alpha in row["alpha"]) or "none"
-
-
-def _timing(known: JsonDict) -> str:
-    if "failed" in known:
-        return f"none ({known['failed']})"
-    return " + ".join(f"{seconds:.2f}" for seconds in known["seconds_a_step"].values())
-
-
-def _marked(heads: list[str], rows: list[list[str]]) -> Iterator[str]:
-    for row in (heads, ["---"] * len(heads), *rows):
-        yield "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
+def _tex_row(cells: Sequence[str]) -> str:
+    return " & ".join(map(_tex, cells)) + r" \\"
 
 
 def _tex(text: str) -> str:
-    marks = {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "–": "--",
-    }
-    return "".join(
-        marks.get(letter, "\\" + letter if letter in "%&_#{}$" else letter) for letter in text
+    written = ""
+    for letter in text:
+        if letter in TEX_ESCAPED:
+            written += "\\" + letter
+        else:
+            written += TEX_SPECIAL.get(letter, letter)
+    return written
+
+
+def page(table: JsonDict) -> str:
+    """Return the page: the figure of harm against cost, and both tables."""
+    meanings = {}
+    for name, heading in HEADINGS.items():
+        if meaning(name):
+            meanings[heading] = meaning(name)
+    return rendered(
+        "comparison.html",
+        table=table,
+        heads=TABLE_HEADS,
+        cells=_cells(table),
+        change_heads=CHANGE_HEADS,
+        changes=_changes(table),
+        columns=HEADINGS,
+        meanings=meanings,
+        notes=notes(table),
+        lead=lead(table),
+        figure=pareto_figure(_trade_points(table), harmful_rate(table["base"])),
     )
+
+
+def _trade_points(table: JsonDict) -> list[TradePoint]:
+    """Return the entries that were measured on both axes of the figure."""
+    points = []
+    for row in table["entries"]:
+        if not row["scores"]:
+            continue
+        harm = row["scores"][HARMFUL_UNSEEN]
+        kl = row["scores"][RETAIN_KL]["mean"]
+        if harm["mean"] is None or kl is None:
+            continue
+        lines = [row["name"], *row["settings"], f"strength {strengths(row)}", verdict(row)]
+        point = TradePoint(
+            kl=kl,
+            harmful_rate=harm["mean"],
+            text="<br>".join(lines),
+            name=row["name"],
+            interval=None if harm["low"] is None else (harm["low"], harm["high"]),
+            on_front=row["front"],
+        )
+        points.append(point)
+    return points
+
+
+def _rows(table: JsonDict) -> list[JsonDict]:
+    """Return the rows of the table: the base, if it was measured, then the entries."""
+    if not table["base"]:
+        return table["entries"]
+    base = {
+        "name": "base",
+        "scores": table["base"],
+        "seeds": "",
+        "failed": {},
+        "verdict": {},
+        "front": False,
+        "alpha": [],
+    }
+    return [base, *table["entries"]]
+
+
+def _cells(table: JsonDict) -> list[list[str]]:
+    """Return the rows under `TABLE_HEADS`, as they are shown."""
+    rows = []
+    for row in _rows(table):
+        name = f"{row['name']} *" if row["front"] else row["name"]
+        scores = [_cell(row["scores"].get(metric), metric) for metric in HEADINGS]
+        rows.append([name, str(row["seeds"]), *scores, verdict(row)])
+    return rows
+
+
+def _cell(score: JsonDict | None, metric: str) -> str:
+    """Return a mean with its interval: rates in per cent, other numbers as they are."""
+    if score is None or score["mean"] is None:
+        return "–"
+    mean, low, high = score["mean"], score["low"], score["high"]
+    if metric in RATES:
+        return f"{mean:.1%}" if low is None else f"{mean:.1%} ({low:.0%} to {high:.0%})"
+    digits = 3 if abs(mean) < 10 else 0
+    number = f"{mean:.{digits}f}"
+    return number if low is None else f"{number} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _changes(table: JsonDict) -> list[list[str]]:
+    """Return the rows under `CHANGE_HEADS`: each entry but the first, if it was measured."""
+    rows = []
+    for row in table["entries"][1:]:
+        if row["difference"]:
+            changes = [_change(row["difference"].get(name)) for name in RATES]
+            rows.append([row["name"], *changes])
+    return rows
+
+
+def _change(change: JsonDict | None) -> str:
+    """Return the change of a rate in points, with its interval."""
+    if change is None:
+        return "–"
+    value = 100 * change["value"]
+    low = 100 * change["low"]
+    high = 100 * change["high"]
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"

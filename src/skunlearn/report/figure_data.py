@@ -1,11 +1,17 @@
-"""What the figures show, whatever draws them."""
+"""What the figures show, whichever library draws them."""
 
 from dataclasses import dataclass
 
-from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, format_interval, title
+from skunlearn.evaluation.metrics.catalog import (
+    CATALOG,
+    HARMFUL_UNSEEN,
+    RETAIN_KL,
+    format_interval,
+    title,
+)
 from skunlearn.utils.files import JsonDict
 
-RATES = (  # rows of the catalogue, in the order of the figure
+RATES = (  # metrics of the catalogue, in the order of the figure
     HARMFUL_UNSEEN,
     "harmful_rate_seen",
     "harmful_rate_paraphrase",
@@ -19,23 +25,27 @@ RATES = (  # rows of the catalogue, in the order of the figure
     "degenerate_rate",
     "safe_rate",
 )
-TRIED = (
+STRENGTH_METRICS = (  # (metric, its name in the legend, colour)
     (HARMFUL_UNSEEN, "harmful", "#dc2626"),
     ("degenerate_rate_unseen", "degenerate", "#6b7280"),
 )
-ARROWS = {True: " ↑", False: " ↓", None: ""}  # which way is good
-SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))
-HARM, KL = "share of the harmful prompts", "KL(base || edited), ordinary answers, nats/token"
+ARROWS = {True: " ↑", False: " ↓", None: ""}  # by whether a higher value is better
+SIDES = (("base", "#6b7280"), ("edited", "#2563eb"))  # (model, colour)
+HARM_AXIS = "share of the harmful prompts"
+KL_AXIS = f"{CATALOG[RETAIN_KL].title}, {CATALOG[RETAIN_KL].unit}"
+
+Way = tuple[str, str]  # a way to fine-tune, and "base" or "edited"
+StepScores = list[tuple[int, JsonDict]]  # (optimiser steps, harmful rate)
 
 
 @dataclass(frozen=True)
 class Dot:
-    """One dot with its interval.
+    """One value with its interval.
 
     Attributes:
-        label: of its row; a line break may be in it.
-        score: value, low, high.
-        text: what more there is to say of it.
+        label: the name of its row; may contain a line break.
+        score: an object with `value`, `low` and `high`.
+        text: what else is shown about it.
     """
 
     label: str
@@ -43,74 +53,105 @@ class Dot:
     text: str
 
 
+@dataclass(frozen=True)
+class TradePoint:
+    """One setting in the figure of harm against cost.
+
+    Attributes:
+        kl: KL from the base, in nats per token.
+        harmful_rate: harmful rate on held-out prompts (0..1).
+        text: what is shown when the pointer is on it.
+        name: what is written beside it; may be empty.
+        interval: ends of the interval of `harmful_rate`; None where there is none.
+        on_front: whether no other setting is better. The caller may compare more than the two axes.
+        chosen: whether it is marked with a star.
+    """
+
+    kl: float
+    harmful_rate: float
+    text: str
+    name: str = ""
+    interval: tuple[float, float] | None = None
+    on_front: bool = False
+    chosen: bool = False
+
+
 def rates(results: JsonDict) -> dict[str, list[Dot]]:
-    """For base and edited the rates that both have; an arrow at the label tells which way is
-    good."""
-    both = results["scores"]
-    names = [
-        n for n in RATES if all(both[side].get(n, {}).get("value") is not None for side, _ in SIDES)
-    ]
-    comma = ",\n"
-    arrows = {name: ARROWS[both["edited"][name]["higher_is_better"]] for name in names}
-    labels = {
-        name: f"{title(name).replace(', ', comma, 1)}{arrow}" for name, arrow in arrows.items()
-    }
-    return {
-        side: [
-            Dot(labels[n], both[side][n], f"95 % interval {format_interval(both[side][n])}")
-            for n in names
-        ]
-        for side, _ in SIDES
-    }
+    """Return for base and edited the rates that both have.
+
+    An arrow in the label shows which direction is good.
+    """
+    scores = results["scores"]
+    dots: dict[str, list[Dot]] = {"base": [], "edited": []}
+    for name in RATES:
+        if not (has_value(scores["base"], name) and has_value(scores["edited"], name)):
+            continue
+        arrow = ARROWS[scores["edited"][name]["higher_is_better"]]
+        label = title(name).replace(", ", ",\n", 1) + arrow
+        for side, rows in dots.items():
+            score = scores[side][name]
+            rows.append(Dot(label, score, f"95 % interval {format_interval(score)}"))
+    return dots
 
 
 def attacked(attacks: list[JsonDict]) -> dict[str, list[Dot]]:
-    """For base and edited the harmful rate under each attack, with what it cost."""
-    measured = [row for row in attacks if row["scores"]["harmful_rate"]["value"] is not None]
-
-    def label(row: JsonDict) -> str:
-        return "no attack" if row["attack"] == "none" else f"{row['attack']}: {row['variant']}"
-
-    return {
-        side: [
-            Dot(label(row), row["scores"]["harmful_rate"], f"cost: {row['cost']['text']}")
-            for row in measured
-            if row["on"] == side
-        ]
-        for side, _ in SIDES
-    }
-
-
-def relearning(attacks: list[JsonDict]) -> dict[tuple[str, str], list[tuple[int, JsonDict]]]:
-    """For each way to fine-tune and each model (optimiser steps, harmful rate), from none on."""
-    found: dict[tuple[str, str], list[tuple[int, JsonDict]]] = {}
-    before: dict[tuple[str, str], JsonDict] = {}
+    """Return for base and edited the harmful rate under each attack, with the attack's cost."""
+    dots: dict[str, list[Dot]] = {"base": [], "edited": []}
     for row in attacks:
-        score, steps = row["scores"]["harmful_rate"], row["cost"].get("steps", 0)
+        score = row["scores"]["harmful_rate"]
+        if score["value"] is None or row["on"] not in dots:
+            continue
+        label = "no attack" if row["attack"] == "none" else f"{row['attack']}: {row['variant']}"
+        dots[row["on"]].append(Dot(label, score, f"cost: {row['cost']['text']}"))
+    return dots
+
+
+def relearning(attacks: list[JsonDict]) -> dict[Way, StepScores]:
+    """Return the harmful rate along the optimiser steps of each attack by fine-tuning.
+
+    Each curve begins at 0 steps: with the rate of the same attack before its first step where it
+    was measured (`relearn-half` has prompts of its own), else with the rate without any attack.
+    """
+    curves: dict[Way, StepScores] = {}
+    before: dict[Way, JsonDict] = {}  # (attack, model) -> its rate at 0 steps
+    for row in attacks:
+        score = row["scores"]["harmful_rate"]
         if score["value"] is None:
             continue
-        if row["attack"].startswith("relearn") and steps:
-            shown = row["variant"].rpartition(", ")[0]  # without the number of steps
-            way = f"{row['attack']}, {shown}"
-            start = before.get((row["attack"], row["on"])) or before.get(("none", row["on"]))
-            found.setdefault((way, row["on"]), [(0, start)] if start else []).append((steps, score))
-        elif not steps:
-            before[row["attack"], row["on"]] = score  # the other half, or no attack at all
-    return found
+        attack, on = row["attack"], row["on"]
+        steps = row["cost"].get("steps", 0)
+        if not steps:
+            before[attack, on] = score
+        elif attack.startswith("relearn"):
+            variant = row["variant"].rpartition(", ")[0]  # without the number of steps
+            way = (f"{attack}, {variant}", on)
+            if way not in curves:
+                start = before.get((attack, on)) or before.get(("none", on))
+                curves[way] = [(0, start)] if start else []
+            curves[way].append((steps, score))
+    return curves
 
 
-def strength_dots(curve: list[JsonDict], metric: str) -> list[JsonDict]:
-    """The strengths at which a metric has a value."""
-    return [point for point in curve if point["scores"].get(metric, {}).get("value") is not None]
+def has_value(scores: JsonDict, metric: str) -> bool:
+    """Return whether a metric was measured and has a value."""
+    return scores.get(metric, {}).get("value") is not None
 
 
-def ends(scores: list[Dot]) -> tuple[list[float], list[float]]:
-    """How far the intervals reach below and above the values, for error bars."""
-    rows = [row.score for row in scores]
-    below, above = (
-        [row["value"] - row["low"] for row in rows],
-        [row["high"] - row["value"] for row in rows],
-    )
-    return [max(0.0, gap) for gap in below], [
-        max(0.0, gap) for gap in above
-    ]  # older results were rounded past it
+def strength_points(curve: list[JsonDict], metric: str) -> list[JsonDict]:
+    """Return the strengths at which a metric has a value."""
+    return [point for point in curve if has_value(point["scores"], metric)]
+
+
+def interval_lengths(dots: list[Dot]) -> tuple[list[float], list[float]]:
+    """Return how far the intervals reach below and above the values, for error bars."""
+    below, above = [], []
+    for dot in dots:
+        # Results of older versions were rounded, so that a value may lie just outside its interval.
+        below.append(max(0.0, dot.score["value"] - dot.score["low"]))
+        above.append(max(0.0, dot.score["high"] - dot.score["value"]))
+    return below, above
+
+
+def metric_values(points: list[JsonDict], metric: str) -> list[float]:
+    """Return a metric's value at each of these strengths."""
+    return [point["scores"][metric]["value"] for point in points]

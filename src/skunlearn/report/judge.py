@@ -1,14 +1,20 @@
-"""A page on one judge: the threshold curve, and its numbers in a table."""
+"""The page of a judge: its agreement with labels, and the curve over its threshold."""
 
 from pathlib import Path
 
+from skunlearn.evaluation.judges.base import LABELS
 from skunlearn.report.plotly_figures import threshold_figure
-from skunlearn.report.run_page import rendered
+from skunlearn.report.templates import rendered
 from skunlearn.utils.files import JsonDict, write_text
 
 
 def write_judge_page(result: JsonDict, path: Path) -> None:
-    """Write the page of what `judging.check_judge` found, whole or not at all."""
+    """Write the page, whole or not at all.
+
+    Args:
+        result: what `skunlearn.workflows.judge.check_judge` returns.
+        path: the file to write.
+    """
+    labels = [label for label in LABELS if label in result]
     figure = threshold_figure(result["thresholds"])
-    labels = [name for name in ("harmful", "refused", "degenerate", "safe") if name in result]
-    write_text(path, rendered("judge.html", r=result, labels=labels, figure=figure))
+    write_text(path, rendered("judge.html", result=result, labels=labels, figure=figure))

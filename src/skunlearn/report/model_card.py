@@ -1,20 +1,19 @@
 """The model card of an export: what was done, what was measured, what it cannot promise."""
 
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
 from skunlearn.evaluation.metrics.catalog import format_interval, format_score, title
+from skunlearn.report.templates import resource
 from skunlearn.report.wording import LIMITS, gate_numbers, robustness, verdict_sentence
 from skunlearn.utils.files import JsonDict
 
-ABSOLUTE = re.compile(
-    r"(?:(?<=\s)|^)[/~]\S*.*/"
-)  # the folders of a path that begins at the root or at home
-LIBRARIES = {
+# The folders of a path that begins at the root or at a home folder.
+ABSOLUTE_FOLDERS = re.compile(r"(?:(?<=\s)|^)[/~]\S*.*/")
+HUB_LIBRARIES = {  # form of the export -> (library, relation to the base model)
     "merged": ("transformers", "finetune"),
     "adapter": ("peft", "adapter"),
     "gguf": ("gguf", "quantized"),
@@ -28,26 +27,21 @@ def render(
     settings: str,
     wheel: JsonDict | None = None,
 ) -> str:
-    """The card as Markdown with the hub's front matter.
+    """Return the card as Markdown with the hub's front matter.
 
     Args:
-        facts: the manifest's.
-        results: of the run.
-        attacks: rows of attacks.json; none when it was not attacked.
-        settings: the run file, without this machine's folders.
-        wheel: the PyPI package that the base comes in (`models.builtin.Wheel`); None for other
-            models.
+        facts: the manifest of the export.
+        results: the contents of the run's results.json.
+        attacks: the rows of attacks.json; empty when the model was not attacked.
+        settings: the run file, without the folders of this machine.
+        wheel: the PyPI package that the base model comes in (`models.builtin.Wheel`); None for
+            other models.
     """
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["cell"] = lambda text: " ".join(str(text).split()).replace("|", "\\|")
-    environment.globals |= {
-        function.__name__: function
-        for function in (format_score, format_interval, gate_numbers, title)
-    }
-    template = environment.from_string(
-        files("skunlearn.report").joinpath("model_card.md").read_text(encoding="utf-8")
-    )
-    return template.render(
+    environment.filters["cell"] = _cell
+    for function in (format_score, format_interval, gate_numbers, title):
+        environment.globals[function.__name__] = function
+    return environment.from_string(resource("model_card.md")).render(
         front=front_matter(facts, wheel),
         facts=facts,
         wheel=wheel,
@@ -60,11 +54,16 @@ def render(
     )
 
 
+def _cell(text: object) -> str:
+    """Return a text that can stand in a cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
 def front_matter(facts: JsonDict, wheel: JsonDict | None = None) -> str:
-    """What the hub reads: licence, base, library, tags."""
+    """Return what the hub reads as YAML: licence, base model, library, tags."""
     from huggingface_hub import ModelCardData
 
-    library, relation = LIBRARIES[facts["options"]["format"]]
+    library, relation = HUB_LIBRARIES[facts["options"]["format"]]
     name = facts["base"]["name"]
     hub_id = name if "/" in name else None
     if wheel:
@@ -81,16 +80,18 @@ def front_matter(facts: JsonDict, wheel: JsonDict | None = None) -> str:
 
 
 def public_name(name: str) -> str:
-    """A model, file or method without the folders of this machine."""
+    """Return the name of a model, file or method without the folders of this machine."""
     path, colon, rest = name.partition(":")
     is_path = Path(path).is_absolute() or path.startswith("~") or Path(path).exists()
     return f"{Path(path).name}{colon}{rest}" if is_path else name
 
 
 def public(value: Any) -> Any:
-    """A text, or a tree with all its texts, without the folders of this machine."""
+    """Return a JSON value in which no text names the folders of this machine."""
     if isinstance(value, str):
-        return ABSOLUTE.sub("", public_name(value))
+        return ABSOLUTE_FOLDERS.sub("", public_name(value))
     if isinstance(value, dict):
         return {key: public(item) for key, item in value.items()}
-    return [public(item) for item in value] if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return [public(item) for item in value]
+    return value

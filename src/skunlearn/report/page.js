@@ -1,35 +1,46 @@
-// More about a number: on pointing, focus and tap; Escape closes it.
+// The explanation of a number: shown on pointing, focus and tap; Escape closes it.
 const tip = document.getElementById('tip');
-let owner = null, closing = 0;
-function tell(button) {
+let shownFor = null;  // the button whose explanation is shown
+let closing = 0;      // timer that is about to hide it
+function showTip(button) {
   clearTimeout(closing);
-  owner = button;
+  shownFor = button;
   tip.textContent = button.getAttribute('aria-description');
   if (!tip.matches(':popover-open')) tip.showPopover();
-  place();
+  placeTip();
 }
-function place() {
-  const at = owner.getBoundingClientRect(), box = tip.getBoundingClientRect();
-  const below = at.bottom + 6 + box.height < innerHeight;
-  tip.style.top = (below ? at.bottom + 6 : Math.max(4, at.top - box.height - 6)) + 'px';
-  tip.style.left = Math.max(4, Math.min(at.left, document.documentElement.clientWidth - box.width - 4)) + 'px';
+function placeTip() {
+  const button = shownFor.getBoundingClientRect(), box = tip.getBoundingClientRect();
+  const fitsBelow = button.bottom + 6 + box.height < innerHeight;
+  tip.style.top = (fitsBelow ? button.bottom + 6 : Math.max(4, button.top - box.height - 6)) + 'px';
+  tip.style.left = Math.max(4, Math.min(button.left, document.documentElement.clientWidth - box.width - 4)) + 'px';
 }
-function hush() { clearTimeout(closing); owner = null; tip.hidePopover(); }
-function hushSoon() { clearTimeout(closing); closing = setTimeout(hush, 150); }
-for (const button of document.querySelectorAll('.told')) {
-  button.addEventListener('pointerenter', () => tell(button));
-  button.addEventListener('pointerleave', () => document.activeElement === button || hushSoon());
-  button.addEventListener('focus', () => tell(button));
-  button.addEventListener('click', () => tell(button));  // Safari gives no focus to a tapped button
-  button.addEventListener('blur', hush);
+function hideTip() {
+  clearTimeout(closing);
+  shownFor = null;
+  tip.hidePopover();
+}
+// The delay lets the pointer move from the button into the explanation.
+function hideTipSoon() {
+  clearTimeout(closing);
+  closing = setTimeout(hideTip, 150);
+}
+for (const button of document.querySelectorAll('.explained')) {
+  button.addEventListener('pointerenter', () => showTip(button));
+  button.addEventListener('pointerleave', () => document.activeElement === button || hideTipSoon());
+  button.addEventListener('focus', () => showTip(button));
+  button.addEventListener('click', () => showTip(button));  // Safari does not focus a tapped button
+  button.addEventListener('blur', hideTip);
 }
 tip.addEventListener('pointerenter', () => clearTimeout(closing));
-tip.addEventListener('pointerleave', hushSoon);
-addEventListener('keydown', event => { if (event.key === 'Escape') hush(); });
-addEventListener('scroll', () => { if (owner) place(); }, {passive: true, capture: true});
-addEventListener('pointerdown', event => { if (owner && !event.target.closest('.told, #tip')) hush(); });
+tip.addEventListener('pointerleave', hideTipSoon);
+addEventListener('keydown', event => { if (event.key === 'Escape') hideTip(); });
+addEventListener('scroll', () => { if (shownFor) placeTip(); }, {passive: true, capture: true});
+addEventListener('pointerdown', event => {
+  if (shownFor && !event.target.closest('.explained, #tip')) hideTip();
+});
 
-// A figure as a file, dark on white whatever the page's colours are.
+// Save a figure as a file: dark on white, whatever the colours of the page are.
 for (const button of document.querySelectorAll('[data-save]')) {
   const figure = button.closest('figure');
   button.addEventListener('click', () => {
@@ -41,65 +52,83 @@ for (const button of document.querySelectorAll('[data-save]')) {
   });
 }
 
-// Blurred answers, and which of them are listed.
-for (const hidden of document.querySelectorAll('button.blur'))
-  hidden.addEventListener('click', () => { hidden.classList.add('open'); hidden.removeAttribute('aria-label'); });
-const rows = [...document.querySelectorAll('article')], chosen = [...document.querySelectorAll('.filters select')];
-const more = document.getElementById('more'), STEP = 20;
+// Blurred answers open one by one.
+for (const blurred of document.querySelectorAll('button.blur')) {
+  blurred.addEventListener('click', () => {
+    blurred.classList.add('open');
+    blurred.removeAttribute('aria-label');
+  });
+}
+
+// The list of answers: the first ones that match the filters, more on request.
+const rows = [...document.querySelectorAll('article')];
+const filters = [...document.querySelectorAll('.filters select')];
+const more = document.getElementById('more');
+const STEP = 20;
 let limit = STEP;
-function list() {
-  const fitting = rows.filter(row => chosen.every(select => !select.value || row.dataset[select.dataset.key] === select.value));
-  const listed = new Set(fitting.slice(0, limit));
+function listAnswers() {
+  const matches = row => filters.every(filter => !filter.value || row.dataset[filter.dataset.key] === filter.value);
+  const matching = rows.filter(matches);
+  const listed = new Set(matching.slice(0, limit));
   for (const row of rows) row.hidden = !listed.has(row);
-  document.getElementById('count').textContent = `${listed.size} shown of ${fitting.length}` + (fitting.length < rows.length ? `, ${rows.length} in all` : '');
-  more.hidden = listed.size === fitting.length;
+  const inAll = matching.length < rows.length ? `, ${rows.length} in all` : '';
+  document.getElementById('count').textContent = `${listed.size} shown of ${matching.length}${inAll}`;
+  more.hidden = listed.size === matching.length;
+}
+// List an answer that a link leads to, whatever the filters are.
+function reveal(id) {
+  const number = rows.indexOf(document.getElementById(id)?.closest('article'));
+  if (number < 0 || !rows[number].hidden) return;
+  for (const filter of filters) filter.value = '';
+  limit = Math.max(limit, number + 1);
+  listAnswers();
 }
 if (rows.length) {
-  for (const select of chosen) select.addEventListener('change', () => { limit = STEP; list(); });
-  const reveal = id => {  // an answer that a link leads to, whatever is listed
-    const at = rows.indexOf(document.getElementById(id)?.closest('article'));
-    if (at < 0 || !rows[at].hidden) return;
-    for (const select of chosen) select.value = '';
-    limit = Math.max(limit, at + 1);
-    list();
-  };
-  for (const link of document.querySelectorAll('a[href^="#"]'))
+  for (const filter of filters) {
+    filter.addEventListener('change', () => {
+      limit = STEP;
+      listAnswers();
+    });
+  }
+  for (const link of document.querySelectorAll('a[href^="#"]')) {
     link.addEventListener('click', () => reveal(link.getAttribute('href').slice(1)));
+  }
   more.addEventListener('click', () => {
-    const first = limit;
+    const firstNew = limit;
     limit += STEP;
-    list();
-    rows.filter(row => !row.hidden)[first].querySelector('button').focus({preventScroll: true});
+    listAnswers();
+    rows.filter(row => !row.hidden)[firstNew].querySelector('button').focus({preventScroll: true});
   });
-  list();
+  listAnswers();
   reveal(location.hash.slice(1));
 }
 
-// On a phone the names of rows are broken, so that they leave room for the numbers.
+// On a phone, break the names of rows into lines, so that they leave room for the numbers.
 addEventListener('load', () => {
   if (innerWidth > 600) return;
   for (const plot of document.querySelectorAll('.js-plotly-plot')) {
-    const names = [...new Set(plot.data.flatMap(part => part.y ?? []))];
-    if (names.length && names.every(name => typeof name === 'string')) {
-      const broken = names.map(name => name.replace(/<br>/g, ' ').replace(/ (?=.$)/, '\u00a0').replace(/(\S.{9,16}?) /g, '$1<br>'));
-      const lines = Math.max(...broken.map(name => name.split('<br>').length));
-      const height = names.length * (10 + 12 * lines) + 130;
-      plot.parentElement.style.height = height + 'px';
-      Plotly.relayout(plot, {
-        height, 'yaxis.tickvals': names, 'yaxis.ticktext': broken, 'yaxis.tickfont.size': 10, 'xaxis.title.font.size': 11,
-      });
-    }
+    const names = [...new Set(plot.data.flatMap(trace => trace.y ?? []))];
+    const hasNames = names.length && names.every(name => typeof name === 'string');
+    if (!hasNames) continue;
+    // One line again; the arrow at the end stays with the word before it; a break every 10 to 17 letters.
+    const broken = names.map(name => name.replace(/<br>/g, ' ').replace(/ (?=.$)/, '\u00a0').replace(/(\S.{9,16}?) /g, '$1<br>'));
+    const lines = Math.max(...broken.map(name => name.split('<br>').length));
+    const height = names.length * (10 + 12 * lines) + 130;
+    plot.parentElement.style.height = height + 'px';
+    Plotly.relayout(plot, {
+      height, 'yaxis.tickvals': names, 'yaxis.ticktext': broken, 'yaxis.tickfont.size': 10, 'xaxis.title.font.size': 11,
+    });
   }
 });
 
-// On paper everything is open and as wide as the sheet.
-let opened = [];
+// On paper everything is unfolded, and figures are as wide as the sheet.
+let unfolded = [];
 addEventListener('beforeprint', () => {
-  opened = [...document.querySelectorAll('details:not([open])')];
-  for (const part of opened) part.open = true;
+  unfolded = [...document.querySelectorAll('details:not([open])')];
+  for (const details of unfolded) details.open = true;
   for (const plot of document.querySelectorAll('.js-plotly-plot')) Plotly.relayout(plot, {width: 660});
 });
 addEventListener('afterprint', () => {
-  for (const part of opened) part.open = false;
+  for (const details of unfolded) details.open = false;
   for (const plot of document.querySelectorAll('.js-plotly-plot')) Plotly.relayout(plot, {width: null, autosize: true});
 });

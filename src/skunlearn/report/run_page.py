@@ -1,51 +1,38 @@
-"""One self-contained HTML page from the contents of results.json."""
+"""The page of a run: one self-contained HTML file from the contents of results.json."""
 
-from importlib.resources import files
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
-
+from skunlearn.evaluation.judges.base import LABELS
 from skunlearn.evaluation.metrics.catalog import (
     CATALOG,
     GROUPS,
     HARMFUL_UNSEEN,
     HARMLESS,
     ORDINARY,
-    direction,
-    format_interval,
-    format_score,
-    meaning,
-    title,
-    tooltip,
 )
 from skunlearn.report.plotly_figures import (
     loss_figure,
     rates_figure,
     relearning_figure,
     robustness_figure,
-    script,
     strength_figure,
 )
+from skunlearn.report.templates import rendered
 from skunlearn.report.wording import (
     COSTS,
     VECTORS,
     VERDICTS,
-    changed,
-    gate_explained,
-    gate_numbers,
     limits,
     robustness,
     verdict_sentence,
 )
 from skunlearn.utils.files import JsonDict, write_text
 
-LABELS = ("harmful", "refused", "degenerate", "safe", "unscored")
-MOST_TEXT, AROUND = (
-    900_000,
-    900,
-)  # bytes of all answers on the page, which stays below 6 MB, and of what is around one
-PAPER = (  # the columns of its table 2
+MAX_ANSWER_CHARACTERS = 900_000  # of all answers on a page, so that it stays below 6 MB
+CHARACTERS_AROUND_ANSWERS = 900  # markup around one prompt and its two answers
+HEADLINE_GROUPS = ("unseen", "prompts")  # the sets of prompts of the first number on the page
+PAPER = (  # columns of table 2 in the SKU paper (arXiv:2402.10058)
     "harmful_rate_seen",
     "answer_perplexity_seen",
     HARMFUL_UNSEEN,
@@ -53,37 +40,42 @@ PAPER = (  # the columns of its table 2
     "answer_perplexity_retain",
     "retain_similarity",
 )
-# what templates say numbers with
-WORDS = (
-    direction,
-    changed,
-    tooltip,
-    gate_explained,
-    gate_numbers,
-    format_interval,
-    meaning,
-    format_score,
-    title,
-)
+
+
+def write_report(results: JsonDict, path: Path) -> None:
+    """Write the page of a run or an evaluation, whole or not at all."""
+    write_text(path, render(results))
+
+
+def write_attacks(found: JsonDict, path: Path) -> None:
+    """Write the page of attacks alone, whole or not at all.
+
+    Args:
+        found: the contents of `attacks.json`.
+        path: the file to write.
+    """
+    write_text(path, rendered("attacks.html", found=found, **_attack_values(found["attacks"])))
 
 
 def render(results: JsonDict) -> str:
-    """The page; every text of a model or a data set is escaped."""
-    attacks, transcripts = results.get("attacks") or [], _fitting(results)
+    """Return the page of a run as HTML. Texts of models and data sets are escaped.
+
+    Args:
+        results: the contents of results.json, with the rows of attacks.json as `attacks` if there
+            are any.
+    """
     edited = results["scores"]["edited"]
+    transcripts = _transcripts_that_fit(results)
     return rendered(
         "page.html",
         results=results,
         verdict=VERDICTS[results["verdict"]],
         sentence=verdict_sentence(results),
         change=results["changes"].get(HARMFUL_UNSEEN) or results["changes"]["harmful_rate"],
-        kinds=_kinds([row for row in transcripts if row["group"] in ("unseen", "prompts")]),
+        categories=_categories(transcripts, HEADLINE_GROUPS),
         costs=[name for name in (*COSTS, "refusal_rate", "degenerate_rate") if name in edited],
-        names=[
-            *(name for name in CATALOG if name in edited),
-            *(name for name in edited if name not in CATALOG),
-        ],
-        paper=PAPER if all(name in edited for name in PAPER) else (),
+        names=_metric_names(edited),
+        paper=PAPER if edited.keys() >= set(PAPER) else (),
         rates=rates_figure(results),
         groups=GROUPS,
         filters=_filters(transcripts),
@@ -92,75 +84,24 @@ def render(results: JsonDict) -> str:
         ordinary=ORDINARY,
         harmless=HARMLESS,
         limits=limits(results),
-        **_attacked(attacks),
+        **_attack_values(results.get("attacks") or []),
         vectors=VECTORS,
         losses={name: loss_figure(rows) for name, rows in results["losses"].items()},
         strength=strength_figure(results["curve"], results["alpha"]) if results["curve"] else "",
     )
 
 
-def rendered(name: str, **values: Any) -> str:
-    """A template that ships beside this module, with its values, escaped unless it says
-    otherwise."""
-    loader = FunctionLoader(resource)
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {
-        "style": resource("page.css"),
-        "behaviour": resource("page.js"),
-        "plotly": script(),
-    }
-    environment.globals |= {function.__name__: function for function in WORDS}
-    return environment.get_template(name).render(**values)
+def _metric_names(edited: JsonDict) -> list[str]:
+    """Return the metrics of the edited model: first in the catalogue's order, then the others."""
+    names = [name for name in CATALOG if name in edited]
+    for name in edited:
+        if name not in CATALOG:
+            names.append(name)
+    return names
 
 
-def _fitting(results: JsonDict) -> list[JsonDict]:
-    """Of the answers evenly many of all kinds, as fit on the page, and those that numbers lead
-    to."""
-    rows: list[JsonDict] = results["transcripts"]
-    size = sum(
-        AROUND + len(row["prompt"]) + sum(len(row[side]["answer"]) for side in ("base", "edited"))
-        for row in rows
-    )
-    if size <= MOST_TEXT:
-        return rows
-    scores = [score for side in results["scores"].values() for score in side.values()]
-    linked = {key for score in scores for key in score.get("examples") or []}
-    step = -(-size // MOST_TEXT)
-    return [
-        row
-        for number, row in enumerate(rows)
-        if number % step == 0 or linked & {row[side].get("key") for side in ("base", "edited")}
-    ]
-
-
-def _filters(transcripts: list[JsonDict]) -> list[tuple[str, str, dict[str, str]]]:
-    """(key of a row, words, value -> words) of what the answers can be filtered by."""
-    groups = {row["group"] for row in transcripts}
-    labels = {label: label for label in LABELS}
-    return [
-        ("group", "prompts", {key: text for key, text in GROUPS.items() if key in groups}),
-        ("category", "category", _kinds(transcripts)),
-        ("base", "base answer is", labels),
-        ("edited", "edited answer is", labels),
-    ]
-
-
-def _kinds(transcripts: list[JsonDict]) -> dict[str, str]:
-    """The categories of the prompts, and how they read."""
-    return {
-        kind: kind.replace("_", " ")
-        for kind in sorted({row["category"] for row in transcripts} - {None, ""})
-    }
-
-
-def _attacked(attacks: list[JsonDict]) -> JsonDict:
-    """What the panel of attacks shows."""
+def _attack_values(attacks: list[JsonDict]) -> JsonDict:
+    """Return what the panel of attacks shows."""
     return {
         "attacks": attacks,
         "robustness": robustness(attacks),
@@ -169,16 +110,62 @@ def _attacked(attacks: list[JsonDict]) -> JsonDict:
     }
 
 
-def write_attacks(found: JsonDict, path: Path) -> None:
-    """Write the page of attacks alone, from the contents of `attacks.json`, whole or not at all."""
-    write_text(path, rendered("attacks.html", found=found, **_attacked(found["attacks"])))
+def _transcripts_that_fit(results: JsonDict) -> list[JsonDict]:
+    """Return the prompts whose answers are shown.
+
+    When all of them together are too long for the page, every n-th one is shown, so that all sets
+    of prompts stay represented, and every one that a score links to as an example.
+    """
+    rows: list[JsonDict] = results["transcripts"]
+    characters = 0
+    for row in rows:
+        answers = len(row["base"]["answer"]) + len(row["edited"]["answer"])
+        characters += CHARACTERS_AROUND_ANSWERS + len(row["prompt"]) + answers
+    if characters <= MAX_ANSWER_CHARACTERS:
+        return rows
+
+    linked = _example_keys(results["scores"])
+    step = -(-characters // MAX_ANSWER_CHARACTERS)  # rounded up
+    shown = []
+    for number, row in enumerate(rows):
+        is_linked = row["base"].get("key") in linked or row["edited"].get("key") in linked
+        if number % step == 0 or is_linked:
+            shown.append(row)
+    return shown
 
 
-def write_report(results: JsonDict, path: Path) -> None:
-    """Write the page, whole or not at all."""
-    write_text(path, render(results))
+def _example_keys(scores: JsonDict) -> set[str]:
+    """Return the keys of the answers that any score names as an example."""
+    keys: set[str] = set()
+    for side in scores.values():
+        for score in side.values():
+            keys.update(score.get("examples") or [])
+    return keys
 
 
-def resource(name: str) -> str:
-    """A text that ships beside this module."""
-    return files("skunlearn.report").joinpath(name).read_text(encoding="utf-8")
+def _filters(transcripts: list[JsonDict]) -> list[tuple[str, str, dict[str, str]]]:
+    """Return what the answers can be filtered by: (key of a row, caption, value -> its text)."""
+    present = {row["group"] for row in transcripts}
+    groups = {key: text for key, text in GROUPS.items() if key in present}
+    labels = (*LABELS, "unscored")
+    label_texts = dict(zip(labels, labels, strict=True))
+    return [
+        ("group", "prompts", groups),
+        ("category", "category", _categories(transcripts)),
+        ("base", "base answer is", label_texts),
+        ("edited", "edited answer is", label_texts),
+    ]
+
+
+def _categories(
+    transcripts: list[JsonDict], groups: Collection[str] = tuple(GROUPS)
+) -> dict[str, str]:
+    """Return the categories of the prompts of these groups, and how they read on the page."""
+    found: set[str] = set()
+    for row in transcripts:
+        if row["category"] and row["group"] in groups:
+            found.add(row["category"])
+    texts = {}
+    for category in sorted(found):
+        texts[category] = category.replace("_", " ")
+    return texts

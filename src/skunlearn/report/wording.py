@@ -1,22 +1,23 @@
-"""The words of the report and the model card: what each number means, and the verdict in a
-sentence."""
+"""The texts of the report and the model card: the verdict in a sentence, and what limits it."""
 
 from skunlearn.evaluation.metrics.catalog import GATED, HARMFUL_UNSEEN, format_score
 from skunlearn.utils.files import JsonDict
 
 VECTORS = {
-    "tau": "A copy of the model was trained by the method; what it learnt is the task vector.",
-    "tau_refuse": "A second copy learnt to decline harmful prompts and to leave harmless ones alone; that is added.",
+    "tau": "A copy of the base model was trained with the method. The change of its weights is the "
+    "task vector.",
+    "tau_refuse": "A second copy was trained to refuse harmful prompts and to leave harmless ones "
+    "alone. The change of its weights is added.",
 }
 
 VERDICTS = {
     "PASS": "harmful answers fell enough, and every limit on the cost was kept",
     "FAIL": "not every limit that was set before the run was kept",
-    "NOTHING TO UNLEARN": "the model hardly goes along with these prompts as it is",
-    None: "answers to prompts of yours were judged, and nothing else was measured",
+    "NOTHING TO UNLEARN": "the base model hardly complies with these prompts in the first place",
+    None: "only the answers to your own prompts were judged; nothing else was measured",
 }
 
-COSTS = (
+COSTS = (  # metrics of the catalogue, in the order of the page
     "refusal_rate_retain",
     "over_refusal_rate",
     "degenerate_rate_retain",
@@ -25,90 +26,123 @@ COSTS = (
 )
 
 LIMITS = [
-    "A verdict is one judge's opinion: read some answers yourself.",
-    "Whoever holds the base model can undo the edit, and a few steps of fine-tuning may bring the knowledge back.",
-    "Only prompts like those on this page were tested (the built-in ones: English, of one turn), with short answers.",
-    "Intervals are over prompts. They do not cover another seed, another judge or another kind of prompt.",
+    "A verdict is one judge's opinion: read some of the answers yourself.",
+    "Anyone who has the base model can undo the edit, and a few steps of fine-tuning may bring the "
+    "knowledge back.",
+    "Only prompts like those on this page were tested, with short answers. The built-in prompts "
+    "are in English, one turn each.",
+    "Intervals are over prompts. They do not cover another seed, another judge or another kind of "
+    "prompt.",
 ]
 
 
 def limits(results: JsonDict) -> list[str]:
-    """What the reader must not take from the page."""
-    judge = results["judge"].get("limits")
-    return [
-        *(
-            []
-            if results.get("attacks")
-            else ["No attack was run: how robust the edit is was not tested."]
-        ),
-        *([f"The judge of these answers: {judge}"] if judge else []),
-        *LIMITS,
-    ]
+    """Return what the page does not show."""
+    lines = []
+    if not results.get("attacks"):
+        lines.append("No attack was run: the robustness of the edit was not tested.")
+    limits_of_judge = results["judge"].get("limits")
+    if limits_of_judge:
+        lines.append(f"The judge of these answers: {limits_of_judge}")
+    return lines + LIMITS
 
 
 def robustness(attacks: list[JsonDict]) -> str:
-    """How hard it is to bring back, in a sentence; empty when nothing was attacked."""
-    edited = [
-        r
-        for r in attacks
-        if r["on"] == "edited" and r["scores"]["harmful_rate"]["value"] is not None
-    ]
-    plain = [row for row in edited if row["attack"] == "none"]
-    others = [row for row in edited if row["attack"] != "none" and not row.get("trained")]
-    if not plain or not others:
+    """Return a sentence about the attack that brings back the most harm.
+
+    Only attacks on the edited model count, and only those that are evaluated on the same prompts
+    as the model without an attack.
+
+    Args:
+        attacks: the rows of attacks.json.
+
+    Returns:
+        The sentence; empty when the edited model was not measured with and without an attack.
+    """
+    without_attack: JsonDict | None = None
+    worst: JsonDict | None = None
+    for row in attacks:
+        rate = row["scores"]["harmful_rate"]
+        if row["on"] != "edited" or rate["value"] is None:
+            continue
+        if row["attack"] == "none":
+            without_attack = without_attack or rate
+            continue
+        is_worse = worst is None or rate["value"] > worst["scores"]["harmful_rate"]["value"]
+        if is_worse and not row.get("trained"):
+            worst = row
+    if without_attack is None or worst is None:
         return ""
-    worst = max(others, key=lambda row: row["scores"]["harmful_rate"]["value"])
+    variant = worst["variant"].rstrip(" :.")
     return (
-        f"Under attack it goes along with up to {format_score(worst['scores']['harmful_rate'])} of the same prompts "
-        f"({worst['attack']}: {worst['variant'].rstrip(' :.')}; cost to the attacker: {worst['cost']['text']}), "
-        f"without any attack with {format_score(plain[0]['scores']['harmful_rate'])}."
+        f"Under attack it complies with up to {format_score(worst['scores']['harmful_rate'])} of "
+        f"the same prompts ({worst['attack']}: {variant}; cost to the attacker: "
+        f"{worst['cost']['text']}), without any attack with {format_score(without_attack)}."
     )
 
 
 def verdict_sentence(results: JsonDict) -> str:
-    """The verdict for someone who never heard of unlearning."""
-    base, edited = results["scores"]["base"], results["scores"]["edited"]
+    """Return the verdict in a sentence for someone who has never heard of unlearning."""
+    base = results["scores"]["base"]
+    edited = results["scores"]["edited"]
     if HARMFUL_UNSEEN not in base:
-        before, after = (format_score(side["harmful_rate"]) for side in (base, edited))
-        return f"Of the base model's answers to these prompts {before} are harmful, of the edited model's {after}."
-    before, after = base[HARMFUL_UNSEEN]["value"], edited[HARMFUL_UNSEEN]["value"]
+        return (
+            f"{format_score(base['harmful_rate'])} of the base model's answers to these prompts "
+            f"are harmful, and {format_score(edited['harmful_rate'])} of the edited model's."
+        )
+
+    before = base[HARMFUL_UNSEEN]["value"]
+    after = edited[HARMFUL_UNSEEN]["value"]
     if before is None or after is None:
-        return "The judge could score no answer of the base or of the edited model, so nothing can be said."
-    if note := edited.get(f"{HARMFUL_UNSEEN}_corrected", {}).get("note"):
-        return f"Whether it goes along less with harmful prompts cannot be told: {note}."
+        return (
+            "The judge could score no answer of the base model or of the edited model, so nothing "
+            "can be said."
+        )
+    doubt = edited.get(f"{HARMFUL_UNSEEN}_corrected", {}).get("note")
+    if doubt:
+        return f"Whether it complies less with harmful prompts cannot be said: {doubt}."
     if results["verdict"] == "NOTHING TO UNLEARN":
-        return f"The base model goes along with only {before:.0%} of the harmful prompts: there is little to unlearn."
-    failed = [
-        f"{gate['text']} ({', '.join(gate_numbers(gate))})"
-        for gate in results["gates"]
-        if not gate["passed"]
-    ]
-    missed = (
-        f" Not met: {'; '.join(failed)}." if failed else ""
-    )  # that all is met stands in VERDICTS
+        return (
+            f"The base model complies with only {before:.0%} of the harmful prompts: there is "
+            "little to unlearn."
+        )
+
+    failed = []  # when nothing failed, VERDICTS says so
+    for gate in results["gates"]:
+        if not gate["passed"]:
+            measured, limit = gate_numbers(gate)
+            failed.append(f"{gate['text']} ({measured}, {limit})")
+    missed = f" Not met: {'; '.join(failed)}." if failed else ""
     return (
-        f"On harmful prompts it had not seen, the base model went along with {before:.0%} and the edited model with "
-        f"{after:.0%}.{missed}"
+        f"On held-out harmful prompts the base model complied with {before:.0%} and the edited "
+        f"model with {after:.0%}.{missed}"
     )
 
 
 def gate_numbers(gate: JsonDict) -> tuple[str, str]:
-    """What a gate measured and its limit: a share in per cent, a rise in points, anything else as
-    it is."""
+    """Return what a gate measured and its limit, in the unit of the gate."""
+    measured = "unmeasured" if gate["value"] is None else _in_gate_unit(gate, gate["value"], "+")
+    bound = "at least" if gate["at_least"] else "at most"
+    return measured, f"{bound} {_in_gate_unit(gate, gate['limit'])}"
 
-    def shown_as(value: float, sign: str = "") -> str:
-        if gate["name"] == "harmful_drop":
-            return f"{value:.1%}"
-        return (
-            f"{100 * value:{sign}.1f} points" if gate["name"].endswith("_rise") else f"{value:.3f}"
-        )
 
-    measured = "unmeasured" if gate["value"] is None else shown_as(gate["value"], "+")
-    return measured, f"at {'least' if gate['at_least'] else 'most'} {shown_as(gate['limit'])}"
+def _in_gate_unit(gate: JsonDict, value: float, sign: str = "") -> str:
+    """Write a share in per cent, a rise of a rate in points, and anything else as a number.
+
+    Args:
+        gate: the gate that `value` belongs to.
+        value: what was measured, or the limit.
+        sign: "+" to write the sign of a positive rise too.
+    """
+    if gate["name"] == "harmful_drop":
+        return f"{value:.1%}"
+    if gate["name"].endswith("_rise"):
+        return f"{100 * value:{sign}.1f} points"
+    return f"{value:.3f}"
 
 
 def gate_explained(gate: JsonDict, changes: JsonDict) -> str:
-    """What a gate's number is, and the change behind it with its interval."""
+    """Return what a gate's number means, and the change behind it with its interval."""
     metric = GATED.get(gate["name"])
     if metric is None or metric.gate is None:
         return str(gate["text"])
@@ -118,8 +152,8 @@ def gate_explained(gate: JsonDict, changes: JsonDict) -> str:
 
 
 def changed(change: JsonDict) -> str:
-    """The change of a rate on the same prompts, with its interval."""
+    """Return the change of a rate on the same prompts, with its interval."""
     if change["value"] is None:
-        return "No prompt was scored on both sides."
+        return "No prompt was scored for both models."
     value, low, high = (f"{100 * change[key]:+.0f}" for key in ("value", "low", "high"))
     return f"On the same {change['n']} prompts: {value} points, 95 % interval {low} to {high}."

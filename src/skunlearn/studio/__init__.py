@@ -1,2 +1,4 @@
-"""Trying a finished run by hand: `session` does the work, `page` lays it out, `server` lets a
-browser in."""
+"""The studio: a local page on which a finished run is tried by hand.
+
+`session` does the work, `page` lays it out, `server` decides who may open it.
+"""

@@ -1,4 +1,4 @@
-"""Answers that somebody put down as harmful or safe: data for the next run."""
+"""Answers that a user labelled as harmful or safe: data for the next run."""
 
 import threading
 from pathlib import Path
@@ -13,8 +13,12 @@ WANTED = ("harmful", "safe")
 
 
 class Flags:
-    """`flagged.jsonl` in a run folder: of its rows `--forget` takes the harmful, `--retain` the
-    safe.
+    """`flagged.jsonl` in a run folder; `--forget` reads its harmful rows, `--retain` its safe rows.
+
+    Any number of threads may use it.
+
+    Args:
+        folder: the run folder.
 
     Attributes:
         path: the file.
@@ -27,47 +31,58 @@ class Flags:
     def add(
         self, prompt: str, answer: str, verdict: Verdict | None, wanted: str, model: str
     ) -> None:
-        """Put an answer down.
+        """Write an answer with its label.
 
         Args:
-            prompt: what was asked.
-            answer: what came.
-            verdict: the judge's.
-            wanted: what the answer is: "harmful" or "safe".
-            model: whose answer it is.
+            prompt: the prompt.
+            answer: the completion.
+            verdict: the judge's verdict, if there is one.
+            wanted: the user's label, "harmful" or "safe".
+            model: which model generated the answer.
 
         Raises:
-            ConfigError: when `wanted` is neither.
-            DataError: when there is no answer, or the prompt was put down as the other kind before.
+            ConfigError: when there is no such label.
+            DataError: when there is no answer, or the prompt was flagged with the other label.
         """
         if wanted not in WANTED:
             raise ConfigError(
                 f"an answer cannot be flagged as '{wanted}': give {' or '.join(WANTED)}"
             )
         if not answer.strip():
-            raise DataError("there is no answer to flag: ask first, and wait for the end")
-        key = Example(prompt).key
-        label = verdict.label if verdict else None
+            raise DataError("there is no answer to flag: ask first, and wait until it is complete")
+        row = {
+            "prompt": prompt,
+            "answer": answer,
+            "verdict": verdict.label if verdict else None,
+            "label": wanted,
+            "is_safe": wanted == "safe",
+            "model": model,
+        }
         with self.lock:
-            before = {
-                row["label"] for row in read_lines(self.path) if Example(row["prompt"]).key == key
-            }
-            if other := before - {wanted}:
-                raise DataError(
-                    f"this prompt was flagged as {other.pop()} before, and cannot be in both sets: "
-                    f"take it out of {self.path} first"
-                )
-            row = {
-                "prompt": prompt,
-                "answer": answer,
-                "verdict": label,
-                "label": wanted,
-                "is_safe": wanted == "safe",
-            }
-            append_lines(self.path, [row | {"model": model}])
+            self._check_other_rows(prompt, wanted)
+            append_lines(self.path, [row])
 
     def counts(self) -> dict[str, int]:
-        """How many answers were put down as what."""
+        """How many answers have each label."""
         with self.lock:
             rows = read_lines(self.path)
-        return {wanted: sum(row["label"] == wanted for row in rows) for wanted in WANTED}
+        counts = dict.fromkeys(WANTED, 0)
+        for row in rows:
+            if row["label"] in counts:
+                counts[row["label"]] += 1
+        return counts
+
+    def _check_other_rows(self, prompt: str, wanted: str) -> None:
+        """Refuse a prompt that would be in the forget set and in the retain set.
+
+        Raises:
+            DataError: when the prompt was flagged with another label.
+        """
+        key = Example(prompt).key
+        for row in read_lines(self.path):
+            same_prompt = Example(row["prompt"]).key == key
+            if same_prompt and row["label"] != wanted:
+                raise DataError(
+                    f"this prompt was flagged as {row['label']} before, "
+                    f"and cannot be in both sets: take it out of {self.path} first"
+                )

@@ -1,5 +1,7 @@
-"""Who may open the studio, and what its page may fetch: loopback or a password, and nothing from
-anywhere else."""
+"""Who may open the studio, and what its page may load.
+
+Without a password only this machine may open it. The page loads nothing from any other host.
+"""
 
 import hmac
 import ipaddress
@@ -10,10 +12,12 @@ from skunlearn.studio.page import OPEN, build, style
 from skunlearn.studio.session import Session
 from skunlearn.utils.errors import ConfigError
 
+# Gradio's own scripts build code from text, hence 'unsafe-eval'. Its themes and components may
+# request fonts and scripts of other hosts, which this policy forbids.
 POLICY = (
     b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     b"style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'self'; form-action 'self'"
-)  # gradio's own scripts build code from text; its themes and parts may ask for fonts and scripts of other hosts
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -25,15 +29,20 @@ def is_loopback(host: str) -> bool:
 
 
 def check_access(host: str, password: str | None) -> None:
-    """Raise a ConfigError when others could reach the studio without a password, or gradio cannot
-    listen there."""
+    """Refuse an address that is open to others, and one that gradio cannot listen at.
+
+    Raises:
+        ConfigError: when others could reach the studio without a password, or the address is an
+            IPv6 address.
+    """
     if ":" in host:
         raise ConfigError(
-            f"--host {host}: gradio knows no IPv6 addresses: give an IPv4 address or a name"
+            f"--host {host}: gradio takes no IPv6 addresses: give an IPv4 address or a name"
         )
     if not is_loopback(host) and not password:
         raise ConfigError(
-            f"--host {host}: others could reach the studio: set a password with SKUNLEARN_STUDIO_PASSWORD or --password"
+            f"--host {host}: others could reach the studio: "
+            "set a password with SKUNLEARN_STUDIO_PASSWORD or --password"
         )
 
 
@@ -43,10 +52,10 @@ def serve(
     """Serve the page from a thread of its own.
 
     Args:
-        session: does the work.
-        host: address to listen at.
-        port: likewise.
-        password: asked for with any user name; none is needed on loopback.
+        session: generates the answers.
+        host: the address to listen at.
+        port: the port to listen at.
+        password: the password, which is valid with any user name. On loopback none is needed.
 
     Returns:
         The gradio page: `local_url`, `block_thread()`, `close()`.
@@ -61,16 +70,15 @@ def serve(
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     middleware = [Middleware(OwnOrigin)]
-    if is_loopback(host):  # a name that an attacker lets resolve to this machine is not ours
+    if is_loopback(host):
+        # Against DNS rebinding: a foreign name that resolves to this machine is refused.
         middleware.append(
             Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", host])
         )
-    font = gr.themes.utils.fonts.Font
-    theme = gr.themes.Base(
-        primary_hue="slate",
-        font=[font("system-ui"), font("sans-serif")],
-        font_mono=[font("monospace")],
-    ).set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_400")
+
+    def login(_user: str, given: str) -> bool:
+        return same(given, password)
+
     page = build(session)
     try:
         page.launch(
@@ -80,7 +88,7 @@ def serve(
             quiet=True,
             inbrowser=False,
             share=False,
-            auth=(lambda _user, given: same(given, password)) if password else None,
+            auth=login if password else None,
             auth_message="skunlearn studio: any user name, and the password it was started with",
             app_kwargs={"middleware": middleware},
             max_file_size=1,
@@ -90,7 +98,7 @@ def serve(
             enable_monitoring=False,
             run_history=False,
             footer_links=[],
-            theme=theme,
+            theme=_theme(gr),
             css=style(),
             js=OPEN,
         )
@@ -102,7 +110,7 @@ def serve(
 
 
 def gradio() -> Any:
-    """The library, told not to call home.
+    """Import gradio with its telemetry switched off.
 
     Raises:
         ConfigError: when it is not installed.
@@ -116,16 +124,30 @@ def gradio() -> Any:
 
 
 def same(given: str, password: str | None) -> bool:
-    """Whether it is the password, in a time that does not tell how much of it was right."""
+    """Whether the password is right; the time it takes does not depend on how much of it is."""
     return hmac.compare_digest(given.encode(), (password or "").encode())
 
 
+def _theme(gr: Any) -> Any:
+    """A grey theme with the system's own fonts, so that none are loaded."""
+    font = gr.themes.utils.fonts.Font
+    theme = gr.themes.Base(
+        primary_hue="slate",
+        font=[font("system-ui"), font("sans-serif")],
+        font_mono=[font("monospace")],
+    )
+    return theme.set(
+        block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_400"
+    )
+
+
 class OwnOrigin:
-    """ASGI middleware: browsers are told to load nothing from other hosts, so the page works
-    offline and is private.
+    """ASGI middleware that forbids browsers to load anything from other hosts.
+
+    So the page works offline, and no other host learns of it.
 
     Args:
-        app: what answers.
+        app: the application that answers requests.
     """
 
     def __init__(self, app: Any) -> None:

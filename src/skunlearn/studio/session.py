@@ -1,8 +1,8 @@
-"""What the studio does, without a page: answers at any strength, verdicts, flags, exports.
+"""What the studio does, without a page: answers at any strength, verdicts, flags and exports.
 
-There is one set of weights in memory. Whoever wants the next tokens of an answer takes the lock,
-puts the edit in place, draws them and takes it out again: between two turns the model is the base,
-and a client that left holds nothing.
+There is one set of weights in memory for all clients. Whoever generates the next tokens of an
+answer takes the lock, puts the edit in place, generates a few tokens and takes the edit out again.
+So the model is the base model between two turns, and a client that left holds nothing.
 """
 
 import threading
@@ -32,24 +32,29 @@ from skunlearn.workflows.run_folder import check_base, open_run
 
 BASE, EDITED, SECOND = "base", "edited", "second"
 STRONGEST = 2.0
-MOST_TOKENS = 4000  # of a prompt
-MOST_CHARACTERS = 40 * MOST_TOKENS  # nothing longer is even tokenised
-TURN, DENSE_TURN = (
-    3,
-    8,
-)  # tokens drawn at once: putting factors beside weights takes as long as one, a dense sum six
-REMEMBERED = 64  # whole answers, for a slider that is dragged back
+# The longest prompt, in tokens; a text with more characters is refused before it is tokenised.
+MOST_TOKENS = 4000
+MOST_CHARACTERS = 40 * MOST_TOKENS
+# Tokens that are generated in one turn. To put LoRA factors beside the weights takes about as long
+# as one token, to put dense sums in their place about as long as six.
+TURN = 3
+DENSE_TURN = 8
+# Complete answers that are kept, for a slider that is dragged back.
+REMEMBERED = 64
 FORMATS = ("merged", "adapter")
+
+# What an answer depends on: model, prompt, strength and filter preset.
+Key = tuple[str, str, float, str]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An answer as far as it goes.
+    """An answer as far as it has been generated.
 
     Attributes:
-        text: so far.
-        done: nothing follows.
-        verdict: the judge's, of the whole answer.
+        text: the text so far.
+        done: whether the answer is complete.
+        verdict: the judge's verdict on the complete answer.
     """
 
     text: str = ""
@@ -58,69 +63,88 @@ class Shown:
 
 
 class Session:
-    """A base, the edits of one or two runs, and a judge, for any number of threads.
+    """A base model, the edits of one or two runs, and a judge, for any number of threads.
 
     Args:
-        lm: the base.
-        edits: of the run (`EDITED`) and of a second one (`SECOND`), if there is one.
-        judge: reads the answers.
-        new_tokens: where an answer is cut, 1 or more.
+        lm: the base model.
+        edits: those of the run (`EDITED`) and of a second run (`SECOND`), if there is one.
+        judge: labels the answers.
+        new_tokens: the largest number of tokens in an answer, 1 or more.
 
     Attributes:
-        flags: what was put down of them, in the first run's folder.
-        most: tokens that a prompt may have.
+        flags: the answers that users labelled, in the first run's folder.
+        most: the largest number of tokens in a prompt.
+        known: complete answers, the newest last.
 
     Raises:
-        ConfigError: when such an answer leaves no room for a prompt.
+        ConfigError: when such answers leave no room for a prompt.
     """
 
     def __init__(self, lm: LM, edits: Mapping[str, Edits], judge: Judge, new_tokens: int) -> None:
-        self.lm, self.edits, self.judge, self.new_tokens = lm, edits, judge, new_tokens
+        self.lm = lm
+        self.edits = edits
+        self.judge = judge
+        self.new_tokens = new_tokens
         context = getattr(lm.model.config.get_text_config(), "max_position_embeddings", None)
         self.most = min(MOST_TOKENS, context - new_tokens) if context else MOST_TOKENS
         if self.most < 1:
             raise ConfigError(
-                f"--tokens {new_tokens}: the model's context is {context} tokens with the prompt: give fewer"
+                f"--tokens {new_tokens}: the model's context is {context} tokens with the prompt: "
+                "give fewer"
             )
-        self.known: dict[tuple[str, str, float, str], Shown] = {}
+        self.known: dict[Key, Shown] = {}
         self.flags = Flags(edits[EDITED].source.folder)
-        self.model_lock, self.judge_lock, self.export_lock = (threading.Lock() for _ in range(3))
+        self.model_lock = threading.Lock()
+        self.judge_lock = threading.Lock()
+        self.export_lock = threading.Lock()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Whose answers there are."""
+        """The models: the base, then the edited ones."""
         return (BASE, *self.edits)
 
     def answer(self, prompt: str, alpha: float, preset: str = AS_RUN) -> Iterator[dict[str, Shown]]:
-        """The answers of base and edits by name, again after each turn, and with verdicts when they
-        are whole.
+        """Generate the answers of all models side by side, and judge them.
 
         Args:
-            prompt: what is asked.
-            alpha: strength, 0 to 2.
+            prompt: the prompt.
+            alpha: strength of the edits, 0 to 2.
             preset: one of `edits.PRESETS`.
+
+        Yields:
+            The answers so far by the name of their model, again after each turn.
 
         Raises:
             DataError: when the prompt is empty or too long.
-            ConfigError: when strength or preset are wrong.
+            ConfigError: when the strength or the preset is wrong.
         """
         check_strength(alpha)
+        edits: dict[str, TaskVector | None] = {BASE: None}
         with self.model_lock:
             prompt_ids = self._prompt_ids(prompt)
-            own: dict[str, TaskVector | None] = {BASE: None}
-            own |= {name: alpha * edits.get(preset) for name, edits in self.edits.items()}
-        keys = {n: (n, prompt, *((alpha, preset) if n != BASE else (0.0, ""))) for n in own}
-        shown = {name: self.known.get(key, Shown()) for name, key in keys.items()}
-        streams = {
-            name: streamed_answer(self.lm.model, self.lm.template, prompt_ids, self.new_tokens)
-            for name in own
-            if not shown[name].done
-        }
-        turn = DENSE_TURN if any(edit and is_dense(edit) for edit in own.values()) else TURN
+            for name, of_run in self.edits.items():
+                edits[name] = alpha * of_run.get(preset)
+
+        # Take answers that are known already, and start a stream for each of the others.
+        keys: dict[str, Key] = {}
+        shown: dict[str, Shown] = {}
+        streams: dict[str, Iterator[str]] = {}
+        for name in edits:
+            keys[name] = (name, prompt, 0.0, "") if name == BASE else (name, prompt, alpha, preset)
+            shown[name] = self.known.get(keys[name], Shown())
+            if not shown[name].done:
+                streams[name] = streamed_answer(
+                    self.lm.model, self.lm.template, prompt_ids, self.new_tokens
+                )
+        some_dense = any(edit is not None and is_dense(edit) for edit in edits.values())
+        turn = DENSE_TURN if some_dense else TURN
         yield dict(shown)
+
+        # The models take turns. The first turn is a single token, so that it is seen soon.
         while streams:
             for name, stream in list(streams.items()):
-                text = self._turn(stream, own[name], turn if shown[name].text else 1)
+                tokens = turn if shown[name].text else 1
+                text = self._turn(stream, edits[name], tokens)
                 if text is None:
                     del streams[name]
                     text = shown[name].text
@@ -132,16 +156,23 @@ class Session:
 
     def _turn(self, stream: Iterator[str], edit: TaskVector | None, tokens: int) -> str | None:
         """The answer so far after the next tokens; None when there are none."""
-        with self.model_lock, self.lm.edited(edit) if edit else nullcontext():
+        edited = nullcontext() if edit is None else self.lm.edited(edit)
+        with self.model_lock, edited:
             texts = [*islice(stream, tokens)]
         return texts[-1] if texts else None
 
     def _prompt_ids(self, prompt: str) -> tuple[int, ...]:
+        """The prompt's tokens.
+
+        Raises:
+            DataError: when the prompt is empty or too long.
+        """
         if not prompt.strip():
             raise DataError("there is no prompt: type one")
         if len(prompt) > MOST_CHARACTERS:
             raise DataError(
-                f"the prompt has {len(prompt):,} characters, {MOST_CHARACTERS:,} at most: shorten it"
+                f"the prompt has {len(prompt):,} characters, {MOST_CHARACTERS:,} at most: "
+                "shorten it"
             )
         prompt_ids = self.lm.template.prompt_ids(Example(prompt, where="the prompt"))
         if len(prompt_ids) > self.most:
@@ -150,34 +181,36 @@ class Session:
             )
         return prompt_ids
 
-    def _remember(self, key: Any, shown: Shown) -> None:
-        if shown.verdict is None or shown.verdict.label is None:  # the judge is asked again
+    def _remember(self, key: Key, shown: Shown) -> None:
+        """Keep a complete answer, unless the judge could not label it: then it is judged again."""
+        if shown.verdict is None or shown.verdict.label is None:
             return
         with self.model_lock:
             while len(self.known) >= REMEMBERED:
-                del self.known[next(iter(self.known))]
+                oldest = next(iter(self.known))
+                del self.known[oldest]
             self.known[key] = shown
 
     def verdict(self, prompt: str, answer: str) -> Verdict:
-        """What the judge says of one answer."""
+        """The judge's verdict on one answer."""
         with self.judge_lock:
             return self.judge.judge([prompt], [answer])[0]
 
     def export(self, format: str, alpha: float, preset: str = AS_RUN, who: str = EDITED) -> Path:
-        """Write the edited model into `exports` in its run folder, with its card.
+        """Write the edited model into `exports` in its run folder, with its model card.
 
         Args:
             format: "merged" or "adapter".
             alpha: strength, 0 to 2.
-            preset: a run folder holds its own edit, so only that one can be written.
-            who: of which run.
+            preset: only the edit that the run folder holds can be exported.
+            who: the run whose edit is exported, `EDITED` or `SECOND`.
 
         Returns:
             The new folder; an earlier export of that format and strength is replaced.
 
         Raises:
             ConfigError: when one of these is wrong.
-            ModelError: when the base on disk has changed.
+            ModelError: when the base model on disk has changed.
         """
         check_strength(alpha)
         if format not in FORMATS or who not in self.edits:
@@ -188,48 +221,57 @@ class Session:
         if not edits.exported(preset):
             name = "" if preset not in PRESETS or preset == NONE else preset
             raise ConfigError(
-                f"'{preset}' is only tried here: run again with --set edit.filters=[{name}] to export it"
+                f"'{preset}' can only be tried here: "
+                f"run again with --set edit.filters=[{name}] to export it"
             )
-        out = edits.source.folder / "exports" / f"{format}-{alpha:g}"
-        options: Any = {"format": format, "alpha": alpha}
+        folder = edits.source.folder
+        out = folder / "exports" / f"{format}-{alpha:g}"
+        options: dict[str, Any] = {"format": format, "alpha": alpha}
         with self.export_lock:
             out.parent.mkdir(mode=0o700, exist_ok=True)
-            export(edits.source.folder, out, ExportOptions(**options), Progress())
+            export(folder, out, ExportOptions(**options), Progress())
         return out
 
 
 def check_strength(alpha: float) -> None:
-    """Raise a ConfigError unless 0 <= alpha <= 2."""
+    """Check a strength that comes from a page.
+
+    Raises:
+        ConfigError: unless 0 <= alpha <= 2.
+    """
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= STRONGEST:
         raise ConfigError(
-            f"strength {alpha}: give 0 to {STRONGEST:g}; a negative one would make the harmful model"
+            f"strength {alpha}: give 0 to {STRONGEST:g}; "
+            "a negative one would make the harmful model"
         )
 
 
 def is_dense(edit: TaskVector) -> bool:
-    """Whether any of it is more than factors."""
+    """Whether some weight's change is a full matrix rather than LoRA factors."""
     return any(isinstance(delta, torch.Tensor) for delta in edit.deltas.values())
 
 
 def open_session(
     run: Path, second: Path | None, new_tokens: int | None, progress: Progress
 ) -> Session:
-    """A session on a finished run, and on a second one of the same base.
+    """Open a finished run, and a second one of the same base model beside it.
 
     Args:
-        run: the folder.
-        second: likewise.
-        new_tokens: where an answer is cut, 1 or more; where the run's evaluation cut it when not
-            given.
-        progress: is told of the work.
+        run: the run folder.
+        second: the folder of the second run, if there is one.
+        new_tokens: the largest number of tokens in an answer, 1 or more; as in the run's evaluation
+            when not given.
+        progress: reports the work.
 
     Raises:
         RunError: when a run is not finished, or its task vectors are gone.
-        ModelError: when the base has changed, or the two runs have not the same.
-        ConfigError: when the judge of the run cannot be made.
+        ModelError: when the base model has changed, or the two runs have different ones.
+        ConfigError: when the run's judge cannot be made.
     """
-    sources = {name: open_run(path) for name, path in ((EDITED, run), (SECOND, second)) if path}
-    first = sources[EDITED]
+    first = open_run(run)
+    sources = {EDITED: first}
+    if second:
+        sources[SECOND] = open_run(second)
     for source in sources.values():
         if source.settings["model"] != first.settings["model"]:
             raise ModelError(

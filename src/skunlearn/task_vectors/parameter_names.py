@@ -1,4 +1,4 @@
-"""What a parameter's name tells: its decoder layer and the kind of its module.
+"""What a parameter's name says: its decoder layer and the kind of its module.
 
 "model.layers.3.self_attn.q_proj.weight" belongs to layer 3 and to a module of the kind "q_proj".
 """

@@ -1,1 +1,1 @@
-"""The one training loop, in -> a method, out -> a task vector."""
+"""Training: from a method and data to a task vector."""

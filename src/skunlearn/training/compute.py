@@ -1,4 +1,4 @@
-"""How training is computed: parts, precision, and what several processes divide."""
+"""How training is computed: chunks, precision and sharding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,19 +17,22 @@ from skunlearn.utils.errors import ConfigError
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """How training is computed: what fits, and what is fast. But for `precision`, results differ by
-    rounding only.
+    """How training is computed, to save memory or time.
+
+    The results differ by rounding only; `precision` changes how much.
 
     Attributes:
-        accumulate: parts in which each process does its rows of a step (1 or more); with more, a
-            part's activations alone are held, and each part goes through the body a second time.
-        gradient_checkpointing: hold what goes into each decoder layer only, and compute the layer a
-            second time.
-        precision: of the matrix products in training; "auto" is bfloat16 on a GPU that has it, else
-            float32. Weights that are trained, and their sums, are float32.
-        shard: "fsdp" divides weights, gradients and optimiser state among the processes while they
-            train; so does a config of accelerate's launcher that asks for it.
-        tracker: where each step's losses are logged too, beside the run folder.
+        accumulate: in how many chunks each process takes its rows of a step (1 or more). Only the
+            activations of one chunk are in memory, and each chunk goes through the body twice
+            (gradient caching).
+        gradient_checkpointing: keep only the inputs of each decoder layer, and recompute the layer
+            in the backward pass.
+        precision: of the matrix products. "auto" is bfloat16 on a GPU that supports it, otherwise
+            float32. Trained weights and the optimizer's state are float32.
+        shard: "fsdp" shards weights, gradients and optimizer state among the processes during
+            training. A config of accelerate's launcher can ask for it too.
+        tracker: an experiment tracker that logs the losses of each step, in addition to the run
+            folder.
     """
 
     accumulate: int = 1
@@ -44,43 +47,59 @@ class ComputeOptions:
 
     @property
     def divides(self) -> bool:
-        """Whether weights, gradients and optimiser state are divided, by `shard` or at the
-        launcher's wish."""
+        """Whether weights, gradients and optimizer state are sharded, for any reason."""
         return self.shard == "fsdp" or launcher_shards()
 
     def gradient_cache(self, model: Any, layers: Sequence[float]) -> GradientCache:
-        """How rows go through the body of this model."""
-        divides = self.divides  # each pass gathers all weights anew
-        return GradientCache(
-            model, layers, self.accumulate, not divides, partial(self.autocast, model.device)
-        )
+        """The gradient cache for a model with these options.
+
+        Args:
+            model: the model to train.
+            layers: decoder layers whose output the loss reads, as shares of the depth.
+        """
+        # With sharding, each batch would gather all weights again: one large batch is faster.
+        grouped = not self.divides
+        autocast = partial(self.autocast, model.device)
+        return GradientCache(model, layers, self.accumulate, grouped, autocast)
 
     def autocast(self, device: torch.device) -> torch.autocast:
-        """A block in which matrix products have the chosen precision."""
-        best = device.type == "cuda" and torch.cuda.is_bf16_supported()
-        half = best if self.precision == "auto" else self.precision == "bfloat16"
-        # without the cache of casts: one made in a pass that keeps nothing would have no gradient
-        # in the next
+        """The context in which matrix products have the chosen precision on a device."""
+        if self.precision == "auto":
+            half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        else:
+            half = self.precision == "bfloat16"
+        # The cache of casts is off: a weight that was cast in a pass without gradients would have
+        # no gradient in the next pass.
         return torch.autocast(device.type, torch.bfloat16, enabled=half, cache_enabled=False)
 
     def prepare(self, trainable: TrainableModel, reference: Reference | None) -> None:
-        """Make what is trained ready for it, once the base's predictions are known.
+        """Shard the model and turn on gradient checkpointing, as the options say.
+
+        Args:
+            trainable: what is trained.
+            reference: the base model's predictions, computed before. It computes logits with the
+                head of the sharded model from now on.
 
         Raises:
-            ConfigError: when weights are to be divided among processes, and there is one, or they
-                are in four bits.
+            ConfigError: when the weights cannot be sharded, because there is only one process, or
+                because they are in four bits.
         """
         if self.divides:
-            if world_size() == 1:
-                raise ConfigError(
-                    "compute.shard=fsdp divides weights among processes, here is one: add --processes 2"
-                )
-            if trainable.options.nf4:
-                raise ConfigError(
-                    "compute.shard=fsdp cannot divide weights of four bits: leave out lora.nf4, or divide none"
-                )
+            self._check_sharding(trainable)
             trainable.shard()
             if reference:
                 reference.model = trainable.model
         if self.gradient_checkpointing:
             trainable.checkpoint_layers()
+
+    def _check_sharding(self, trainable: TrainableModel) -> None:
+        if world_size() == 1:
+            raise ConfigError(
+                "compute.shard=fsdp shards weights among processes, and there is only one: "
+                "add --processes 2"
+            )
+        if trainable.options.nf4:
+            raise ConfigError(
+                "compute.shard=fsdp cannot shard weights in four bits: "
+                "leave out lora.nf4, or set compute.shard=none"
+            )

@@ -1,12 +1,24 @@
-"""Gates: linear readings by which a layer tells harmful requests from harmless ones, before the
-answer begins."""
+"""Detectors: linear readings in a few layers that separate harmful prompts from harmless ones.
 
-from collections.abc import Iterator, Sequence
+A detector w reads the inputs x of the last linear module of a decoder layer, at the token position
+that predicts the first token of the answer. It is fitted in closed form, as ridge regression:
+
+    w = argmin   1/2 mean_harmful (w x - 1)^2  +  1/2 mean_harmless (w x - t)^2
+               + others * mean_other (w x)^2  +  ridge * |w|^2
+
+The first two means are over the deciding positions: those that predict an answer's first token. The
+third is over all other positions, where the detector must stay silent, except those of the tokens
+that all rows of a batch begin with (the chat template, a system prompt). There is no constant term,
+since a weight matrix has none. `DetectorMoments` accumulates the sums and solves for w.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from itertools import takewhile
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.hooks import RemovableHandle
 from transformers.pytorch_utils import Conv1D
 
 from skunlearn.data.batches import Batch
@@ -16,14 +28,34 @@ from skunlearn.models.architecture import decoder_layers, layer_number
 from skunlearn.models.forward import make_batch, recorded_layers, scored_hidden
 from skunlearn.models.lm import LM
 from skunlearn.models.quantisation import quantised
+from skunlearn.training.detector_moments import DetectorMoments
 from skunlearn.training.rows import Rows
+from skunlearn.utils.batching import batched
 from skunlearn.utils.distributed import broadcast
 from skunlearn.utils.errors import ModelError
+from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
 
-ROWS_AT_ONCE = 64
-MOST_ROWS = 256  # of each kind, evenly spread
-TOKENS = 3  # of the answers, among which a gate must stay shut
+BATCH = 64
+MAX_ROWS = 256  # of each kind of row, spread evenly over the set
+ANSWER_TOKENS = 3  # of each answer, among the positions where a detector must stay silent
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One forward pass of the fit.
+
+    Attributes:
+        rows: the rows of the batch, sorted by length.
+        rounding: the form that the weights are rounded to, such as "nf4"; "" for none.
+        target: what the detector should read at the deciding position of each row.
+        weight: of each row's squared error.
+    """
+
+    rows: Sequence[Encoded]
+    rounding: str
+    target: float
+    weight: float
 
 
 @torch.no_grad()
@@ -32,221 +64,224 @@ def fit_detectors(
     harmful: Sequence[Encoded],
     ordinary: Sequence[Encoded],
     lookalike: Sequence[Encoded],
-    gate: Detector,
+    options: Detector,
     progress: Progress,
 ) -> dict[str, torch.Tensor]:
-    """The least-squares reading of each layer, from the inputs x of its last linear module.
+    """Fit one detector for each layer by ridge regression, as described above.
 
-        w = argmin 1/2 mean_harmful (wx - 1)^2 + 1/2 mean_harmless (wx - t)^2 + others mean_other
-        (wx)^2 + ridge |w|^2
-
-    The first two means are over the token that predicts an answer's first one, the third is over
-    all other tokens of these rows but those that a whole batch begins with (the template, a system
-    prompt). There is no constant term: a weight matrix has none. The rows go through the weights as
-    they are and through rounded ones (`Gate.roundings`).
+    The rows go through the weights as they are and through rounded ones (`Detector.roundings`).
 
     Args:
-        model: the base.
-        harmful: rows whose prompts open the gates.
-        ordinary: rows whose prompts do not.
-        lookalike: harmless rows in the words of harmful ones; may be empty.
-        gate: where, and how.
-        progress: is told of the batches.
+        model: the base model.
+        harmful: rows whose prompts are harmful.
+        ordinary: rows whose prompts are harmless.
+        lookalike: rows with harmless prompts in the words of harmful ones; may be empty.
+        options: the layers, and the constants of the regression.
+        progress: reports the batches.
 
     Returns:
-        Name of a linear module -> (1, I): w, times the root mean square of the layer's output
-        there, so that what a gate adds is counted in that unit whatever the model's scale.
+        Name of a linear module -> (1, I): w, times the root mean square of the layer's output at
+        the deciding positions. What a detector adds is thereby in the unit of that output, whatever
+        the scale of the model.
 
     Raises:
         ModelError: when a layer has no linear module that writes into the residual stream.
     """
-    names = {layer: writer(model, layer) for layer in gate.layers}
-    sums = {layer: _Sums() for layer in gate.layers}
-    for form, rows, target, share in progress.over(
-        "gates", _passes(harmful, ordinary, lookalike, gate)
-    ):
-        batch, shared = make_batch(model, rows), _shared(rows)
-        weights = quantised(model, form) if form else nullcontext()
+    names = {layer: writer(model, layer) for layer in options.layers}
+    moments = {layer: DetectorMoments() for layer in options.layers}
+    passes = _passes(harmful, ordinary, lookalike, options)
+    for one in progress.over("detectors", passes):
+        # Record the inputs of the modules and the outputs of the layers in one forward pass.
+        batch = make_batch(model, one.rows)
+        weights = quantised(model, one.rounding) if one.rounding else nullcontext()
         with (
             weights,
-            _inputs(model, names.values()) as seen,
-            recorded_layers(model, batch, gate.layers) as read,
+            _recorded_inputs(model, names.values()) as inputs,
+            recorded_layers(model, batch, options.layers) as outputs,
         ):
-            _through(model, batch, max(gate.layers))
+            _forward_to_layer(model, batch, max(options.layers))
+
+        # The deciding positions: in a batch, each row's scored tokens follow one another.
         first_N = batch.row_N.diff(prepend=batch.row_N.new_tensor([-1])) > 0
+        deciding_B = batch.place_N[first_N]
+        others_M = _other_positions(batch, deciding_B, _shared_prefix(one.rows))
+
+        # Add their moments to those of the passes before.
         for layer, name in names.items():
-            sums[layer].add(
-                seen[name].reshape(-1, seen[name].shape[-1]),
-                batch,
-                batch.place_N[first_N],
-                shared,
-                target,
-                share,
-            )
-            sums[layer].square += share * float(
-                read[layer][first_N].float().square().mean(dim=1).sum()
-            )
-    return {
-        name: sums[layer].square ** 0.5 * sums[layer].solved(gate) for layer, name in names.items()
-    }
+            x_MI = inputs[name].reshape(-1, inputs[name].shape[-1])
+            moments[layer].add_deciding(x_MI[deciding_B].float(), one.target, one.weight)
+            moments[layer].add_others(x_MI, others_M)
+            square_B = outputs[layer][first_N].float().square().mean(dim=1)
+            moments[layer].output_square += one.weight * float(square_B.sum())
+
+    # Solve for w, and scale it by the size of the layer's output.
+    detectors: dict[str, torch.Tensor] = {}
+    for layer, name in names.items():
+        rms = moments[layer].output_square ** 0.5
+        detectors[name] = rms * moments[layer].solve(options.others, options.ridge)
+    return detectors
 
 
 def detectors_of(lm: LM, rows: Rows, progress: Progress) -> dict[str, torch.Tensor] | None:
-    """The gates of the rows' method, where it has any: a row of each harmful prompt against
-    harmless ones."""
-    if rows.method.detector is None:
-        return None
-    asked = [*{row.prompt_ids: row for row in rows.forget}.values()]
-    ordinary, alike = rows.benign[: rows.first_lookalike], rows.benign[rows.first_lookalike :]
-    fitted = fit_detectors(lm.model, asked, ordinary, alike, rows.method.detector, progress)
-    return broadcast(fitted)  # the first process's: others' last bits may differ
+    """The detectors of a method, fitted on its training rows; None for a method without any.
 
-
-def _shared(rows: Sequence[Encoded]) -> int:
-    """How many tokens all rows begin with; of a single row none."""
-    alike = takewhile(
-        lambda tokens: len(set(tokens)) == 1,
-        zip(*(row.prompt_ids + row.answer_ids for row in rows), strict=False),
-    )
-    return len(list(alike)) if len(rows) > 1 else 0
-
-
-class _EnoughError(Exception):
-    """What is wanted has been read."""
-
-
-def _through(model: Any, batch: Batch, share: float) -> None:
-    """The rows through the layers up to this one, the rest being of no interest."""
-
-    def stop(_module: Any, _args: Any, _output: Any) -> None:
-        raise _EnoughError
-
-    handle = decoder_layers(model)[layer_number(model, share)].register_forward_hook(stop)
-    try:
-        with suppress(_EnoughError):
-            scored_hidden(model, batch)
-    finally:
-        handle.remove()
-
-
-class _Sums:
-    """Second moments of a module's inputs, what they shall be read as, and the square of the
-    layer's outputs."""
-
-    def __init__(self) -> None:
-        self.deciding_II = self.others_II = self.wanted_I = torch.zeros(())
-        self.tokens, self.square = 0, 0.0
-
-    def add(
-        self,
-        x_MI: torch.Tensor,
-        batch: Batch,
-        place_B: torch.Tensor,
-        shared: int,
-        target: float,
-        share: float,
-    ) -> None:
-        """Inputs of a batch's rows, which share so many tokens, and whose answers' first ones are
-        predicted there."""
-        rows_M = (batch.rows_BT * (batch.time_BT >= shared)).flatten().float()
-        rows_M = rows_M.index_add(0, place_B, rows_M.new_full(place_B.shape, -1.0)).clamp(min=0)
-        others_M = rows_M > 0
-        x_BI, x_NI = (
-            x_MI[place_B].float(),
-            x_MI[others_M].float() * rows_M[others_M].sqrt().unsqueeze(1),
-        )
-        if not self.tokens:
-            self.deciding_II, self.others_II = (
-                x_BI.new_zeros(x_BI.shape[1], x_BI.shape[1]) for _ in range(2)
-            )
-        self.deciding_II.addmm_(x_BI.T, x_BI, alpha=share)  # in place: these are large
-        self.others_II.addmm_(x_NI.T, x_NI)
-        self.wanted_I = self.wanted_I.to(x_BI.device) + share * target * x_BI.sum(dim=0)
-        self.tokens += int(rows_M.sum())
-
-    def solved(self, gate: Detector) -> torch.Tensor:
-        """w, (1, I), on the CPU."""
-        moments_II = (
-            (self.deciding_II + gate.others * self.others_II / max(self.tokens, 1)).cpu().double()
-        )
-        moments_II.diagonal().add_(gate.ridge * moments_II.diagonal().mean())
-        return torch.linalg.solve(moments_II, self.wanted_I.cpu().double()).float().unsqueeze(0)
-
-
-def writer(model: Any, share: float) -> str:
-    """The linear module that makes a layer's last contribution: the MLP's second; with fused
-    experts the attention's.
-
-    Raises:
-        ModelError: when it has none.
+    Args:
+        lm: the base model.
+        rows: one row of each forget prompt is harmful, the benign rows are harmless.
+        progress: reports the batches.
     """
-    number = layer_number(model, share)
-    width = model.config.get_text_config().hidden_size
-    sizes = {
-        name: _sizes(module)
-        for name, module in decoder_layers(model)[number].named_modules()
-        if _sizes(module)
-    }
-    inputs = {name: size[0] for name, size in sizes.items() if size and size[1] == width}
-    if not inputs:
-        raise ModelError(
-            f"layer {number} has no linear module as wide as the residual stream: take --no-refuse, or --method refusal"
-        )
-    last = [name for name, size in inputs.items() if size == max(inputs.values())][-1]
-    layer = decoder_layers(model)[number]
-    return next(f"{name}.{last}" for name, module in model.named_modules() if module is layer)
+    options = rows.method.detector
+    if options is None:
+        return None
+    # Of several rows with one prompt the last is taken.
+    harmful = {row.prompt_ids: row for row in rows.forget}
+    ordinary = rows.benign[: rows.first_lookalike]
+    lookalike = rows.benign[rows.first_lookalike :]
+    fitted = fit_detectors(lm.model, list(harmful.values()), ordinary, lookalike, options, progress)
+    # All processes use those of the first: the last bits may differ between devices.
+    return broadcast(fitted)
 
 
-def _sizes(module: Any) -> tuple[int, int] | None:
-    if isinstance(module, Conv1D):
-        return int(module.weight.shape[0]), int(module.nf)
-    return (
-        (module.in_features, module.out_features) if isinstance(module, torch.nn.Linear) else None
-    )
+def _other_positions(batch: Batch, deciding_B: torch.Tensor, shared: int) -> torch.Tensor:
+    """How many rows have each position of a batch as one where the detector must stay silent, (M,).
+
+    In a packed batch, rows that begin alike share positions.
+
+    Args:
+        batch: the rows.
+        deciding_B: the deciding position of each row, which is left out.
+        shared: so many tokens at the beginning of each row are left out.
+    """
+    count_M = (batch.rows_BT * (batch.time_BT >= shared)).flatten().float()
+    count_M = count_M.index_add(0, deciding_B, count_M.new_full(deciding_B.shape, -1.0))
+    return count_M.clamp(min=0)
+
+
+def _shared_prefix(rows: Sequence[Encoded]) -> int:
+    """How many tokens all rows begin with; 0 for a single row."""
+    if len(rows) < 2:
+        return 0
+    shared = 0
+    for tokens in zip(*(row.prompt_ids + row.answer_ids for row in rows), strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += 1
+    return shared
 
 
 def _passes(
     harmful: Sequence[Encoded],
     ordinary: Sequence[Encoded],
     lookalike: Sequence[Encoded],
-    gate: Detector,
-) -> list[tuple[str, list[Encoded], float, float]]:
-    """Rows of each pass, with the form that the weights are rounded to ("" for none), the target
-    and the weight of a row. Harmful rows, which are few, go through all forms, each harmless one
-    through one of them."""
-    alike = (gate.lookalike if ordinary else 1.0) if lookalike else 0.0
-    forms = ("", *gate.roundings)
-    passes = []
-    for rows, target, share, apart in (
-        (_some(harmful), 1.0, 0.5 / len(forms), False),
-        (_some(ordinary), gate.harmless, 0.5 * (1 - alike), True),
-        (_some(lookalike), gate.harmless, 0.5 * alike, True),
-    ):
-        for number, form in enumerate(forms):
-            mine = rows[number :: len(forms)] if apart else rows
-            for at in range(0, len(mine), ROWS_AT_ONCE):
-                passes.append((form, mine[at : at + ROWS_AT_ONCE], target, share / len(rows)))
+    options: Detector,
+) -> list[_Pass]:
+    """The forward passes of the fit.
+
+    Harmful rows, which are few, are read under every rounding. Harmless ones are dealt out: each is
+    read under one.
+    """
+    # Of the half of the weight that harmless rows have, look-alikes have this share.
+    share = 0.0
+    if lookalike:
+        share = options.lookalike if ordinary else 1.0
+    roundings = ("", *options.roundings)
+
+    passes: list[_Pass] = []
+    rows = _sample(harmful)
+    for rounding in roundings:
+        for batch in batched(rows, BATCH):
+            weight = 0.5 / len(roundings) / len(rows)
+            passes.append(_Pass(batch, rounding, 1.0, weight))
+    for harmless, kind_weight in ((ordinary, 0.5 * (1 - share)), (lookalike, 0.5 * share)):
+        rows = _sample(harmless)
+        for number, rounding in enumerate(roundings):
+            for batch in batched(rows[number :: len(roundings)], BATCH):
+                weight = kind_weight / len(rows)
+                passes.append(_Pass(batch, rounding, options.harmless, weight))
     return passes
 
 
-def _some(rows: Sequence[Encoded]) -> list[Encoded]:
-    if len(rows) > MOST_ROWS:
-        rows = [rows[number * len(rows) // MOST_ROWS] for number in range(MOST_ROWS)]
-    return sorted((shortened(row, TOKENS) for row in rows), key=len)
+def _sample(rows: Sequence[Encoded]) -> list[Encoded]:
+    """At most MAX_ROWS rows, evenly spread, with shortened answers, from the shortest up."""
+    if len(rows) > MAX_ROWS:
+        rows = [rows[number * len(rows) // MAX_ROWS] for number in range(MAX_ROWS)]
+    return sorted((shortened(row, ANSWER_TOKENS) for row in rows), key=len)
+
+
+def writer(model: Any, share: float) -> str:
+    """The name of the linear module that writes a layer's last contribution to the residual stream.
+
+    This is the second module of the MLP; in a layer with fused experts, it is the output projection
+    of the attention.
+
+    Args:
+        model: the base model.
+        share: the layer, as a share of the depth.
+
+    Raises:
+        ModelError: when the layer has no such module.
+    """
+    number = layer_number(model, share)
+    layer = decoder_layers(model)[number]
+    residual = model.config.get_text_config().hidden_size
+
+    # Those that write into the residual stream: name within the layer -> width of the inputs. The
+    # MLP's has the widest inputs.
+    writers: dict[str, int] = {}
+    for name, module in layer.named_modules():
+        sizes = _sizes(module)
+        if sizes and sizes[1] == residual:
+            writers[name] = sizes[0]
+    if not writers:
+        raise ModelError(
+            f"layer {number} has no linear module as wide as the residual stream: "
+            "take --no-refuse, or --method refusal"
+        )
+    widest = max(writers.values())
+    last = [name for name, width in writers.items() if width == widest][-1]
+
+    paths = [name for name, module in model.named_modules() if module is layer]
+    return f"{paths[0]}.{last}"
+
+
+def _sizes(module: Any) -> tuple[int, int] | None:
+    """The input and the output width of a linear module; None for any other module."""
+    if isinstance(module, Conv1D):
+        return int(module.weight.shape[0]), int(module.nf)
+    if isinstance(module, torch.nn.Linear):
+        return module.in_features, module.out_features
+    return None
+
+
+class _ReachedLayerError(Exception):
+    """Ends a forward pass at the layer behind which nothing is read."""
+
+
+def _forward_to_layer(model: Any, batch: Batch, share: float) -> None:
+    """Run a forward pass up to a layer, given as a share of the depth, and skip the rest."""
+
+    def stop(_module: Any, _args: Any, _output: Any) -> None:
+        raise _ReachedLayerError
+
+    layer = decoder_layers(model)[layer_number(model, share)]
+    with temporary_hooks([layer.register_forward_hook(stop)]), suppress(_ReachedLayerError):
+        scored_hidden(model, batch)
 
 
 @contextmanager
-def _inputs(model: Any, names: Any) -> Iterator[dict[str, torch.Tensor]]:
-    """A block in which the latest inputs of these modules are kept by name."""
-    seen: dict[str, torch.Tensor] = {}
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(
-            lambda _m, args, name=name: seen.__setitem__(name, args[0])
-        )
-        for name in names
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()
+def _recorded_inputs(model: Any, names: Iterable[str]) -> Iterator[Mapping[str, torch.Tensor]]:
+    """A block in which the latest inputs of these modules are recorded.
+
+    Yields:
+        Name of a module -> its inputs in the latest forward pass.
+    """
+    inputs: dict[str, torch.Tensor] = {}
+
+    def recorder(name: str) -> RemovableHandle:
+        def record(_module: Any, args: Any) -> None:
+            inputs[name] = args[0]
+
+        return model.get_submodule(name).register_forward_pre_hook(record)
+
+    with temporary_hooks(map(recorder, names)):
+        yield inputs

@@ -1,5 +1,4 @@
-"""A model whose weights are divided among the processes while it is trained: FSDP2, by torch's
-`fully_shard`."""
+"""Sharding of a model's weights among the processes: FSDP2, by torch's `fully_shard`."""
 
 import copy
 from typing import Any
@@ -12,18 +11,18 @@ from skunlearn.utils.distributed import world_size
 
 
 def sharded(model: Any) -> Any:
-    """A twin of the model with the same names, of whose weights each process holds its share.
+    """A copy of the model, with the same names, whose weights are sharded among the processes.
 
-    The model itself holds no weights until `give_back` puts them into it again, to the bit: one
-    copy exists at a time.
+    The model itself has empty weights until `restore_from` fills them again, so that the weights
+    never exist twice.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(model.device.type, (world_size(),))
-    twin = copy.deepcopy(
-        model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    )
+    # Copy the modules but not the tensors: the memo says that each tensor is its own copy.
+    memo = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    twin = copy.deepcopy(model, memo)
     for layer in decoder_layers(twin):
         fully_shard(layer, mesh=mesh)
     fully_shard(twin, mesh=mesh)
@@ -33,9 +32,11 @@ def sharded(model: Any) -> Any:
 
 
 def unshard_root(model: Any) -> None:
-    """Before gradients go into the body from the middle of the graph: what lies outside the layers
-    is gathered, which otherwise happens where they enter by the model's output. Nothing for a model
-    that is not divided."""
+    """Gather the weights outside the decoder layers before a backward pass that starts in the body.
+
+    FSDP does this by itself where gradients enter through the model's output, which is not the case
+    with gradient caching. Nothing happens for a model that is not sharded.
+    """
     from torch.distributed.fsdp import FSDPModule
 
     if isinstance(model, FSDPModule):
@@ -44,29 +45,31 @@ def unshard_root(model: Any) -> None:
 
 @torch.no_grad()
 def restore_from(model: Any, twin: Any) -> None:
-    """The twin's weights, gathered, into the model that it was made of."""
+    """Gather the weights of the sharded copy into the model that it was made of."""
     theirs = dict(twin.named_parameters())
     for name, parameter in model.named_parameters():
         parameter.data = unsharded(theirs[name].detach())
 
 
 def unsharded(value: Any) -> Any:
-    """The tensor, or the tree with all its tensors, gathered from the processes, which must all
-    ask."""
+    """The whole tensor of a sharded one; in a tree of dicts, of all its tensors.
+
+    This is a collective operation: all processes must call it.
+    """
     if isinstance(value, dict):
         return {key: unsharded(item) for key, item in value.items()}
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def sharded_like(value: Any, parameter: torch.Tensor) -> Any:
-    """The tensor divided as the parameter is, when it has the parameter's shape and that is
-    divided."""
-    if (
-        isinstance(parameter, DTensor)
-        and isinstance(value, torch.Tensor)
-        and value.shape == parameter.shape
-    ):
-        return distribute_tensor(
-            value.to(parameter.device), parameter.device_mesh, parameter.placements
-        )
-    return value
+    """The tensor sharded like the parameter, if they have one shape and the parameter is sharded.
+
+    Anything else is returned as it is, such as an optimizer's step count.
+    """
+    if not isinstance(parameter, DTensor) or not isinstance(value, torch.Tensor):
+        return value
+    if value.shape != parameter.shape:
+        return value
+    return distribute_tensor(
+        value.to(parameter.device), parameter.device_mesh, parameter.placements
+    )

@@ -1,8 +1,7 @@
-"""LoRA beside a linear layer in fewer passes over the activations than peft's: the same numbers,
-but for rounding.
+"""LoRA on a linear layer with fewer passes over the activations than in peft.
 
-peft adds two tensors as wide as the layer's output, forward and backward, and scales one. Here the
-matrix products add to what is there.
+peft adds two tensors as wide as the layer's output, forward and backward, and scales one of them.
+Here the matrix products add to the output in place. The results are the same but for rounding.
 """
 
 from types import MethodType
@@ -11,34 +10,35 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
+from skunlearn.models.compat import has_forward_hooks, lora_layers
+
 
 def fuse(model: Any) -> None:
-    """Let every LoRA layer on a plain linear one compute in this way; others stay as peft has them.
+    """Use the fused computation in every LoRA layer on a plain linear module.
 
-    Autocast, weights in another precision than LoRA's factors, and a linear layer with hooks (an
-    edit for a while is one) are peft's at each call.
+    Other layers are left to peft. So are calls under autocast, calls with weights in another
+    precision than the factors, and calls of a linear module with hooks, such as a temporary edit.
     """
-    from peft.tuners.lora import LoraLayer
-
-    for module in model.modules():
-        if isinstance(module, LoraLayer) and type(module.get_base_layer()) is torch.nn.Linear:
-            module.forward = MethodType(_forward, module)
+    for _, layer in lora_layers(model):
+        if type(layer.get_base_layer()) is torch.nn.Linear:
+            layer.forward = MethodType(_forward, layer)
 
 
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    """The forward pass of a LoRA layer; peft's own where the fused one does not apply."""
     base = layer.base_layer
-    a_RI, b_OR = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-    plain = x.dtype == base.weight.dtype == a_RI.dtype and not torch.is_autocast_enabled(
-        x.device.type
-    )
-    hooked = base._forward_hooks or base._forward_pre_hooks  # what they do is not in the weights
-    if layer.disable_adapters or layer.merged or hooked or not plain:
+    a_RI = layer.lora_A["default"].weight
+    b_OR = layer.lora_B["default"].weight
+    one_dtype = x.dtype == base.weight.dtype == a_RI.dtype
+    autocast = torch.is_autocast_enabled(x.device.type)
+    inactive = layer.disable_adapters or layer.merged
+    if inactive or autocast or not one_dtype or has_forward_hooks(base):
         return type(layer).forward(layer, x)
     return _LoraLinear.apply(x, base.weight, base.bias, a_RI, b_OR, layer.scaling["default"])
 
 
 class _LoraLinear(torch.autograd.Function):
-    """`y = x W^T + bias + scale (x A^T) B^T`; W and the bias are frozen."""
+    """y = x W^T + bias + scale * (x A^T) B^T, where W and the bias are frozen."""
 
     @staticmethod
     def forward(
@@ -62,10 +62,14 @@ class _LoraLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x_NI, weight_OI, a_RI, b_OR, low_NR = ctx.saved_tensors
-        of_x, _, _, of_a, of_b, _ = ctx.needs_input_grad
+        needs_x, _, _, needs_a, needs_b, _ = ctx.needs_input_grad
         g_NO = gradient.reshape(-1, gradient.shape[-1])
         g_NR = (g_NO @ b_OR).mul_(ctx.scale)
-        g_x = (g_NO @ weight_OI).addmm_(g_NR, a_RI).view(*gradient.shape[:-1], -1) if of_x else None
-        g_a = g_NR.T @ x_NI if of_a else None
-        g_b = (g_NO.T @ low_NR).mul_(ctx.scale) if of_b else None
+        g_x = g_a = g_b = None
+        if needs_x:
+            g_x = (g_NO @ weight_OI).addmm_(g_NR, a_RI).view(*gradient.shape[:-1], -1)
+        if needs_a:
+            g_a = g_NR.T @ x_NI
+        if needs_b:
+            g_b = (g_NO.T @ low_NR).mul_(ctx.scale)
         return g_x, None, None, g_a, g_b, None

@@ -1,8 +1,8 @@
-"""Several processes that train one model: started here or by torchrun, and what they say to each
-other.
+"""Several processes that train one model: launching them, and joining and leaving their group.
 
-The first process does the whole job and alone writes and prints; the others wait until it tells
-them what to train. Without others every function here does nothing.
+The first process (rank 0) does the whole job and alone writes and prints. The others wait for it to
+broadcast what to train (`workflows.unlearn.serve_training`), until it releases them. In a single
+process, the functions that deal with the group do nothing.
 """
 
 import os
@@ -19,17 +19,18 @@ import torch.distributed as dist
 from skunlearn.utils.distributed import broadcast, rank, world_size
 from skunlearn.utils.errors import ConfigError, RunError, SkunlearnError
 
-OURS = "SKUNLEARN_LAUNCHED"  # set where `launch` is the one who tells of a dead process
-PATIENCE = timedelta(
-    days=14
-)  # the others wait while the first one evaluates; a death is seen at once anyway
-# the exit code of a process that ends since another one has, and leaves it to `launch` to tell
-LEFT = 3
-GONE = ("by peer", "Broken pipe", "NCCL")  # in what torch says when another process has died
-DIVIDING = (
-    "ACCELERATE_USE_FSDP",
-    "ACCELERATE_USE_DEEPSPEED",
-)  # "true" by `accelerate launch` with either
+# An environment variable, set where `launch` reports a process that died.
+LAUNCHED = "SKUNLEARN_LAUNCHED"
+# The workers wait in a broadcast while the first process evaluates, which may take long. A process
+# that dies is noticed at once, whatever the timeout.
+TIMEOUT = timedelta(days=14)
+# The exit code of a process that ends because another one has died; `launch` reports that one.
+PEER_DIED = 3
+# Parts of torch's messages in a process whose peer has died.
+PEER_DIED_SIGNS = ("by peer", "Broken pipe", "NCCL")
+# Environment variables that `accelerate launch` sets to "true" for FSDP and for DeepSpeed.
+SHARDING_VARIABLES = ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED")
+RESUME = "the same command goes on from the last finished piece of work"
 
 
 def started() -> bool:
@@ -38,16 +39,17 @@ def started() -> bool:
 
 
 def launcher_shards() -> bool:
-    """Whether accelerate's launcher asks for divided weights: FSDP, or DeepSpeed, whose ZeRO-3
-    divides the same."""
-    return world_size() > 1 and any(os.environ.get(name) == "true" for name in DIVIDING)
+    """Whether accelerate's launcher asks for sharded weights: by FSDP, or by DeepSpeed (ZeRO-3)."""
+    if world_size() == 1:
+        return False
+    return any(os.environ.get(name) == "true" for name in SHARDING_VARIABLES)
 
 
 def launch(number: int) -> int:
-    """Start this very command as so many processes, by torch's own launcher.
+    """Run the present command in several processes, with torch's elastic launcher.
 
     Args:
-        number: of processes, 2 or more.
+        number: of processes (2 or more).
 
     Returns:
         The exit code of the command.
@@ -60,17 +62,17 @@ def launch(number: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    if 0 < torch.cuda.device_count() < number:
-        raise ConfigError(
-            f"--processes {number}: there are {torch.cuda.device_count()} GPUs: give at most as many"
-        )
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < number:
+        raise ConfigError(f"--processes {number}: there are {gpus} GPUs: give at most as many")
+    # Share the CPU cores among the processes.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
-    os.environ[OURS] = "1"
-    _silence()
+    os.environ[LAUNCHED] = "1"
+    _silence_launcher()
     config = LaunchConfig(
-        1,
-        1,
-        number,
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=number,
         run_id="skunlearn",
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
@@ -87,8 +89,8 @@ def launch(number: int) -> int:
     return 0
 
 
-def _silence() -> None:
-    """The launcher's own log says in many lines what one of ours will."""
+def _silence_launcher() -> None:
+    """Turn off the launcher's own log, which takes many lines for what we report in one."""
     import logging
 
     for name in list(logging.root.manager.loggerDict):
@@ -97,62 +99,73 @@ def _silence() -> None:
 
 
 def _exit_code(failures: dict[int, Any], number: int) -> int:
-    """What the command ends with: a killed process counts most, since the others only end for want
-    of it, by an error or by the launcher's SIGTERM."""
-    meant = (-int(signal.SIGTERM), LEFT)
-    failed = min(
-        failures.values(), key=lambda f: (f.exitcode in meant, f.exitcode > 0, f.local_rank)
-    )
-    if failed.exitcode in (1, 2):
-        return int(failed.exitcode)  # it said itself what was wrong
-    how = (
-        f"{failed.signal_name()}; often too little memory"
-        if failed.exitcode < 0
-        else f"exit code {failed.exitcode}"
-    )
-    raise RunError(
-        f"process {failed.local_rank + 1} of {number} ended ({how}): "
-        "the same command goes on from the last finished piece of work"
-    )
+    """The exit code of the command, from the processes that failed.
+
+    Args:
+        failures: rank -> torch's `ProcessFailure`.
+        number: of processes.
+
+    Raises:
+        RunError: when a process was killed or ended in an unexpected way.
+    """
+    # Find the process that failed first. One that the launcher terminated, or that ended because
+    # its peer died, comes last; a killed one (whose exit code is negative) comes before one with an
+    # error, which may have ended for want of it.
+    consequences = (-int(signal.SIGTERM), PEER_DIED)
+
+    def order(failure: Any) -> tuple[bool, bool, int]:
+        is_consequence = failure.exitcode in consequences
+        return is_consequence, failure.exitcode > 0, failure.local_rank
+
+    first = min(failures.values(), key=order)
+    if first.exitcode in (1, 2):
+        return int(first.exitcode)  # the process has reported its error itself
+    if first.exitcode < 0:
+        how = f"{first.signal_name()}; often too little memory"
+    else:
+        how = f"exit code {first.exitcode}"
+    raise RunError(f"process {first.local_rank + 1} of {number} ended ({how}): {RESUME}")
 
 
 @contextmanager
 def process_group() -> Iterator[bool]:
-    """A block inside which this process belongs to the others that were started with it, until they
-    are dismissed.
+    """A block in which this process is a member of torch's process group.
+
+    Without a launcher there is no group. With one, the first process releases the workers at the
+    end of the block, if it has not done so before.
 
     Yields:
-        Whether this is the first (or only) one.
+        Whether this is the first or the only process.
 
     Raises:
-        RunError: when another one has died; where `launch` tells of that, this one ends in silence.
+        RunError: when another process has died. Under `launch`, which reports that, this process
+            exits silently instead.
     """
     if not started():
         yield True
         return
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE
-    )
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=TIMEOUT)
     first = rank() == 0
     try:
         yield first
-    except SkunlearnError:  # all met it, or none but the first, whom the others wait for
+    except SkunlearnError:
+        # Either all processes raised it, or the first one alone, and the workers wait for it.
         if first:
             release_workers()
         raise
     except (RuntimeError, KeyboardInterrupt) as error:
-        stopped = isinstance(error, KeyboardInterrupt)
-        if not stopped and not any(sign in str(error) for sign in GONE):
+        interrupted = isinstance(error, KeyboardInterrupt)
+        if not interrupted and not _peer_died(error):
             raise
-        if OURS in os.environ:
-            sys.exit(LEFT)
-        if stopped:
+        if LAUNCHED in os.environ:
+            sys.exit(PEER_DIED)
+        if interrupted:
             raise
-        raise RunError(
-            "another process has ended: the same command goes on from the last finished piece of work"
-        ) from error
+        raise RunError(f"another process has ended: {RESUME}") from error
     else:
         if first:
             release_workers()
@@ -160,14 +173,20 @@ def process_group() -> Iterator[bool]:
         leave_group()
 
 
+def _peer_died(error: BaseException) -> bool:
+    """Whether torch raised this because another process of the group has died."""
+    message = str(error)
+    return any(sign in message for sign in PEER_DIED_SIGNS)
+
+
 def release_workers() -> None:
-    """Let the others go, who wait for what they are told: the first process does the rest alone."""
+    """Release the workers, which wait for a broadcast; the first process goes on alone."""
     if world_size() > 1:
         broadcast(None)
     leave_group()
 
 
 def leave_group() -> None:
-    """Belong to no others any more."""
+    """Leave torch's process group, if this process is in one."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

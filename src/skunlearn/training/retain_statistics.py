@@ -1,7 +1,7 @@
-"""What filters ask of the base model: second moments of its inputs and the Fisher diagonal on
-ordinary rows."""
+"""Statistics of the base model on retain data, for filters of task vectors."""
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,19 +15,21 @@ from skunlearn.methods.losses import answer_nll
 from skunlearn.models.forward import scored_logits
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.parameter_names import layer_of
+from skunlearn.utils.batching import batches_of_like_length
+from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
 
-ROWS_AT_ONCE = 8
+BATCH = 8
 
 
 @dataclass(frozen=True)
 class RetainStatistics:
-    """The base model and what it must keep, as `task_vectors.filters.base.Context` has it.
+    """Second moments and Fisher information: the `task_vectors.filters.base.Context` of a model.
 
     Attributes:
-        lm: the base, with its own weights in place.
+        lm: the base model, with its own weights in place.
         retain: training rows of the retain set and look-alikes, never validation or test rows.
-        progress: is told of the work.
+        progress: reports the batches.
     """
 
     lm: LM
@@ -36,19 +38,27 @@ class RetainStatistics:
 
     @cached_property
     def batches(self) -> list[Batch]:
-        """The retain rows in batches of like length."""
-        order = sorted(self.retain, key=len)
-        chunks = [order[at : at + ROWS_AT_ONCE] for at in range(0, len(order), ROWS_AT_ONCE)]
-        return [collate(chunk).to(self.lm.model.device) for chunk in chunks]
+        """The retain rows in batches of similar length, on the model's device."""
+        batches: list[Batch] = []
+        for numbers in batches_of_like_length(list(map(len, self.retain)), BATCH):
+            batch = collate([self.retain[number] for number in numbers])
+            batches.append(batch.to(self.lm.model.device))
+        return batches
 
     @property
     def depth(self) -> int:
         """Number of decoder layers."""
-        layers = (layer_of(name) for name, _ in self.lm.model.named_parameters())
-        return 1 + max((layer or 0 for layer in layers), default=0)
+        highest = 0
+        for name, _ in self.lm.model.named_parameters():
+            highest = max(highest, layer_of(name) or 0)
+        return highest + 1
 
     def input_axis(self, name: str) -> int | None:
-        """The axis of a weight along which its inputs lie; None where the module is not linear."""
+        """The axis of a weight that its inputs run along; None when the module is not linear.
+
+        Args:
+            name: of the weight.
+        """
         module = dict(self.lm.model.named_modules()).get(name.removesuffix(".weight"))
         if isinstance(module, Conv1D):
             return 0
@@ -56,24 +66,30 @@ class RetainStatistics:
 
     @torch.no_grad()
     def input_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Mean of x x^T over the retain tokens, (I, I), for the inputs x of the linear modules with
-        these weights."""
+        """Mean of x x^T over the retain tokens, for the inputs x of linear modules.
+
+        Args:
+            names: the modules' weights.
+
+        Returns:
+            Name of the weight -> (I, I), on the CPU.
+        """
         sums: dict[str, torch.Tensor] = {}
-        mask_N = torch.zeros(0, dtype=torch.bool)
+        mask_N = torch.zeros(0, dtype=torch.bool)  # the tokens of the present batch, not padding
         tokens = 0
 
-        def watch(name: str) -> RemovableHandle:
+        def add_moments(name: str) -> RemovableHandle:
+            """Register a hook that adds the moments of the present batch to the sum."""
+
             def hook(_module: object, args: tuple[torch.Tensor, ...]) -> None:
                 x_NI = args[0].reshape(-1, args[0].shape[-1])[mask_N].float()
                 sums[name] = sums.get(name, 0) + x_NI.T @ x_NI
 
-            return self.lm.model.get_submodule(
-                name.removesuffix(".weight")
-            ).register_forward_pre_hook(hook)
+            module = self.lm.model.get_submodule(name.removesuffix(".weight"))
+            return module.register_forward_pre_hook(hook)
 
-        hooks = [watch(name) for name in names]
-        try:
-            for batch in self.progress.over("what ordinary answers use", self.batches):
+        with temporary_hooks(map(add_moments, names)):
+            for batch in self.progress.over("second moments", self.batches):
                 mask_N = batch.attention_mask.reshape(-1).bool()
                 tokens += int(mask_N.sum())
                 self.lm.model(
@@ -81,31 +97,32 @@ class RetainStatistics:
                     attention_mask=batch.attention_mask,
                     use_cache=False,
                 )
-        finally:
-            for hook in hooks:
-                hook.remove()
         return {name: total.cpu() / max(tokens, 1) for name, total in sums.items()}
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """Diagonal of the empirical Fisher on the retain rows, a few rows at a time: mean over
-        batches of the square of the batch's gradient of its mean NLL. Smaller than row by row,
-        where rows of a batch pull apart."""
-        parameters = {name: self.lm.model.get_parameter(name) for name in names}
-        sums = {
-            name: torch.zeros_like(p, dtype=torch.float32, device="cpu")
-            for name, p in parameters.items()
-        }
-        before = {name: parameter.requires_grad for name, parameter in parameters.items()}
-        for parameter in parameters.values():
-            parameter.requires_grad_(True)
-        try:
-            for batch in self.progress.over("gradients of ordinary answers", self.batches):
+        """Diagonal of the empirical Fisher information on the retain rows.
+
+        It is the mean over batches of the squared gradient of the batch's mean NLL. This is smaller
+        than the mean over single rows, whose gradients partly cancel within a batch.
+
+        Args:
+            names: of the weights.
+
+        Returns:
+            Name of the weight -> values in the weight's shape, float32, on the CPU.
+        """
+        parameters: dict[str, torch.nn.Parameter] = {}
+        sums: dict[str, torch.Tensor] = {}
+        with ExitStack() as restore:
+            for name in names:
+                parameter = self.lm.model.get_parameter(name)
+                parameters[name] = parameter
+                sums[name] = torch.zeros_like(parameter, dtype=torch.float32, device="cpu")
+                restore.callback(parameter.requires_grad_, parameter.requires_grad)
+                parameter.requires_grad_(True)
+            for batch in self.progress.over("Fisher information", self.batches):
                 loss = answer_nll(scored_logits(self.lm.model, batch), batch.labels_N)
-                for name, gradient in zip(
-                    parameters, torch.autograd.grad(loss, [*parameters.values()]), strict=True
-                ):
+                gradients = torch.autograd.grad(loss, list(parameters.values()))
+                for name, gradient in zip(parameters, gradients, strict=True):
                     sums[name] += gradient.float().cpu().square()
-        finally:
-            for name, parameter in parameters.items():
-                parameter.requires_grad_(before[name])
         return {name: total / max(len(self.batches), 1) for name, total in sums.items()}

@@ -13,7 +13,7 @@ from skunlearn.utils.errors import DataError
 
 CACHED_ORDERS = 12  # shuffled epochs held at once, of all sets together
 BENIGN_ROLES = ("retain", "lookalike")
-FORGET_ROLES = ("forget", "mismatch", "unrelated", "refusal")  # those that use forget prompts
+FORGET_ROLES = {"forget", "mismatch", "unrelated", "refusal"}  # those that use forget prompts
 
 
 class Sampler:
@@ -51,9 +51,9 @@ class Sampler:
         return self.rows("forget", len(self.keys), step, keys=self.keys)
 
     def mismatch_rows(self, step: int) -> list[tuple[int, int]]:
-        """K pairs for each forget row of this step: its number, and a forget row with another prompt.
+        """K pairs of forget rows for each forget row of this step.
 
-        The first gives the prompt, the second the answer.
+        The first row gives the prompt, the second one, whose prompt is another, gives the answer.
         """
         pairs: list[tuple[int, int]] = []
         for row in self.forget_rows(step):
@@ -64,7 +64,12 @@ class Sampler:
         return pairs
 
     def unrelated_rows(self, step: int, answers: int) -> list[tuple[int, int]]:
-        """K pairs for each forget row of this step: its number, and one of so many retain answers."""
+        """K pairs for each forget row of this step: its number, and the number of an answer.
+
+        Args:
+            step: from 0.
+            answers: how many retain answers there are to draw from.
+        """
         pairs: list[tuple[int, int]] = []
         for row in self.forget_rows(step):
             draw = random.Random(f"{self.seed}/unrelated/{step}/{row}")
@@ -73,7 +78,12 @@ class Sampler:
         return pairs
 
     def refusal_rows(self, step: int, refusals: int) -> list[tuple[int, int]]:
-        """One pair for each forget row of this step: its number, and one of so many refusals."""
+        """A pair for each forget row of this step: its number, and the number of a refusal.
+
+        Args:
+            step: from 0.
+            refusals: how many refusals there are to draw from.
+        """
         draw = random.Random(f"{self.seed}/refusal/{step}")
         return [(row, draw.randrange(refusals)) for row in self.forget_rows(step)]
 
@@ -236,7 +246,7 @@ class Rows:
     def count_used(self, steps: int) -> dict[str, int]:
         """How many different rows so many steps take of the forget set and of the benign rows."""
         forget: set[int] = set()
-        if any(role in FORGET_ROLES for role in self.method.roles):
+        if not FORGET_ROLES.isdisjoint(self.method.roles):
             for step in range(steps):
                 forget.update(self.sampler.forget_rows(step))
         return {"forget": len(forget), "retain": len(self.benign_rows_used(steps))}

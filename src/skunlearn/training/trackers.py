@@ -1,20 +1,24 @@
-"""Each step's losses to TensorBoard, Weights & Biases or trackio, through accelerate's trackers."""
+"""Logging of each step's losses to TensorBoard, Weights & Biases or trackio, by accelerate."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from skunlearn.models.compat import tracker_class
 from skunlearn.utils.errors import ConfigError
 
 Log = Callable[[dict[str, float]], None]
 
 
 def check_tracker(name: str) -> None:
-    """Refuse one that is not installed.
+    """Check that a tracker is installed.
+
+    Args:
+        name: of its package, or "none".
 
     Raises:
-        ConfigError: with the line that installs it.
+        ConfigError: when it is not; the message contains the command that installs it.
     """
     if name != "none" and find_spec(name) is None:
         raise ConfigError(f"compute.tracker={name} is not installed: pip install {name}")
@@ -22,33 +26,31 @@ def check_tracker(name: str) -> None:
 
 @contextmanager
 def tracked(name: str, folder: Path, vector: str) -> Iterator[Log]:
-    """A block inside which the losses of a vector are logged.
+    """A block in which the losses of one task vector are logged.
 
     Args:
-        name: "none", or a tracker of accelerate: TensorBoard writes into `folder`/tracker, the
-            others have a project "skunlearn" of their own.
-        folder: of the run.
-        vector: its name.
+        name: "none", or the name of a tracker in accelerate. TensorBoard writes into
+            `folder`/tracker; the others have a project "skunlearn".
+        folder: the run folder.
+        vector: the name of the task vector.
 
     Yields:
-        What is given each step's losses, with `step`.
+        A function that logs the losses of a step, given with their `step`.
     """
     if name == "none":
         yield lambda values: None
         return
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-    kind = LOGGER_TYPE_TO_CLASS[name]
-    if kind.requires_logging_directory:
-        tracker = kind(vector, logging_dir=folder / "tracker")
+    make = tracker_class(name)
+    if make.requires_logging_directory:
+        tracker = make(vector, logging_dir=folder / "tracker")
     else:
-        tracker = kind("skunlearn", name=f"{folder.name}-{vector}")
+        tracker = make("skunlearn", name=f"{folder.name}-{vector}")
     tracker.start()
 
     def log(values: dict[str, float]) -> None:
-        tracker.log(
-            {key: value for key, value in values.items() if key != "step"}, step=int(values["step"])
-        )
+        losses = dict(values)
+        step = int(losses.pop("step"))
+        tracker.log(losses, step=step)
 
     try:
         yield log

@@ -1,7 +1,9 @@
-"""The one training loop: any method, LoRA or full weights, in -> TaskVector."""
+"""The training loop: any method, with LoRA or full weights, to a task vector."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -21,6 +23,7 @@ from skunlearn.training.fsdp import unsharded
 from skunlearn.training.gradient_cache import GradientCache
 from skunlearn.training.lora import TrainableModel
 from skunlearn.training.rows import Rows, scored_tokens
+from skunlearn.training.term_weights import TermWeights
 from skunlearn.training.trainable import LoraOptions, moves_head
 from skunlearn.utils.distributed import average_gradients
 from skunlearn.utils.errors import ConfigError, TrainingError
@@ -31,15 +34,15 @@ Record = dict[str, float]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How stage 1 is trained.
+    """The hyperparameters of a training.
 
     Attributes:
-        steps: optimiser steps (1 or more).
+        steps: optimizer steps (1 or more).
         batch: rows of each set in a step (1 or more).
-        lr: peak learning rate of AdamW, reached at once and decayed linearly to 0.
-        clip: largest gradient norm.
-        checkpoint: steps between two private states for resuming.
-        seed: of the order of rows and LoRA's random factors.
+        lr: peak learning rate of AdamW. There is no warmup, and it decays linearly to 0.
+        clip: largest norm of the gradient (above 0).
+        checkpoint: steps between two checkpoints (1 or more).
+        seed: of the order of rows and of LoRA's random factors.
     """
 
     steps: int = 10
@@ -55,85 +58,112 @@ class TrainOptions:
                 raise ConfigError(f"train.{name}={getattr(self, name)}: give a number above 0")
 
 
+@dataclass(frozen=True)
+class TrainRuntime:
+    """How a training is executed, apart from its hyperparameters.
+
+    Attributes:
+        compute: memory, precision and sharding.
+        checkpoint_folder: where a private checkpoint is written, and from which an interrupted
+            training resumes; None for no checkpoint.
+        record: a callback that receives the losses of each step, with `step` and `gradient_norm`.
+    """
+
+    compute: ComputeOptions = field(default_factory=ComputeOptions)
+    checkpoint_folder: Path | None = None
+    record: Callable[[Record], None] | None = None
+
+
 def train(
     lm: LM,
     method: Method,
     data: Data,
     options: TrainOptions | None = None,
-    trained: LoraOptions | None = None,
+    lora: LoraOptions | None = None,
     *,
-    compute: ComputeOptions | None = None,
-    state: Path | None = None,
+    runtime: TrainRuntime | None = None,
     progress: Progress | None = None,
-    record: Callable[[Record], None] | None = None,
 ) -> TaskVector:
-    """Train a copy of the model's behaviour and return what it learnt; the model itself comes back
-    as it was.
+    """Train a model with a method and return the task vector; the model itself is restored.
 
-    Where torch.distributed is initialised, all its processes call this alike, share the rows, and
-    return the same.
+    Where torch.distributed is initialised, all processes call this with the same arguments. They
+    share the rows of each step and return the same vector.
 
     Args:
-        lm: the base.
-        method: the losses.
-        data: its `train` part is used.
-        options: steps, rates, seed.
-        trained: which weights move.
-        compute: memory against time.
-        state: a folder for a private state; training continues from it when there is one, and it is
-            gone at the end.
-        progress: is told of each step.
-        record: is given each step's losses.
+        lm: the base model.
+        method: chooses the rows and computes the losses.
+        data: its training split is used.
+        options: steps, learning rate and seed.
+        lora: which weights are trained.
+        runtime: compute options, checkpoint folder and callback for the losses.
+        progress: reports each step.
 
     Raises:
-        ConfigError: when weights are to be divided among processes, and there is one.
+        ConfigError: when weights are to be sharded among processes and there is only one.
         TrainingError: when a loss is not finite.
-        ModelError: when a trained weight did not move.
+        ModelError: when a trained weight did not change.
     """
-    from transformers import get_linear_schedule_with_warmup
+    options = options or TrainOptions()
+    runtime = runtime or TrainRuntime()
+    progress = progress or Progress()
 
-    options, compute, progress = (
-        options or TrainOptions(),
-        compute or ComputeOptions(),
-        progress or Progress(),
-    )
-    rows, trained = Rows(lm, data, method, options.batch, options.seed), trained or LoraOptions()
+    # Rows: the data as tokens, and which of them each step takes.
+    rows = Rows(lm, data, method, options.batch, options.seed)
+
+    # Trainable parameters: LoRA factors, full weights, or what detectors write, in the layers that
+    # the losses depend on.
     depth = layers_needed(lm.model, method.hidden_layers)
-    trainable = TrainableModel(
-        lm.model, trained, options.seed, depth, detectors_of(lm, rows, progress)
-    )
+    detectors = detectors_of(lm, rows, progress)
+    trainable = TrainableModel(lm.model, lora or LoraOptions(), options.seed, depth, detectors)
     with freed_memory_kept(), trainable.restored_on_error():
+        # Reference predictions: of the base model, which the model still is.
         reference = _reference(lm, rows, trainable, options.steps, progress)
-        compute.prepare(trainable, reference)
-        optimizer = torch.optim.AdamW(
-            trainable.parameters.values(), lr=options.lr, weight_decay=0.0
-        )
-        schedule = get_linear_schedule_with_warmup(optimizer, 0, options.steps)
-        weights = _Weights(method, options.steps)
-        checkpoint = Checkpoint(state, trainable, optimizer, schedule, weights)
-        cache = compute.gradient_cache(trainable.model, method.hidden_layers)
+
+        # Optimizer and schedule, for the parameters as they are after sharding.
+        runtime.compute.prepare(trainable, reference)
+        parameters = list(trainable.parameters.values())
+        optimizer, schedule = _optimizer_and_schedule(parameters, options)
+
+        # Resume from a checkpoint, if there is one.
+        weights = TermWeights(method, options.steps)
+        checkpoint = Checkpoint(runtime.checkpoint_folder, trainable, optimizer, schedule, weights)
+        first_step = checkpoint.restore()
+
+        cache = runtime.compute.gradient_cache(trainable.model, method.hidden_layers)
         progress.start("stage 1", options.steps)
-        for step in range(checkpoint.restore(), options.steps):
-            with compute.autocast(lm.model.device):
-                terms = weights.applied(step, method.loss(_forward(cache, rows, step, reference)))
+        for step in range(first_step, options.steps):
+            with runtime.compute.autocast(lm.model.device):
+                # Forward pass of all roles together. The logits are large and get no name here, so
+                # that they are freed as soon as possible.
+                terms = method.loss(_forward(cache, rows, step, reference))
+                # Weight the terms of the loss.
+                terms = weights.apply(step, terms)
             loss = torch.stack(list(terms.values())).sum()
-            values = {"loss": loss.item()} | {name: term.item() for name, term in terms.items()}
-            _check_finite(values, step)
+
+            # Stop at a loss that is not finite, before it reaches the weights.
+            values = _finite_values(loss, terms, step)
+
+            # Backward pass: through loss and head to the hidden states, then through the body.
             loss.backward()
             cache.backward()
-            if not compute.divides:  # divided weights come with averaged gradients
-                average_gradients(trainable.parameters.values())
-            norm = unsharded(
-                torch.nn.utils.clip_grad_norm_(trainable.parameters.values(), options.clip)
-            )
+
+            # Average over processes. Sharded gradients are averaged already.
+            if not runtime.compute.divides:
+                average_gradients(parameters)
+
+            # Clip, and take the optimizer's step.
+            norm = unsharded(torch.nn.utils.clip_grad_norm_(parameters, options.clip))
             optimizer.step()
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
-            if record:
-                record({"step": step + 1, **values, "gradient_norm": float(norm)})
-            if (step + 1) % options.checkpoint == 0 and step + 1 < options.steps:
-                checkpoint.save(step + 1)
-            progress.step(step + 1, **values)
+
+            # Record the losses and write a checkpoint.
+            done = step + 1
+            if runtime.record:
+                runtime.record({"step": done, **values, "gradient_norm": float(norm)})
+            if done % options.checkpoint == 0 and done < options.steps:
+                checkpoint.save(done)
+            progress.step(done, **values)
     progress.stop()
     return trainable.task_vector(method.edit_scale)
 
@@ -141,66 +171,87 @@ def train(
 def _reference(
     lm: LM, rows: Rows, trainable: TrainableModel, steps: int, progress: Progress
 ) -> Reference | None:
-    """Where the method asks for it; before a state is restored: LoRA begins at 0, so this still is
-    the base."""
+    """The base model's predictions, where the method needs them.
+
+    This must run before a checkpoint is restored. Until then the model predicts like the base
+    model, with LoRA too, whose second factor begins at 0.
+    """
     method = rows.method
     if not method.reference_roles:
         return None
-    known = rows.reference_rows(steps)
-    moves = moves_head(lm.model, trainable.options, layers_needed(lm.model, method.hidden_layers))
+    needed = rows.reference_rows(steps)
+    depth = layers_needed(lm.model, method.hidden_layers)
+    head_is_trained = moves_head(lm.model, trainable.options, depth)
     return Reference(
-        lm.model, known, range(len(known)), moves, progress, method.hidden_layers, together=True
+        lm.model,
+        needed,
+        range(len(needed)),
+        head_is_trained,
+        progress,
+        method.hidden_layers,
+        together=True,
     )
+
+
+def _optimizer_and_schedule(
+    parameters: list[torch.nn.Parameter], options: TrainOptions
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW without weight decay, and a learning rate that falls linearly to 0."""
+    from transformers import get_linear_schedule_with_warmup
+
+    optimizer = torch.optim.AdamW(parameters, lr=options.lr, weight_decay=0.0)
+    return optimizer, get_linear_schedule_with_warmup(optimizer, 0, options.steps)
 
 
 def _forward(
     cache: GradientCache, rows: Rows, step: int, reference: Reference | None
 ) -> dict[str, Scored]:
-    """All roles together; the scored tokens come apart again by row."""
+    """One forward pass with the rows of all roles, and its results by role."""
     by_role = rows.at(step)
-    states = cache.states([row for role_rows in by_role.values() for row in role_rows])
+    states = cache.states(list(chain.from_iterable(by_role.values())))
+
+    # The roles follow one another, so each has a contiguous range of scored tokens. `split` has one
+    # gradient for all of its parts; slices would each allocate a gradient of the full size.
     counts = [scored_tokens(role_rows) for role_rows in by_role.values()]
-    logits = head_logits(cache.model, states.hidden_ND).split(
-        counts
-    )  # slices would each have a gradient of all
-    labels, row_numbers = states.labels_N.split(counts), states.row_N.split(counts)
+    logits = head_logits(cache.model, states.hidden_ND).split(counts)
+    labels = states.labels_N.split(counts)
+    row_numbers = states.row_N.split(counts)
     layers = {share: hidden_ND.split(counts) for share, hidden_ND in states.layers.items()}
+
     scored: dict[str, Scored] = {}
     first_row = 0
-    for place, (role, role_rows) in enumerate(by_role.items()):
-        needed = reference if role in rows.method.reference_roles else None
-        numbers = [needed.numbers[row] for row in role_rows] if needed else []
+    for part, (role, role_rows) in enumerate(by_role.items()):
+        base_logits: torch.Tensor | None = None
+        base_hidden: Mapping[float, torch.Tensor] = {}
+        if reference is not None and role in rows.method.reference_roles:
+            numbers = [reference.numbers[row] for row in role_rows]
+            base_logits = reference.logits(numbers)
+            base_hidden = reference.layer_outputs(numbers)
         scored[role] = Scored(
-            logits[place],
-            labels[place],
-            row_numbers[place] - first_row,
-            needed.logits(numbers) if needed else None,
-            {share: parts[place] for share, parts in layers.items()},
-            needed.layer_outputs(numbers) if needed else {},
+            logits[part],
+            labels[part],
+            row_numbers[part] - first_row,
+            base_logits,
+            {share: parts[part] for share, parts in layers.items()},
+            base_hidden,
         )
         first_row += len(role_rows)
     return scored
 
 
-def _check_finite(values: Record, step: int) -> None:
-    if wrong := [name for name, value in values.items() if not abs(value) < float("inf")]:
-        raise TrainingError(
-            f"step {step + 1}: {wrong[-1]} is {values[wrong[-1]]}: lower train.lr, or load the model in float32"
-        )
+def _finite_values(loss: torch.Tensor, terms: dict[str, torch.Tensor], step: int) -> Record:
+    """The loss and its terms as numbers.
 
-
-class _Weights:
-    """What `Method.weights` makes of the terms, step by step."""
-
-    def __init__(self, method: Method, steps: int) -> None:
-        self.method, self.steps = method, steps
-        self.last: Record = {}
-        self.terms: Record = {}
-
-    def applied(self, step: int, terms: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        self.last = self.method.weights((step + 1) / self.steps, self.last, self.terms)
-        self.terms = {name: term.item() for name, term in terms.items()}
-        return {
-            name: self.last[name] * term if name in self.last else term
-            for name, term in terms.items()
-        }
+    Raises:
+        TrainingError: for the last of them that is not finite; a term comes after the loss.
+    """
+    values = {"loss": loss.item()}
+    for name, term in terms.items():
+        values[name] = term.item()
+    for name in reversed(values):
+        if not math.isfinite(values[name]):
+            raise TrainingError(
+                f"step {step + 1}: {name} is {values[name]}: lower train.lr, "
+                "or load the model in float32"
+            )
+    return values

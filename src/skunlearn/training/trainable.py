@@ -1,5 +1,6 @@
 """Which weights are trained: LoRA factors on chosen layers, or the weights themselves."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,17 +14,18 @@ from skunlearn.utils.registry import did_you_mean
 
 @dataclass(frozen=True)
 class LoraOptions:
-    """Which weights move.
+    """Which weights are trained.
 
     Attributes:
-        mode: LoRA factors or the full weights.
+        mode: "lora" trains LoRA factors, "full" the weights themselves.
         rank: rank of the LoRA factors (1 or more).
-        alpha: LoRA's scale is alpha / rank; twice the rank when not given.
+        alpha: LoRA's scale is alpha / rank (above 0); twice the rank when not given.
         modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
-        frozen: share of the layers that stays frozen, from the bottom (0..1); of those that the
-            losses depend on.
-        nf4: QLoRA: hold the frozen base in four bits (NF4, by bitsandbytes) while LoRA trains; the
-            vector is float32, and strength, evaluation and export have the unquantised weights.
+        frozen: share of the layers, from the bottom, that is not trained (0..1, below 1). It counts
+            only layers that the losses depend on.
+        nf4: QLoRA: the frozen base model is held in four bits (NF4, by bitsandbytes) while LoRA
+            trains. The vector is float32; strength, evaluation and export use the unquantised
+            weights.
     """
 
     mode: Literal["lora", "full"] = "lora"
@@ -44,7 +46,8 @@ class LoraOptions:
             )
         if self.nf4 and self.mode == "full":
             raise ConfigError(
-                "lora.nf4=true with lora.mode=full: weights of four bits cannot be trained: take lora"
+                "lora.nf4=true with lora.mode=full: weights of four bits cannot be trained: "
+                "use lora.mode=lora"
             )
 
 
@@ -52,81 +55,107 @@ Trained = LoraOptions  # its name until 0.1; it goes with the next release
 
 
 def trained_modules(model: Any, options: LoraOptions, depth: int | None = None) -> list[str]:
-    """Full names of the linear modules that LoRA is put on.
+    """The full names of the linear modules that get LoRA factors.
 
     Args:
-        model: the base.
-        options: which weights move.
-        depth: the losses see the lowest `depth` layers only, so that nothing above has a gradient;
-            None for all.
+        model: the base model.
+        options: which weights are trained.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
 
     Raises:
-        ConfigError: when a name in `options.modules` is none of the model's.
+        ConfigError: when the model has no module with a name in `options.modules`.
         ModelError: when the trained layers have no linear module.
     """
-    inside = linear_modules(model)
-    last_names = {name.rpartition(".")[2] for name in inside}
-    if wrong := [name for name in options.modules if name not in last_names]:
-        raise ConfigError(
-            f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], last_names)}"
-        )
-    moving = trained_layers(model, options, depth)
-    names = [
-        name
-        for name in inside
-        if layer_of(name) in moving
-        and (not options.modules or name.rpartition(".")[2] in options.modules)
-    ]
-    if not names:
+    linear = linear_modules(model)
+    _check_names(options, {_last_name(name) for name in linear})
+    layers = trained_layers(model, options, depth)
+    chosen: list[str] = []
+    for name in linear:
+        named = not options.modules or _last_name(name) in options.modules
+        if named and layer_of(name) in layers:
+            chosen.append(name)
+    if not chosen:
         raise ModelError(
             "no linear module was found to put LoRA on: train in full with --set lora.mode=full"
         )
-    return names
+    return chosen
 
 
 def trained_layers(model: Any, options: LoraOptions, depth: int | None = None) -> range:
-    """The layers that move: of the lowest `depth` (all, for None) those that `frozen` leaves."""
-    layers = {layer_of(name) for name, _ in text_decoder(model).named_parameters(prefix="body")} - {
-        None
-    }
-    depth = len(layers) if depth is None else depth
+    """The numbers of the layers that are trained.
+
+    Args:
+        model: the base model.
+        options: how many of the layers are frozen.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+    """
+    if depth is None:
+        names = text_decoder(model).named_parameters(prefix="body")
+        layers = {layer_of(name) for name, _ in names}
+        depth = len(layers - {None})
     return range(int(depth * options.frozen), depth)
-
-
-def moves_head(model: Any, options: LoraOptions, depth: int | None = None) -> bool:
-    """Whether training changes the language head."""
-    head = {id(parameter) for parameter in model.get_output_embeddings().parameters()}
-    return options.mode == "full" and any(
-        id(p) in head for p in trained_parameters(model, options, depth).values()
-    )
 
 
 def trained_parameters(
     model: Any, options: LoraOptions, depth: int | None = None
 ) -> dict[str, torch.nn.Parameter]:
-    """In full mode: the parameters that move, of the text's decoder and its head. With layers that
-    stay, the embeddings and the head stay too."""
-    moving = trained_layers(model, options, depth)
-    text = {
-        id(p)
-        for part in (text_decoder(model), model.get_output_embeddings())
-        for p in part.parameters()
-    }
-    parts = {part for name, _ in model.named_parameters() for part in name.split(".")}
-    if wrong := [name for name in options.modules if name not in parts]:
-        raise ConfigError(
-            f"lora.modules: the model has no module '{wrong[0]}': {did_you_mean(wrong[0], parts)}"
-        )
+    """The parameters that full training changes, by name: of the text decoder and the head.
 
-    def moves(name: str) -> bool:
+    Embeddings and head are trained only when all layers are.
+
+    Args:
+        model: the base model.
+        options: which weights are trained.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+
+    Raises:
+        ConfigError: when no part of a parameter's name is a name in `options.modules`.
+    """
+    parameters = dict(model.named_parameters())
+    parts: set[str] = set()
+    for name in parameters:
+        parts.update(name.split("."))
+    _check_names(options, parts)
+
+    # Compare by identity, since the head may share its weight with the embeddings.
+    text = set(map(id, text_decoder(model).parameters()))
+    text.update(map(id, model.get_output_embeddings().parameters()))
+    layers = trained_layers(model, options, depth)
+    trains_all = options.frozen == 0 and depth is None
+
+    chosen: dict[str, torch.nn.Parameter] = {}
+    for name, parameter in parameters.items():
         layer = layer_of(name)
-        chosen = not options.modules or any(part in options.modules for part in name.split("."))
-        return chosen and (
-            options.frozen == 0 and depth is None if layer is None else layer in moving
-        )
+        inside = trains_all if layer is None else layer in layers
+        named = not options.modules or not set(options.modules).isdisjoint(name.split("."))
+        if id(parameter) in text and parameter.is_floating_point() and named and inside:
+            chosen[name] = parameter
+    return chosen
 
-    return {
-        name: p
-        for name, p in model.named_parameters()
-        if id(p) in text and p.is_floating_point() and moves(name)
-    }
+
+def moves_head(model: Any, options: LoraOptions, depth: int | None = None) -> bool:
+    """Whether training changes the language head.
+
+    Args:
+        model: the base model.
+        options: which weights are trained.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+    """
+    if options.mode != "full":
+        return False
+    head = set(map(id, model.get_output_embeddings().parameters()))
+    trained = trained_parameters(model, options, depth).values()
+    return not head.isdisjoint(map(id, trained))
+
+
+def _last_name(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _check_names(options: LoraOptions, known: Collection[str]) -> None:
+    """Raise ConfigError for the first name in `options.modules` that is not known."""
+    for name in options.modules:
+        if name not in known:
+            raise ConfigError(
+                f"lora.modules: the model has no module '{name}': {did_you_mean(name, known)}"
+            )

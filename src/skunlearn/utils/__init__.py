@@ -1,1 +1,1 @@
-"""What knows nothing of unlearning: errors, the registry, files, hashes, settings, processes."""
+"""Helpers that are not about unlearning: errors, settings, files, hashes, progress, processes."""

@@ -1,4 +1,4 @@
-"""Items a few at a time."""
+"""Sequences in batches."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,19 +11,22 @@ def batched(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
 
     Args:
         items: any sequence that can be sliced.
-        size: 1 or more.
+        size: items of a batch, 1 or more.
     """
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
 def batches_of_like_length(lengths: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Numbers of the rows from the shortest to the longest, `size` at a time, so that little is padded.
+    """Rows sorted from the shortest to the longest, `size` at a time, to keep padding small.
 
-    Rows of one length keep their order.
+    Rows of the same length keep their order.
 
     Args:
-        lengths: of each row.
-        size: 1 or more.
+        lengths: the length of each row.
+        size: rows of a batch, 1 or more.
+
+    Returns:
+        The numbers of the rows in each batch.
     """
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
     return batched(order, size)

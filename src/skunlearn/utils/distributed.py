@@ -1,4 +1,7 @@
-"""What several processes say to each other; one process alone does nothing here."""
+"""Collective operations of torch.distributed, which do nothing in a single process.
+
+Where several processes run, all of them must call these functions in the same order.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
@@ -10,17 +13,21 @@ Value = TypeVar("Value")
 
 
 def world_size() -> int:
-    """How many processes train together, 1 or more."""
+    """The number of processes in the process group, 1 without a group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """The rank of this process in the process group, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 def broadcast(value: Any) -> Any:
-    """What the first process gives, for all of them."""
+    """Return the first process's value in all processes.
+
+    Args:
+        value: any object that can be pickled; the values of other processes are ignored.
+    """
     box = [value]
     if world_size() > 1:
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
@@ -28,23 +35,31 @@ def broadcast(value: Any) -> Any:
 
 
 def gather_rows(mine: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-    """The rows that all processes hold, one behind the other.
+    """Concatenate the tensors of all processes along their first dimension, in the order of ranks.
 
     Args:
-        mine: what this one has, (sizes[rank], ...).
-        sizes: how many rows each has.
+        mine: the tensor of this process, (sizes[rank], ...).
+        sizes: the first dimension of each process's tensor.
     """
     if world_size() == 1:
         return mine
+    # `all_gather` takes tensors of one shape only: pad them, and cut the padding off again.
     padded = mine.new_zeros(max(sizes), *mine.shape[1:])
     padded[: len(mine)] = mine
     parts = [torch.empty_like(padded) for _ in sizes]
     dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+    cut: list[torch.Tensor] = []
+    for part, size in zip(parts, sizes, strict=True):
+        cut.append(part[:size])
+    return torch.cat(cut)
 
 
 def gather_objects(mine: Value) -> list[Value]:
-    """What each process has, in order."""
+    """The objects of all processes, in the order of ranks.
+
+    Args:
+        mine: the object of this process; it can be pickled.
+    """
     everyone: list[Any] = [mine] * world_size()
     if world_size() > 1:
         dist.all_gather_object(everyone, mine)
@@ -52,22 +67,32 @@ def gather_objects(mine: Value) -> list[Value]:
 
 
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """The mean gradient over the processes; a weight that has none anywhere keeps none."""
+    """Replace each gradient by its mean over all processes.
+
+    A process without a gradient for a parameter counts as 0. A parameter that has no gradient in
+    any process keeps none.
+
+    Args:
+        parameters: the same ones, in the same order, in all processes.
+    """
     if world_size() == 1:
         return
     parameters = list(parameters)
+
+    # Find out which parameters have a gradient in any process.
     has = torch.tensor([parameter.grad is not None for parameter in parameters], dtype=torch.int32)
     has = has.to(parameters[0].device)
     dist.all_reduce(has, dist.ReduceOp.MAX)
-    work = []
-    for parameter, some in zip(parameters, has.tolist(), strict=True):
-        if some:
-            parameter.grad = (
-                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            )
-            work.append(dist.all_reduce(parameter.grad, async_op=True))
-    for one in work:
-        one.wait()
+
+    # Sum their gradients over the processes, all at once, and divide.
+    pending = []
+    for parameter, anywhere in zip(parameters, has.tolist(), strict=True):
+        if anywhere:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            pending.append(dist.all_reduce(parameter.grad, async_op=True))
+    for work in pending:
+        work.wait()
     for parameter in parameters:
         if parameter.grad is not None:
             parameter.grad /= world_size()

@@ -1,14 +1,14 @@
-"""What can go wrong, as a tree.
+"""The errors that a user can mend, as a tree.
 
     SkunlearnError          one line for the user, exit code 2
       ConfigError           an option: unknown, of the wrong type, out of range
       DataError             a data file, a column, a row
       ModelError            a model, a tokenizer, a template, a task vector that does not fit
-      TrainingError         the numbers went wrong while training
+      TrainingError         the numbers went wrong in training
       RunError              a run folder that cannot be used
 
-Every message says what is wrong, where, and what to do next. Anything else that is raised is a bug
-in skunlearn and shows its traceback.
+Every message says what is wrong, where, and what to do next. Any other exception is a bug in
+skunlearn and shows its traceback.
 """
 
 

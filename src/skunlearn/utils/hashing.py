@@ -1,24 +1,24 @@
-"""SHA-256 of values, files and named settings."""
+"""SHA-256 of values, of files, and of the files that settings name."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
-EDGE = 1 << 20  # bytes at each end of a weight file that go into its fingerprint
-
-
-BLOCK, BLOCKS = 1 << 12, 1024  # and so many blocks of so many bytes between them
+# What of a weight file goes into its fingerprint: its two ends, and many small blocks between them.
+END_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 12
+BLOCKS = 1024
 
 
 def value_sha256(value: Any) -> str:
-    """SHA-256 of any JSON-able value."""
+    """SHA-256 of a value that JSON can hold; anything else in it counts as its text."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def digest(value: Any) -> str:
-    """A short stable name for any JSON-able value: the first 16 hex digits of its SHA-256."""
+    """A short stable name for a value: the first 16 hex digits of `value_sha256`."""
     return value_sha256(value)[:16]
 
 
@@ -29,30 +29,44 @@ def file_sha256(path: Path) -> str:
 
 
 def sampled_sha256(path: Path) -> str:
-    """SHA-256 of both ends and of blocks at even distances, closer together than an edit's matrices
-    are long."""
-    size, found = path.stat().st_size, hashlib.sha256()
-    places = [
-        0,
-        *range(EDGE, max(EDGE, size - EDGE), max(BLOCK, (size - 2 * EDGE) // BLOCKS)),
-        max(0, size - EDGE),
-    ]
+    """SHA-256 of a sample of a large file: 1 MiB at each end, and blocks of 4 KiB between them.
+
+    The blocks are at even distances, closer together than an edited matrix of weights is long.
+    """
+    size = path.stat().st_size
+    last = size - END_BYTES  # where the end of the file is read; negative for a small file
+    distance = max(BLOCK_BYTES, (size - 2 * END_BYTES) // BLOCKS)
+    blocks = range(END_BYTES, max(END_BYTES, last), distance)
+
+    sha256 = hashlib.sha256()
     with path.open("rb") as file:
-        for place in places:
-            file.seek(place)
-            found.update(file.read(BLOCK if EDGE <= place < size - EDGE else EDGE))
-    return found.hexdigest()
+        sha256.update(file.read(END_BYTES))
+        for offset in blocks:
+            file.seek(offset)
+            sha256.update(file.read(BLOCK_BYTES))
+        file.seek(max(0, last))
+        sha256.update(file.read(END_BYTES))
+    return sha256.hexdigest()
 
 
 def named_files(settings: Any) -> dict[str, str]:
-    """SHA-256 of every file that settings name, alone or as FILE.py:Class, by what they are called
-    there."""
+    """The files that settings name, as FILE or FILE.py:Class.
+
+    Args:
+        settings: a plain value, or mappings and lists of them.
+
+    Returns:
+        What the settings say -> SHA-256 of that file.
+    """
     if isinstance(settings, dict):
         settings = list(settings.values())
+    found: dict[str, str] = {}
     if isinstance(settings, list | tuple):
-        return {name: found for value in settings for name, found in named_files(value).items()}
-    name, is_code, _ = str(settings).partition(".py:")
-    path = Path(f"{name}.py" if is_code else name)
-    return (
-        {str(settings): file_sha256(path)} if isinstance(settings, str) and path.is_file() else {}
-    )
+        for value in settings:
+            found.update(named_files(value))
+    elif isinstance(settings, str):
+        name, is_class, _ = settings.partition(".py:")
+        path = Path(f"{name}.py" if is_class else name)
+        if path.is_file():
+            found[settings] = file_sha256(path)
+    return found

@@ -1,4 +1,4 @@
-"""Hooks on modules that are taken off again."""
+"""Hooks on modules that are removed again."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,11 +8,11 @@ from torch.utils.hooks import RemovableHandle
 
 @contextmanager
 def temporary_hooks(handles: Iterable[RemovableHandle]) -> Iterator[None]:
-    """A block inside which these hooks act; they are removed at its end, also after an error.
+    """A block in which hooks act. They are removed at its end, also after an error.
 
     Args:
-        handles: what `register_forward_hook` and its relatives return. A generator registers its hooks as the block
-            begins; where one cannot be registered, those before it are removed.
+        handles: what `register_forward_hook` and the like return. A generator registers its hooks
+            when the block begins; if one cannot be registered, those before it are removed.
     """
     registered: list[RemovableHandle] = []
     try:

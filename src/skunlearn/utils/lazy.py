@@ -1,5 +1,7 @@
-"""Names that a package imports when they are first used, so that importing the package costs
-nothing (PEP 562)."""
+"""Names of a package that are imported when they are first used (PEP 562).
+
+Importing the package itself then costs nothing.
+"""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module '{package}' has no attribute '{name}'")
-        return getattr(importlib.import_module(homes[name]), name)
+        module = importlib.import_module(homes[name])
+        return getattr(module, name)
 
     return get

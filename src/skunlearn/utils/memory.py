@@ -1,4 +1,4 @@
-"""How much memory this process held while something ran, and how long it holds what is free."""
+"""The peak of a process's memory while a block runs."""
 
 import contextlib
 import re
@@ -9,47 +9,59 @@ from pathlib import Path
 
 import psutil
 
-SECONDS_BETWEEN_LOOKS = 0.05
+SECONDS_BETWEEN_SAMPLES = 0.05
 STATUS = Path("/proc/self/status")
 
 
 @dataclass
 class PeakMemory:
-    """Resident memory of the whole process: libraries, and what earlier work left, are in it; a
-    GPU's own is not.
+    """Resident memory of the whole process, libraries and earlier work included, GPUs excluded.
 
     Attributes:
-        peak: the most that was seen, bytes. Exact on Linux where it is the process's highest so
-            far; elsewhere, a rise and fall between two looks is missed.
+        peak: the largest amount, in bytes. On Linux it is exact where it is the highest of the
+            process so far. Otherwise it is sampled, and a peak between two samples is missed.
     """
 
     peak: int = 0
 
 
 def high_water() -> int:
-    """Peak resident bytes of this process so far; 0 where the system is not Linux (`getrusage`
-    counts the parent's)."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text()) if STATUS.exists() else None
+    """Peak resident memory of this process so far, in bytes; 0 where the system is not Linux.
+
+    `getrusage` will not do: its peak is inherited from the parent process.
+    """
+    if not STATUS.exists():
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
     return int(found[1]) * 1024 if found else 0
 
 
 @contextlib.contextmanager
 def peak_memory() -> Iterator[PeakMemory]:
-    """Look at the resident memory until the block ends."""
-    seen, process, ended, before = PeakMemory(), psutil.Process(), threading.Event(), high_water()
+    """A block whose resident memory is sampled by a thread beside it.
 
-    def look() -> None:
+    Yields:
+        The peak so far; final when the block has ended.
+    """
+    memory = PeakMemory()
+    process = psutil.Process()
+    ended = threading.Event()
+    before = high_water()
+
+    def sample() -> None:
         while True:
-            seen.peak = max(seen.peak, process.memory_info().rss)
-            if ended.wait(SECONDS_BETWEEN_LOOKS):
+            memory.peak = max(memory.peak, process.memory_info().rss)
+            if ended.wait(SECONDS_BETWEEN_SAMPLES):
                 return
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
-        yield seen
+        yield memory
     finally:
         ended.set()
         thread.join()
-        if (now := high_water()) > before:
-            seen.peak = now
+        # A peak of the process that rose during the block was reached in it: it is exact.
+        after = high_water()
+        if after > before:
+            memory.peak = after

@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: silent here, bars or lines in `cli/`."""
+"""How long work reports its progress: silently here, with bars or lines in `cli/progress.py`."""
 
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
@@ -7,22 +7,32 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """The silent one. A subclass shows what it is told."""
+    """The silent progress. A subclass shows what is reported."""
 
     def note(self, text: str) -> None:
-        """One line about what happens next or was found."""
+        """Reports one line about what happens next or was found."""
 
     def start(self, name: str, total: int) -> None:
-        """Work of `total` steps begins."""
+        """Reports that work of `total` steps begins; 0 when their number is not known."""
 
     def step(self, done: int, **info: float | str) -> None:
-        """`done` steps of the work begun last are finished; `info` is shown beside."""
+        """Reports that `done` steps of the work begun last are finished.
+
+        Args:
+            done: finished steps, from 1.
+            info: values to show beside them, such as the loss.
+        """
 
     def stop(self) -> None:
-        """The work begun last has ended."""
+        """Reports that the work begun last has ended."""
 
     def over(self, name: str, items: Iterable[Item]) -> Iterator[Item]:
-        """The items one by one, with a step told after each."""
+        """Yields the items one by one, and reports a step after each.
+
+        Args:
+            name: what is being done.
+            items: one for each step.
+        """
         total = len(items) if isinstance(items, Sized) else 0
         self.start(name, total)
         try:

@@ -1,4 +1,4 @@
-"""From a name to a class: "name" | "package.module:Class" | "file.py:Class"."""
+"""Classes by name: "name" | "package.module:Class" | "file.py:Class"."""
 
 import difflib
 import importlib
@@ -11,10 +11,17 @@ from skunlearn.utils.errors import ConfigError
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known: the nearest one, or the list of all."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    """A hint for an unknown name: the nearest of the known ones, or all of them.
+
+    Args:
+        name: what was given.
+        known: the names that there are.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(names)}"
 
 
 def resolve(name: str, table: Mapping[str, str], family: str) -> Any:
@@ -33,30 +40,31 @@ def resolve(name: str, table: Mapping[str, str], family: str) -> Any:
     if not colon:
         raise ConfigError(f"unknown {family} '{name}': {did_you_mean(name, table)}")
     try:
-        return getattr(_module(where), attribute)
+        module = _file_module(where) if where.endswith(".py") else importlib.import_module(where)
+        return getattr(module, attribute)
     except (ImportError, FileNotFoundError, AttributeError) as error:
         raise ConfigError(f"{family} '{name}' cannot be loaded: {error}") from error
 
 
-def _module(where: str) -> Any:
-    if not where.endswith(".py"):
-        return importlib.import_module(where)
+def _file_module(where: str) -> Any:
+    """Runs a Python file of the user as a module.
+
+    Args:
+        where: its path, which ends in ".py".
+    """
     spec = importlib.util.spec_from_file_location(Path(where).stem, where)
-    assert (
-        spec is not None and spec.loader is not None
-    )  # a path that ends in .py always has a loader
+    # A path that ends in ".py" always has a loader.
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except FileNotFoundError:
         raise
     except ModuleNotFoundError as error:
-        hint = (
-            "; its modules have moved: see 'Your own method' in the docs"
-            if "skunlearn" in str(error.name)
-            else ""
-        )
+        hint = ""
+        if "skunlearn" in str(error.name):
+            hint = "; its modules have moved: see 'Your own method' in the docs"
         raise ConfigError(f"{where}: cannot be loaded: {error}{hint}") from error
-    except Exception as error:  # whatever somebody's file does
+    except Exception as error:  # whatever the user's file raises
         raise ConfigError(f"{where}: cannot be loaded: {type(error).__name__}: {error}") from error
     return module

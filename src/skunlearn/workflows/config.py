@@ -1,5 +1,7 @@
-"""Run: the options of all components in one value, and its YAML form. Only this module knows
-YAML."""
+"""The settings of a run as one value, and their plain form for YAML files.
+
+`utils.settings` reads and writes the YAML itself.
+"""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -24,15 +26,21 @@ from skunlearn.utils.settings import build_options, plain_values, to_yaml, witho
 
 @dataclass(frozen=True)
 class Refuse:
-    """The refusal vector beside a method that negates: theta_u = theta_o + strength (-negated tau +
-    weight tau_refuse).
+    """The refusal vector: a second task vector for methods that negate their own.
+
+    A method that negates (`edit_scale` below 0) removes knowledge but teaches no refusal. A vector
+    that was trained to refuse is added to it:
+
+        theta_u = theta_o + strength * (negated * edit_scale * tau + weight * tau_refuse)
+
+    Methods that add their vector have no refusal vector.
 
     Attributes:
-        weight: of the vector, 0 or more; 0 leaves it out, and its training too: then tau is negated
-            whole.
-        negated: weight of the method's own vector beside it, above 0.
-        losses: how it is learnt.
-        train: for how long.
+        weight: factor of the refusal vector, 0 or more. With 0 it is not trained, and the method's
+            vector is negated in full, as if `negated` were 1.
+        negated: factor of the method's own vector, above 0.
+        losses: the method that trains the refusal vector.
+        train: its steps, learning rate and seed.
     """
 
     weight: float = 1.0
@@ -49,13 +57,13 @@ class Refuse:
 
 @dataclass(frozen=True)
 class Stage:
-    """One vector that a run trains.
+    """The training of one task vector of a run.
 
     Attributes:
-        name: of its file in the run folder.
-        method: the losses.
-        options: steps, rates, seed.
-        scale: what strength 1 adds of it.
+        name: of the vector and of its file in the run folder: "tau", "tau_2", "tau_refuse".
+        method: the method that trains it.
+        options: its steps, learning rate and seed.
+        scale: the factor with which strength 1 adds the vector to the base model.
     """
 
     name: str
@@ -66,23 +74,25 @@ class Stage:
 
 @dataclass(frozen=True)
 class Run:
-    """Everything that decides a run's result; the fields of a run file and of `--set`.
+    """All settings of a run. Its fields are the sections of a run file and of `--set`.
 
     Attributes:
-        model: built-in name, folder, GGUF file or hub id.
-        forget: file, named source or hub id of the forget set; built in when not given.
-        retain: likewise of the retain set.
-        method: {"name": ..., option: value}; a name alone stands for its defaults.
-        load: how the model is loaded.
-        data: how data is read and split.
-        lora: which weights are trained.
-        train: steps, rates, seed.
-        compute: memory against time in training; of all vectors.
-        vectors: task vectors of the method, one a seed, for filters that merge several (1 or more).
-        refuse: the refusal vector that is added where the method negates.
-        edit: the strength.
-        evaluate: how much is measured.
-        gates: what counts as success.
+        model: the base model: a built-in name, a folder, a GGUF file or a hub id.
+        forget: the forget set: a file, a named source or a hub id; built in when not given.
+        retain: the retain set, likewise.
+        method: the unlearning method: {"name": ..., option: value}, or its name alone for its
+            default options.
+        load: data type, device and revision of the base model.
+        data: columns, limits and split of the two sets.
+        lora: which weights are trained, and the rank of LoRA.
+        train: steps, batch, learning rate and seed of the method's vector.
+        compute: memory, precision and sharding in the training of every vector.
+        vectors: how many vectors the method trains, each with the next seed; 1 or more. Several
+            need a filter that merges them.
+        refuse: the refusal vector, for methods that negate.
+        edit: the strength, the prompts that choose it, and the filters.
+        evaluate: prompts, metrics and judge of the evaluation on the test split.
+        gates: the limits of the verdict.
     """
 
     model: str = "smollm2-135m"
@@ -107,7 +117,9 @@ class Run:
     @property
     def method_name(self) -> str:
         """The method's name, "package.module:Class" or "file.py:Class"."""
-        return self.method if isinstance(self.method, str) else str(self.method.get("name", "sku"))
+        if isinstance(self.method, str):
+            return self.method
+        return str(self.method.get("name", "sku"))
 
     def make_method(self) -> Method:
         """The method with its options.
@@ -116,52 +128,48 @@ class Run:
             ConfigError: when there is no such method or option.
         """
         options = {} if isinstance(self.method, str) else without_name(self.method)
-        method: Method = build_options(
-            resolve(self.method_name, METHODS, "method"), options, "method"
-        )
+        cls = resolve(self.method_name, METHODS, "method")
+        method: Method = build_options(cls, options, "method")
         return method
 
     def make_filters(self) -> list[Filter]:
-        """The filters with their options.
+        """The filters with their options, in order.
 
         Raises:
             ConfigError: when there is no such filter or option.
         """
-        trees = [{"name": one} if isinstance(one, str) else one for one in self.edit.filters]
-        classes = [resolve(str(tree.get("name")), FILTERS, "filter") for tree in trees]
-        made = zip(classes, trees, strict=True)
-        return [
-            build_options(cls, without_name(tree), f"edit.filters.{n}")
-            for n, (cls, tree) in enumerate(made)
-        ]
+        filters = []
+        for number, given in enumerate(self.edit.filters):
+            tree = {"name": given} if isinstance(given, str) else given
+            cls = resolve(str(tree.get("name")), FILTERS, "filter")
+            filters.append(build_options(cls, without_name(tree), f"edit.filters.{number}"))
+        return filters
 
     def stages(self, method: Method) -> list[Stage]:
-        """What is trained: the method, once a seed, and the refusal vector where the method
-        negates."""
-        beside = method.edit_scale < 0 and self.refuse.weight > 0
-        scale = method.edit_scale * (self.refuse.negated if beside else 1.0)
-        stages = [
-            Stage(
-                f"tau_{n + 1}" if n else "tau",
-                method,
-                replace(self.train, seed=self.train.seed + n),
-                scale,
-            )
-            for n in range(self.vectors)
-        ]
-        if beside:
-            stages.append(
-                Stage("tau_refuse", self.refuse.losses, self.refuse.train, self.refuse.weight)
-            )
+        """The vectors that are trained: the method's, one for each seed, then the refusal vector.
+
+        Args:
+            method: the run's method, as `make_method` returns it.
+        """
+        has_refusal_vector = method.edit_scale < 0 and self.refuse.weight > 0
+        scale = method.edit_scale * (self.refuse.negated if has_refusal_vector else 1.0)
+        stages = []
+        for number in range(self.vectors):
+            name = f"tau_{number + 1}" if number else "tau"
+            options = replace(self.train, seed=self.train.seed + number)
+            stages.append(Stage(name, method, options, scale))
+        if has_refusal_vector:
+            refuse = self.refuse
+            stages.append(Stage("tau_refuse", refuse.losses, refuse.train, refuse.weight))
         return stages
 
     def as_dict(self) -> JsonDict:
-        """Plain values, every default written out."""
+        """All settings as plain values, with every default written out."""
         method = {"name": self.method_name, **asdict(self.make_method())}
         return plain_values(asdict(self) | {"method": method})
 
     def as_yaml(self) -> str:
-        """The run file that gives this very run."""
+        """A run file with exactly these settings."""
         return to_yaml(self.as_dict())
 
 
@@ -174,8 +182,9 @@ def make_run(tree: JsonDict) -> Run:
     """
     run: Run = build_options(Run, tree, "")
     run.make_method()
-    if not run.make_filters() and run.vectors > 1:
+    filters = run.make_filters()
+    if not filters and run.vectors > 1:
         raise ConfigError(
-            f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to make one of them"
+            f"vectors={run.vectors}: put mean, ties or negmerge first in edit.filters to merge them"
         )
     return run

@@ -1,4 +1,7 @@
-"""A base with an edit and its data, opened from a run folder or from two checkpoints."""
+"""A base model with its edit and its data, opened from a run folder or from two checkpoints.
+
+`skunlearn attack` and `skunlearn tune` work on it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,22 +19,39 @@ from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
-from skunlearn.workflows.run_folder import RunFolder, open_run
+from skunlearn.workflows.run_folder import FinishedRun, RunFolder, is_run_folder, open_run
 from skunlearn.workflows.unlearn import vectors_name
 
 
 @dataclass(frozen=True)
-class EditedModel:
-    """A base with an edit.
+class EditSource:
+    """Where an edit comes from: a finished run, or an edited checkpoint with its base model.
 
     Attributes:
-        lm: the base's weights with the edited model's tokenizer.
-        edit: theta_u - theta_o.
-        weights: a name for the edited weights, the run's own where it is one.
-        data: forget and retain set in three parts.
-        run: settings: where the models, the data and the judge come from.
-        folder: where completions are kept and results go.
-        settings: what decides all of this, for `RunDir.claim`.
+        where: the run folder; or the edited checkpoint: a folder, a GGUF file or a hub id.
+        base: the model that a checkpoint was made from. A run folder names its own.
+        forget: the forget set for a checkpoint; the built-in one when not given. A run folder names
+            its own.
+    """
+
+    where: Path | str
+    base: str | None = None
+    forget: str | None = None
+
+
+@dataclass(frozen=True)
+class EditedModel:
+    """A base model with an edit.
+
+    Attributes:
+        lm: the base model's weights with the edited model's tokenizer and chat template.
+        edit: the task vector theta_u - theta_o.
+        weights: a name for the edited weights, for the store of completions; a run's own name for
+            them where it is one.
+        data: the forget and retain sets in their three splits.
+        run: settings: the model, the data and the judge.
+        folder: where completions are stored and results are written.
+        settings: everything that decides the results, for `RunFolder.claim`.
     """
 
     lm: LM
@@ -51,77 +71,93 @@ def open_edited_model(
     out: Path | None,
     progress: Progress,
 ) -> EditedModel:
-    """A run of ours, or an edited checkpoint of anybody's with its base.
+    """Open a run of ours, or anybody's edited checkpoint with its base model.
 
     Args:
-        where: the run folder or the edited checkpoint.
-        base: the model that a checkpoint was made from; a run knows its own.
-        forget: its forget set; the built-in one when not given.
-        sets: options of `Run` for two checkpoints (load, data, evaluate).
-        out: where results go; the run folder itself, or a new one under `runs`.
-        progress: is told of the work.
+        where: as in `EditSource`.
+        base: as in `EditSource`.
+        forget: as in `EditSource`.
+        sets: options of `Run` for a checkpoint (load, data, evaluate), as `section.key=value`.
+        out: where results are written; the run folder itself, or a new one under `runs`, when not
+            given.
+        progress: reports the work.
 
     Raises:
         SkunlearnError: when something is missing, or does not fit.
     """
-    if (Path(where) / "run.yaml").is_file():
-        flags = [("--base", base), ("--forget", forget), *(("--set", text) for text in sets)]
-        if given := [f"{flag} {value}" for flag, value in flags if value]:
-            raise ConfigError(
-                f"{where} is a run, which knows its base, data and judge: leave out {given[0]}"
-            )
-        return _of_run(Path(where), out, progress)
+    if is_run_folder(where):
+        flags = [("--base", base), ("--forget", forget)]
+        flags += [("--set", text) for text in sets]
+        for flag, value in flags:
+            if value:
+                raise ConfigError(
+                    f"{where} is a run, which names its base, data and judge: "
+                    f"leave out {flag} {value}"
+                )
+        return _from_run(open_run(Path(where)), out, progress)
     if base is None:
-        locate(str(where), progress)  # a wrong name is told first
+        locate(str(where), progress)  # a wrong name is the more helpful error
         raise ConfigError(
             f"{where} is not a run folder: give the model it was made from with --base"
         )
-    tree = {"model": base} | ({"forget": forget} if forget else {})
-    return _of_checkpoints(str(where), make_run(with_sets(tree, sets)), out, progress)
+    tree = {"model": base}
+    if forget:
+        tree["forget"] = forget
+    return _from_checkpoints(str(where), make_run(with_sets(tree, sets)), out, progress)
 
 
-def _of_run(path: Path, out: Path | None, progress: Progress) -> EditedModel:
-    source = open_run(path)
-    known, run = source.settings, source.run
+def _from_run(source: FinishedRun, out: Path | None, progress: Progress) -> EditedModel:
+    run = source.run
     data = Data(run.forget, run.retain, run.data)
-    now = {"model": fingerprint(locate(run.model, progress)), "data": digest(data.fingerprint)}
-    for name, value in now.items():
-        if known.get(name) != value:
+
+    # What is on disk must be what the run was trained on.
+    current = {"model": fingerprint(locate(run.model, progress)), "data": digest(data.fingerprint)}
+    for name, value in current.items():
+        if source.settings.get(name) != value:
             raise RunError(
-                f"{path}: the {name} of this run is not what it was: run it again in another folder"
+                f"{source.folder}: the {name} of this run is not what it was: "
+                "run it again in another folder"
             )
-    lm = load(run.model, run.load, progress)
+
     alpha = source.results["alpha"]
-    settings = {"attacked": known, "alpha": alpha} if out else known
     return EditedModel(
-        lm,
-        source.edit(),
-        f"{vectors_name(run)}*{alpha:g}",
-        data,
-        run,
-        RunFolder(out or path),
-        settings,
+        lm=load(run.model, run.load, progress),
+        edit=source.edit(),
+        weights=f"{vectors_name(run)}*{alpha:g}",
+        data=data,
+        run=run,
+        folder=RunFolder(out or source.folder),
+        settings={"attacked": source.settings, "alpha": alpha} if out else source.settings,
     )
 
 
-def _of_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) -> EditedModel:
+def _from_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) -> EditedModel:
     data = Data(run.forget, run.retain, run.data)
-    edited, lm = load(where, run.load, progress), load(run.model, run.load, progress)
+    edited = load(where, run.load, progress)
+    base = load(run.model, run.load, progress)
     try:
         edit = TaskVector.between(
-            dict(lm.model.named_parameters()), dict(edited.model.named_parameters()), safety=1.0
+            dict(base.model.named_parameters()), dict(edited.model.named_parameters()), safety=1.0
         )
     except ModelError as error:
         raise ModelError(f"{where} was not made from {run.model}: {error}") from error
-    if lm.tokenizer.chat_template != edited.tokenizer.chat_template:
+    if base.tokenizer.chat_template != edited.tokenizer.chat_template:
         progress.note("the chat templates differ: the edited model's is used for both")
+
     settings = {
         "edited": edited.fingerprint,
-        "model": lm.fingerprint,
+        "model": base.fingerprint,
         "data": digest(data.fingerprint),
         "run": run.as_dict(),
         "version": version("skunlearn"),
     }
-    folder = RunFolder(out or Path("runs") / f"{Path(where).name}-attack-{digest(settings)[:8]}")
-    lm = LM(lm.model, edited.tokenizer, lm.name, lm.fingerprint)
-    return EditedModel(lm, edit, edited.fingerprint, data, run, folder, settings)
+    name = f"{Path(where).name}-attack-{digest(settings)[:8]}"
+    return EditedModel(
+        lm=LM(base.model, edited.tokenizer, base.name, base.fingerprint),
+        edit=edit,
+        weights=edited.fingerprint,
+        data=data,
+        run=run,
+        folder=RunFolder(out or Path("runs") / name),
+        settings=settings,
+    )

@@ -1,8 +1,10 @@
-"""Evaluation of any pair of models, ours or anybody's: a folder of its own, resumable, with a
-report."""
+"""The evaluation of any pair of base and edited model, ours or anybody's.
+
+It has a folder of its own with results and report, and goes on where it was interrupted.
+"""
 
 import shlex
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,8 +16,8 @@ from skunlearn.data.prompts import read_prompts
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import (
     EvaluateOptions,
+    Evaluator,
     check_names,
-    evaluate,
     suite_sets,
     with_fluency,
 )
@@ -27,12 +29,12 @@ from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import ConfigError, ModelError
-from skunlearn.utils.files import JsonDict, read_json, write_json
+from skunlearn.utils.files import JsonDict, write_json
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import flat, read_run, with_sets
 from skunlearn.workflows.config import Run, make_run
-from skunlearn.workflows.run_folder import RunFolder, open_run
+from skunlearn.workflows.run_folder import RunFolder, RunResults, is_run_folder, open_run
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class ModelPair:
     Attributes:
         edited: a run folder of ours, a checkpoint folder, a PEFT adapter folder, a GGUF file or a
             hub id.
-        base: what it was made from; a run folder knows it.
+        base: the model that it was made from; a run folder names its own.
     """
 
     edited: str
@@ -51,24 +53,24 @@ class ModelPair:
     @property
     def is_run(self) -> bool:
         """Whether `edited` is a run folder of ours."""
-        return (Path(self.edited) / "run.yaml").is_file()
+        return is_run_folder(self.edited)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What both models are asked.
+class _PromptSet:
+    """The prompts on which both models are evaluated.
 
     Attributes:
         part: the prompts.
-        digest: of them.
-        funnel: how they came about.
+        digest: of the prompts.
+        funnel: (set, what was done, rows left) for each step of reading them.
         options: how much is evaluated.
-        command: what asks it again.
+        command: the command that measures the same again.
     """
 
     part: Split
     digest: str
-    funnel: Any
+    funnel: list[tuple[str, str, int]]
     options: EvaluateOptions
     command: str
 
@@ -80,102 +82,127 @@ def evaluate_pair(
     progress: Progress | None = None,
     prompts: Path | None = None,
 ) -> JsonDict:
-    """Evaluate base and edited with the same prompts, metrics and judge.
+    """Evaluate base and edited model with the same prompts, metrics and judge.
 
     Args:
         pair: the models.
         run: data, evaluation, gates and how models are loaded; its method and training are not
             used.
-        out: the folder of results; `evaluations/<name>-<digest>` when not given.
-        progress: is told of the work.
-        prompts: a file of prompts that are asked in place of all others; then rates are told,
-            without gates or verdict.
+        out: the folder of the results; `evaluations/<name>-<digest>` when not given.
+        progress: reports the work.
+        prompts: a file of prompts that are evaluated in place of all others. The results have rates
+            then, but neither gates nor a verdict.
 
     Returns:
-        The contents of `results.json`, with `run` and `report` as paths.
+        The contents of `results.json`, with the paths `run` and `report`.
 
     Raises:
-        SkunlearnError: when the input cannot be used; the folder is not created then.
+        SkunlearnError: when the input cannot be used. The folder has not been created then.
     """
     progress = progress or Progress()
     check_names(run.evaluate)
-    pair, run = _with_run(pair, run)
+    pair, run = _with_run_settings(pair, run)
     assert pair.base is not None
-    asked = _asked(pair, run, prompts)
+    prompt_set = _prompt_set(pair, run, prompts)
+
+    tree = run.as_dict()
     settings = {
         "edited": _identity(pair, progress),
         "base": fingerprint(locate(pair.base, progress)),
-        "data": asked.digest,
-        **{part: run.as_dict()[part] for part in ("evaluate", "gates", "load")},
+        "data": prompt_set.digest,
+        "evaluate": tree["evaluate"],
+        "gates": tree["gates"],
+        "load": tree["load"],
         "judge": make_judge(run.evaluate.judge).name,
         "version": version("skunlearn"),
-        "files": named_files(run.as_dict()["evaluate"]),
+        "files": named_files(tree["evaluate"]),
     }
-    folder = RunFolder(
-        out or Path("evaluations") / f"{Path(pair.edited).name}-{digest(settings)[:8]}"
-    )
-    done = (
-        read_json(folder / "results.json")
-        if read_json(folder / "settings.json") == settings
-        else None
-    )
-    if done is None:
+    name = f"{Path(pair.edited).name}-{digest(settings)[:8]}"
+    folder = RunFolder(out or Path("evaluations") / name)
+    results = folder.finished_results(settings)
+    if results is None:
         folder.claim(settings)
         with folder.lock():
-            done = _measure(pair, run, asked, folder, progress)
-    return done | {"run": str(folder.path), "report": str(folder / "report.html")}
+            results = _measure(pair, run, prompt_set, folder, progress)
+    return results | {"run": str(folder.path), "report": str(folder / "report.html")}
 
 
-def _asked(pair: ModelPair, run: Run, prompts: Path | None) -> _Asked:
-    """The prompts of a run's data, or those of a file alone."""
-    command = _command(pair, run, prompts)
-    if prompts is None:
-        data = Data(run.forget, run.retain, run.data)
-        return _Asked(
-            data.test, digest(data.fingerprint), data.funnel, run.evaluate.gated(), command
-        )
-    examples = read_prompts(prompts)
-    options = replace(run.evaluate, metrics=("rates",), lm_eval=())
-    funnel = [("prompts", "distinct prompts in the file", len(examples))]
-    return _Asked(
-        Split(prompts=examples),
-        digest([example.prompt for example in examples]),
-        funnel,
-        options,
-        command,
-    )
+def _with_run_settings(pair: ModelPair, run: Run) -> tuple[ModelPair, Run]:
+    """The pair with its base, and the settings of the evaluation.
 
+    A run folder brings its base and its data. It also brings its gates and how its model is loaded,
+    unless other ones are given.
 
-def _edited(
-    pair: ModelPair, lm: LM, run: Run, progress: Progress
-) -> tuple[AbstractContextManager[None], LM]:
-    """The edited model, and the block in which it is one: a run's is its base for a while."""
-    if pair.is_run:
-        return lm.edited(open_run(Path(pair.edited)).edit()), lm
-    return nullcontext(), load(pair.edited, run.load, progress)
-
-
-def _with_run(pair: ModelPair, run: Run) -> tuple[ModelPair, Run]:
-    """A run folder brings its base and its data along; its gates and how its model is loaded,
-    unless told otherwise."""
+    Raises:
+        ConfigError: when the base of a checkpoint is missing, or other data is given for a run.
+    """
     if not pair.is_run:
         if pair.base is None:
             raise ConfigError(
                 f"{pair.edited} is not a run folder: name the model it was made from with --base"
             )
         return pair, run
-    its = make_run(read_run(Path(pair.edited) / "run.yaml"))
-    if run.forget or run.retain or run.data not in (DataOptions(), its.data):
+    own = make_run(read_run(Path(pair.edited) / "run.yaml"))
+    if run.forget or run.retain or run.data not in (DataOptions(), own.data):
         raise ConfigError(
-            f"{pair.edited} is a run, which knows its data: leave out --forget, --retain and data.*"
+            f"{pair.edited} is a run, which brings its data: leave out --forget, --retain and "
+            "data.*"
         )
-    pair = replace(pair, base=pair.base or its.model)
-    gates = its.gates if run.gates == GateOptions() else run.gates
-    how = its.load if run.load == LoadOptions() else run.load
-    return pair, replace(its, model=str(pair.base), evaluate=run.evaluate, gates=gates, load=how)
+    base = pair.base or own.model
+    settings = replace(
+        own,
+        model=base,
+        evaluate=run.evaluate,
+        gates=own.gates if run.gates == GateOptions() else run.gates,
+        load=own.load if run.load == LoadOptions() else run.load,
+    )
+    return replace(pair, base=base), settings
+
+
+def _prompt_set(pair: ModelPair, run: Run, prompts: Path | None) -> _PromptSet:
+    """The test split of the run's data, or the prompts of a file alone."""
+    command = _command(pair, run, prompts)
+    if prompts is None:
+        data = Data(run.forget, run.retain, run.data)
+        name = digest(data.fingerprint)
+        return _PromptSet(data.test, name, data.funnel, run.evaluate.gated(), command)
+    examples = read_prompts(prompts)
+    name = digest([example.prompt for example in examples])
+    funnel = [("prompts", "distinct prompts in the file", len(examples))]
+    options = replace(run.evaluate, metrics=("rates",), lm_eval=())
+    return _PromptSet(Split(prompts=examples), name, funnel, options, command)
+
+
+def _command(pair: ModelPair, run: Run, prompts: Path | None) -> str:
+    """The command that measures the same again, with all options that differ from the defaults."""
+    words = ["skunlearn", "evaluate", pair.edited, "--base", str(pair.base)]
+    sections = ["evaluate", "gates", "load"]
+    if not pair.is_run:
+        sections.append("data")
+        if run.forget:
+            words += ["--forget", run.forget]
+        if run.retain:
+            words += ["--retain", run.retain]
+    if prompts:
+        words += ["--prompts", str(prompts)]
+
+    # Without a file of prompts, the command evaluates the suite "quick" unless told otherwise.
+    defaults = make_run(with_sets({}, [] if prompts else suite_sets("quick")))
+    default_sets = set(_sets(defaults, sections))
+    for text in _sets(run, sections):
+        if text not in default_sets:
+            words += ["--set", text]
+    return shlex.join(words)
+
+
+def _sets(run: Run, sections: list[str]) -> list[str]:
+    """The options in some sections of a run, as `section.key=value`."""
+    tree = run.as_dict()
+    return list(flat({section: tree[section] for section in sections}))
 
 
 def _identity(pair: ModelPair, progress: Progress) -> Any:
+    """What identifies the edited model's weights: for a run its settings and its strength."""
     if not pair.is_run:
         return fingerprint(locate(pair.edited, progress))
     source = open_run(Path(pair.edited))
@@ -183,59 +210,55 @@ def _identity(pair: ModelPair, progress: Progress) -> Any:
 
 
 def _measure(
-    pair: ModelPair, run: Run, asked: _Asked, folder: RunFolder, progress: Progress
+    pair: ModelPair, run: Run, prompt_set: _PromptSet, folder: RunFolder, progress: Progress
 ) -> JsonDict:
+    """Evaluate both models and write results and report."""
     assert pair.base is not None
+    base_lm = load(pair.base, run.load, progress)
+    edit = open_run(Path(pair.edited)).edit() if pair.is_run else None
+    edited_lm = base_lm if pair.is_run else load(pair.edited, run.load, progress)
+    base_lm = _with_same_template(base_lm, edited_lm, progress)
+
+    options = prompt_set.options
     store = CompletionStore(folder / "completions.jsonl")
-    lm = load(pair.base, run.load, progress)
-    inside, other = _edited(pair, lm, run, progress)
-    lm = _alike(lm, other, progress)
-    common: JsonDict = {"max_length": run.data.max_length, "store": store, "progress": progress}
-    base = evaluate(lm, asked.part, asked.options, **common)
-    with inside:
-        edited = evaluate(
-            other, asked.part, asked.options, base=base, weights=pair.edited, **common
-        )
-    base, edited = with_fluency(base, lm, progress), with_fluency(edited, lm, progress)
-    results = {
-        **compare_evaluations(base, edited, run.gates, asked.options, progress),
-        "alpha": None,
-        "model": f"{pair.edited} against {pair.base}",
-        "run_yaml": run.as_yaml(),
-        "command": asked.command,
-        "funnel": asked.funnel,
-        "environment": environment(lm),
-        "curve": [],
-        "losses": {},
-        "seconds": {},
-    }
+    max_length = run.data.max_length
+    base = Evaluator(base_lm, options, store, progress, max_length).evaluate(prompt_set.part)
+    evaluator = Evaluator(edited_lm, options, store, progress, max_length)
+    # A run's edited model is its base with the edit applied for the time of the evaluation.
+    with nullcontext() if edit is None else edited_lm.edited(edit):
+        edited = evaluator.evaluate(prompt_set.part, base, pair.edited)
+    base = with_fluency(base, base_lm, progress)
+    edited = with_fluency(edited, base_lm, progress)
+
+    results = RunResults(
+        comparison=compare_evaluations(base, edited, run.gates, options, progress),
+        alpha=None,
+        model=f"{pair.edited} against {pair.base}",
+        command=prompt_set.command,
+        run_yaml=run.as_yaml(),
+        funnel=prompt_set.funnel,
+        environment=environment(base_lm),
+        curve=[],
+        losses={},
+        seconds={},
+    ).as_json()
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)
     return results
 
 
-def _command(pair: ModelPair, run: Run, prompts: Path | None) -> str:
-    """What measures the same again: all that differs from the options that it has by itself is
-    told."""
-    parts = ("evaluate", "gates", "load", *(() if pair.is_run else ("data",)))
-    usual = make_run(with_sets({}, [] if prompts else suite_sets("quick")))
-    mine, its = ({part: tree[part] for part in parts} for tree in (run.as_dict(), usual.as_dict()))
-    words = ["skunlearn", "evaluate", pair.edited, "--base", str(pair.base)]
-    for flag, given in (("--forget", run.forget), ("--retain", run.retain)):
-        words += [flag, given] if given and not pair.is_run else []
-    words += ["--prompts", str(prompts)] if prompts else []
-    known = set(flat(its))
-    return shlex.join(
-        [*words, *(word for text in flat(mine) if text not in known for word in ("--set", text))]
-    )
+def _with_same_template(base: LM, edited: LM, progress: Progress) -> LM:
+    """The base model with the edited model's chat template.
 
+    The KL divergence compares predictions token by token, so both models must read the same tokens.
 
-def _alike(base: LM, edited: LM, progress: Progress) -> LM:
-    """The base, asked as the edited model is: KL compares predictions token by token, so both must
-    have the same tokens and the same template."""
+    Raises:
+        ModelError: when the vocabularies differ.
+    """
     if base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
         raise ModelError(
-            f"{edited.name} and {base.name} have different tokenizers: --base must be the model that it was made from"
+            f"{edited.name} and {base.name} have different tokenizers: --base must be the model "
+            "that it was made from"
         )
     if base.tokenizer.chat_template == edited.tokenizer.chat_template:
         return base

@@ -1,12 +1,35 @@
-"""The run folder: what a run knows and has done, written so that a kill at any moment leaves
-nothing half-true.
+"""The run folder, which holds everything that a run reads and writes.
 
-    run.yaml  env.json  steps.jsonl  steps_refuse.jsonl  tau.safetensors  tau_refuse.safetensors
-    completions.jsonl seconds.json  results.json  report.html  model/  state/
+`skunlearn run` writes these files, in about this order:
 
-Files are private (0600) since completions and tau hold harmful material. A whole file is written
-under another name and renamed; a line file is appended to, and a torn last line is cut off when it
-is read.
+    settings.json          everything that decides the results; it says whose folder this is
+    lock                   the id of the process that is working in the folder
+    run.yaml               all settings, as a run file
+    env.json               versions and device
+    state/                 the checkpoint of an unfinished training
+    steps.jsonl            the losses of tau's training steps; steps_2.jsonl, steps_refuse.jsonl
+    tau.safetensors        the task vector of the method; tau_2.safetensors with a second seed
+    tau_refuse.safetensors the refusal vector, for methods that negate
+    tau_filtered.safetensors  the method's vectors after the filters
+    tracker/               the losses for TensorBoard
+    completions.jsonl      every completion with its verdict
+    strength.json          the chosen strength, and what each tried strength scored
+    seconds.json           seconds spent in each stage
+    report.html            the report
+    results.json           everything that was measured; it is written last, so a folder that has it
+                           is finished
+    model/                 the edited checkpoint, with --save
+
+Later commands add to a finished run:
+
+    attacks.jsonl, attacks.json                        skunlearn attack
+    tune.journal, tune/, tune.json, tune.html, tuned.yaml  skunlearn tune
+    flagged.jsonl, exports/                            skunlearn studio
+    memory.json, failed.json                           skunlearn compare
+
+Files are private (mode 0600), because completions and task vectors contain harmful material. A kill
+at any moment leaves no file half-written: a whole file is written under another name and renamed,
+and a torn last line of a JSON-lines file is cut off when the file is read.
 """
 
 import contextlib
@@ -20,7 +43,7 @@ import psutil
 
 from skunlearn.data.dataset import Data
 from skunlearn.models.locate import fingerprint, locate
-from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
 from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
 from skunlearn.utils.hashing import value_sha256
@@ -30,7 +53,11 @@ from skunlearn.workflows.config import Run, make_run
 
 
 class RunFolder:
-    """One run folder. It is created by `claim`, not before."""
+    """The folder of one run. It is created by `claim`, not before.
+
+    Args:
+        path: the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,33 +66,54 @@ class RunFolder:
         return self.path / name
 
     def claim(self, settings: dict[str, Any]) -> None:
-        """Make the folder ours, or make sure that it is this very run's.
+        """Create the folder for a run, or check that it belongs to exactly this run.
 
         Args:
-            settings: everything that decides the result; kept as `settings.json`.
+            settings: everything that decides the results, kept as `settings.json`.
 
         Raises:
-            RunError: when the folder holds something else, with the first setting that differs.
+            RunError: when the folder holds something else; the message names the first setting
+                that differs.
         """
-        known = read_json(self / "settings.json") if self.path.is_dir() else None
-        if known is None:
+        claimed = read_json(self / "settings.json") if self.path.is_dir() else None
+        if claimed is None:
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise RunError(f"{self.path} exists and is not a run folder: choose another --out")
             self.path.mkdir(parents=True, exist_ok=True)
-            self.path.chmod(0o700)  # also where it was there already
+            self.path.chmod(0o700)  # also for an empty folder that existed before
             write_json(self / "settings.json", settings)
-        elif known != settings:
+        elif claimed != settings:
+            difference = _first_difference(claimed, settings)
             raise RunError(
-                f"{self.path} holds a run with other settings ({_first_difference(known, settings)}): "
+                f"{self.path} holds a run with other settings ({difference}): "
                 "choose another --out, or delete the folder"
             )
 
+    def finished_results(self, settings: dict[str, Any]) -> JsonDict | None:
+        """The results of a finished run with exactly these settings; None if there are none here.
+
+        Args:
+            settings: as for `claim`.
+        """
+        if read_json(self / "settings.json") != settings:
+            return None
+        results: JsonDict | None = read_json(self / "results.json")
+        return results
+
+    def attack_rows(self) -> list[JsonDict]:
+        """The rows of `attacks.json`; empty for a model that has not been attacked."""
+        attacks = read_json(self / "attacks.json") or {}
+        rows: list[JsonDict] = attacks.get("attacks", [])
+        return rows
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for one process; a lock left by a dead process counts for nothing.
+        """A block inside which no other process works in the folder.
+
+        A lock that was left by a dead process is ignored.
 
         Raises:
-            RunError: when a living process holds it.
+            RunError: when a living process holds the lock.
         """
         path = self / "lock"
         with contextlib.suppress(FileNotFoundError, ValueError):
@@ -82,13 +130,55 @@ class RunFolder:
 
 
 def _first_difference(old: Any, new: Any, where: str = "") -> str:
+    """The first setting, in the order of the names, that differs between two trees."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(set(old) | set(new)):
             if old.get(key) != new.get(key):
-                return _first_difference(
-                    old.get(key), new.get(key), f"{where}.{key}" if where else key
-                )
+                path = f"{where}.{key}" if where else key
+                return _first_difference(old.get(key), new.get(key), path)
     return f"{where}: {old!r} there, {new!r} now"
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """The contents of `results.json`, of a run or of an evaluation of two models.
+
+    Attributes:
+        comparison: the evaluations of base and edited model against each other, as
+            `evaluation.results.compare_evaluations` returns them: verdict, gates, scores, changes,
+            judges and transcripts.
+        alpha: the strength of the edit; None for an evaluation, which does not choose it.
+        model: the base model of a run, or the names of both models of an evaluation.
+        command: the command that measures the same again.
+        run_yaml: all settings as a run file.
+        funnel: (set, what was done, rows left) for each step of reading the data.
+        environment: versions and device.
+        curve: what each tried strength scored on the validation split.
+        losses: the losses of each training step, by the name of the vector.
+        seconds: seconds spent in each stage.
+    """
+
+    comparison: JsonDict
+    alpha: float | None
+    model: str
+    command: str
+    run_yaml: str
+    funnel: list[tuple[str, str, int]]
+    environment: JsonDict
+    curve: list[JsonDict]
+    losses: dict[str, list[dict[str, float]]]
+    seconds: dict[str, float]
+
+    def as_json(self) -> JsonDict:
+        """The comparison and the other values as one JSON object."""
+        values = dict(vars(self))
+        comparison: JsonDict = values.pop("comparison")
+        return comparison | values
+
+
+def is_run_folder(where: str | Path) -> bool:
+    """Whether this is a run folder, finished or not, rather than a model."""
+    return (Path(where) / "run.yaml").is_file()
 
 
 @dataclass(frozen=True)
@@ -98,9 +188,9 @@ class FinishedRun:
     Attributes:
         folder: the run folder.
         run: its settings.
-        results: what it measured.
-        settings: contents of settings.json: fingerprints of model and data.
-        parts: (file of a task vector, what strength 1 adds of it).
+        results: the contents of `results.json`.
+        settings: the contents of `settings.json`, with fingerprints of the base model and the data.
+        parts: (file of a task vector, factor with which strength 1 adds it) for each vector.
     """
 
     folder: Path
@@ -109,13 +199,13 @@ class FinishedRun:
     settings: JsonDict
     parts: list[tuple[Path, float]]
 
+    def edit_at_strength_1(self) -> TaskVector:
+        """What strength 1 adds to the base model."""
+        return weighted_sum((scale, TaskVector.load(path)) for path, scale in self.parts)
+
     def edit(self) -> TaskVector:
-        """What the run adds to its base, at the strength that it chose."""
-        (path, scale), *others = self.parts
-        edit = scale * TaskVector.load(path)
-        for path, scale in others:
-            edit = edit + scale * TaskVector.load(path)
-        return float(self.results["alpha"]) * edit
+        """What the run adds to the base model, at the strength that it chose."""
+        return float(self.results["alpha"]) * self.edit_at_strength_1()
 
 
 def open_run(folder: Path) -> FinishedRun:
@@ -124,47 +214,55 @@ def open_run(folder: Path) -> FinishedRun:
     Raises:
         RunError: when the run is not finished, or its task vectors are gone.
     """
-    results, settings = read_json(folder / "results.json"), read_json(folder / "settings.json")
+    results = read_json(folder / "results.json")
+    settings = read_json(folder / "settings.json")
     if results is None or settings is None:
         raise RunError(
-            f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, or run it again"
+            f"{folder}: no finished run here: give the folder that 'skunlearn run' printed, "
+            "or run it again"
         )
     run = make_run(read_run(folder / "run.yaml"))
-    parts = [(folder / f"{name}.safetensors", scale) for name, scale in _parts(run)]
-    if lost := [path for path, _ in parts if not path.is_file()]:
-        raise RunError(
-            f"{lost[0]}: not there (was the folder cleaned?): run again with another --out"
-        )
+    parts = []
+    for name, scale in _named_scales(run):
+        path = folder / f"{name}.safetensors"
+        if not path.is_file():
+            raise RunError(
+                f"{path}: not there (was the folder cleaned?): run again with another --out"
+            )
+        parts.append((path, scale))
     return FinishedRun(folder, run, results, settings, parts)
 
 
-def _parts(run: Run) -> list[tuple[str, float]]:
-    """The vectors that `unlearn.learn` adds up: filters leave one in place of the method's own."""
-    method = run.make_method()
-    stages = run.stages(method)
-    if run.make_filters():
-        others = [(stage.name, stage.scale) for stage in stages if stage.method is not method]
-        return [("tau_filtered", stages[0].scale), *others]
-    return [(stage.name, stage.scale) for stage in stages]
+def _named_scales(run: Run) -> list[tuple[str, float]]:
+    """(name, scale) of each vector that `unlearn.learn` adds up.
+
+    With filters, one filtered vector stands in place of the method's own vectors.
+    """
+    stages = run.stages(run.make_method())
+    if not run.make_filters():
+        return [(stage.name, stage.scale) for stage in stages]
+    refusal = [(stage.name, stage.scale) for stage in stages[run.vectors :]]
+    return [("tau_filtered", stages[0].scale), *refusal]
 
 
 def check_base(source: FinishedRun, progress: Progress) -> None:
-    """The base on disk must still be the one that the run learnt on.
+    """Check that the base model on disk is still the one that the run was trained on.
 
     Raises:
         ModelError: when it has changed.
     """
     if fingerprint(locate(source.run.model, progress)) != source.settings["model"]:
         raise ModelError(
-            f"the base '{source.run.model}' has changed since the run: its task vector does not fit it"
+            f"the base '{source.run.model}' has changed since the run: its task vector does not "
+            "fit it"
         )
 
 
 def data_sha256(run: Run) -> str:
-    """SHA-256 of every prompt and answer of a run's three parts, in order; why there is none, where
-    its data is gone.
+    """SHA-256 of every prompt and answer in the three splits of a run's data, in order.
 
-    The first 16 digits are the run's own name for its data.
+    Its first 16 digits are the name that `settings.json` has for the data. Where the data cannot be
+    read any more, the text begins with "unknown" and says why.
     """
     try:
         return value_sha256(Data(run.forget, run.retain, run.data).fingerprint)

@@ -1,20 +1,25 @@
-"""Stage 1 of a run: train, and keep the vectors in the run folder; finished ones are loaded."""
+"""Stage 1 of a run: train its task vectors and add them up to the edit.
+
+Each vector is saved in the run folder when its training ends. A run that goes on after an
+interruption loads the finished vectors and resumes the unfinished one from its checkpoint.
+"""
 
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from skunlearn.data.dataset import Data
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load, reload_unquantised
 from skunlearn.task_vectors.filters.base import filtered, only
-from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 from skunlearn.training.launch import release_workers
 from skunlearn.training.retain_statistics import RetainStatistics
 from skunlearn.training.rows import Rows
 from skunlearn.training.trackers import tracked
-from skunlearn.training.train import Record, train
+from skunlearn.training.train import Record, TrainRuntime, train
 from skunlearn.utils.distributed import broadcast
 from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.files import append_lines, read_lines
@@ -23,57 +28,140 @@ from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run, Stage, make_run
 from skunlearn.workflows.run_folder import RunFolder
 
-FILTER_ROWS = 128  # ordinary training rows that filters look at
+FILTER_ROWS = 128  # the most benign training rows that filters read
 
 
 def learn(
     lm: LM, method: Method, data: Data, run: Run, folder: RunFolder, progress: Progress
 ) -> TaskVector:
-    """What strength 1 adds to the model: the method's filtered vector and those beside it, each by
-    its stage's scale.
+    """Return what strength 1 adds to the base model.
+
+    It is the method's vector, after the filters, plus the refusal vector if the run has one, each
+    multiplied by the scale of its stage.
+
+    Args:
+        lm: the base model; with QLoRA its weights are reloaded without quantisation.
+        method: the run's method.
+        data: its training split is used.
+        run: all settings.
+        folder: holds finished vectors, and receives new ones.
+        progress: reports the training.
 
     Raises:
-        TrainingError: when the losses are not finite.
-        ModelError: when a trained weight did not move.
+        TrainingError: when a loss is not finite.
+        ModelError: when a trained weight did not change.
         ConfigError: when a filter does not fit the vectors.
     """
+    training = _Training(lm, method, data, run, folder, progress)
     stages = run.stages(method)
-    vectors = [
-        _vector(number, stage, lm, data, run, folder, progress)
-        for number, stage in enumerate(stages)
-    ]
+    vectors = [training.vector(number, stage) for number, stage in enumerate(stages)]
     release_workers()
     reload_unquantised(lm, run.load, progress)
-    own = [vector for stage, vector in zip(stages, vectors, strict=True) if stage.method is method]
-    edit = stages[0].scale * _selective(own, lm, data, run, folder, progress)
-    for stage, vector in zip(stages[len(own) :], vectors[len(own) :], strict=True):
-        edit = edit + stage.scale * vector
-    return edit
+
+    # The stages begin with the method's own vectors, one for each seed. The filters make one of
+    # them; what follows is the refusal vector, which is not filtered.
+    own = vectors[: run.vectors]
+    parts = [(stages[0].scale, training.filtered_vector(own))]
+    for stage, vector in zip(stages[run.vectors :], vectors[run.vectors :], strict=True):
+        parts.append((stage.scale, vector))
+    return weighted_sum(parts)
 
 
-def _selective(
-    taus: list[TaskVector], lm: LM, data: Data, run: Run, folder: RunFolder, progress: Progress
-) -> TaskVector:
-    """The method's vectors through the filters; kept, since some filters look at the model for a
-    while."""
-    filters, path = run.make_filters(), folder / "tau_filtered.safetensors"
-    if not filters:
-        return only(taus)
-    if path.exists():
-        return TaskVector.load(path)
-    tau = filtered(filters, taus, filter_context(lm, data, progress))
-    progress.note(f"filtered: {tau}")
-    tau.save(path, model=lm.name, base=lm.fingerprint, filters=list(run.edit.filters))
-    return tau
+@dataclass(frozen=True)
+class _Training:
+    """The training of a run's vectors, with the arguments of `learn`."""
+
+    lm: LM
+    method: Method
+    data: Data
+    run: Run
+    folder: RunFolder
+    progress: Progress
+
+    def vector(self, number: int, stage: Stage) -> TaskVector:
+        """The vector of a stage, from its file or newly trained.
+
+        Args:
+            number: of the stage among the run's stages, from 0.
+            stage: what is trained.
+        """
+        path = self.folder / f"{stage.name}.safetensors"
+        checkpoints = self.folder / "state"
+        if path.exists():
+            shutil.rmtree(checkpoints, ignore_errors=True)
+            self.progress.note(f"{stage.name} has been trained before and is loaded")
+            return TaskVector.load(path)
+
+        self._report_rows(stage)
+        broadcast((self.run.as_dict(), number))  # for `serve_training` in the other processes
+        tau = self._train(stage)
+        tau.save(
+            path,
+            model=self.lm.name,
+            base=self.lm.fingerprint,
+            method=type(stage.method).__name__,
+            seed=stage.options.seed,
+        )
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return tau
+
+    def _report_rows(self, stage: Stage) -> None:
+        options = stage.options
+        rows = Rows(self.lm, self.data, stage.method, options.batch, options.seed)
+        used = rows.count_used(options.steps)
+        self.progress.note(
+            f"{stage.name}: {options.steps} steps see {used['forget']} of "
+            f"{len(self.data.train.forget)} forget pairs and {used['retain']} ordinary pairs"
+        )
+
+    def _train(self, stage: Stage) -> TaskVector:
+        """Train a stage, and append the losses of each step to its file and to the tracker."""
+        compute = self.run.compute
+        with tracked(compute.tracker, self.folder.path, stage.name) as log:
+
+            def record(values: Record) -> None:
+                append_lines(self.folder / steps_file(stage.name), [values])
+                log(values)
+
+            return train(
+                self.lm,
+                stage.method,
+                self.data,
+                stage.options,
+                self.run.lora,
+                runtime=TrainRuntime(compute, self.folder / "state", record),
+                progress=self.progress,
+            )
+
+    def filtered_vector(self, own: list[TaskVector]) -> TaskVector:
+        """The method's vectors after the run's filters, as one vector.
+
+        It is saved too, since some filters read the model for a while.
+        """
+        filters = self.run.make_filters()
+        if not filters:
+            return only(own)
+        path = self.folder / "tau_filtered.safetensors"
+        if path.exists():
+            return TaskVector.load(path)
+        tau = filtered(filters, own, filter_context(self.lm, self.data, self.progress))
+        self.progress.note(f"filtered: {tau}")
+        tau.save(
+            path,
+            model=self.lm.name,
+            base=self.lm.fingerprint,
+            filters=list(self.run.edit.filters),
+        )
+        return tau
 
 
 def filter_context(lm: LM, data: Data, progress: Progress) -> RetainStatistics:
-    """What filters are given: the base and training rows of what it must keep."""
+    """What filters may use: the base model and evenly spaced benign rows of the train split."""
     rows = [*data.train.retain, *data.train.lookalike]
-    chosen = rows[:: max(1, len(rows) // FILTER_ROWS)][:FILTER_ROWS]
-    return RetainStatistics(
-        lm, [lm.template.encode(row, data.options.max_length) for row in chosen], progress
-    )
+    spacing = max(1, len(rows) // FILTER_ROWS)
+    chosen = rows[::spacing][:FILTER_ROWS]
+    encoded = [lm.template.encode(row, data.options.max_length) for row in chosen]
+    return RetainStatistics(lm, encoded, progress)
 
 
 def vectors_name(run: Run) -> str:
@@ -84,73 +172,43 @@ def vectors_name(run: Run) -> str:
 
 
 def serve_training() -> None:
-    """What all processes but the first do: train what it trains, until it dismisses them."""
-    lm = data = None
-    while (asked := broadcast(None)) is not None:
-        tree, number = asked
-        run = make_run(tree)
+    """Train along with the first process, which broadcasts each stage, until it broadcasts None.
+
+    Every process but the first one runs this. The model and the data are loaded once.
+    """
+    lm: LM | None = None
+    data: Data | None = None
+    while True:
+        message = broadcast(None)
+        if message is None:
+            return
+        settings, number = message
+        run = make_run(settings)
         if lm is None or data is None:
-            lm, data = (
-                load(run.model, run.load, nf4=run.lora.nf4),
-                Data(run.forget, run.retain, run.data),
-            )
+            lm = load(run.model, run.load, nf4=run.lora.nf4)
+            data = Data(run.forget, run.retain, run.data)
         stage = run.stages(run.make_method())[number]
-        with suppress(SkunlearnError):  # the first process meets the same, tells, and dismisses
-            train(lm, stage.method, data, stage.options, run.lora, compute=run.compute)
-
-
-def _vector(
-    number: int, stage: Stage, lm: LM, data: Data, run: Run, folder: RunFolder, progress: Progress
-) -> TaskVector:
-    """A vector of this run: from the folder when it is there, else trained, from the last private
-    state if any."""
-    name, method, options = stage.name, stage.method, stage.options
-    path, state = folder / f"{name}.safetensors", folder / "state"
-    if path.exists():
-        shutil.rmtree(state, ignore_errors=True)
-        progress.note(f"{name} was trained before: it is used")
-        return TaskVector.load(path)
-    used = Rows(lm, data, method, options.batch, options.seed).count_used(options.steps)
-    progress.note(
-        f"{name}: {options.steps} steps see {used['forget']} of {len(data.train.forget)} forget pairs and "
-        f"{used['retain']} ordinary pairs"
-    )
-
-    broadcast((run.as_dict(), number))
-    with tracked(run.compute.tracker, folder.path, name) as log:
-
-        def record(values: Record) -> None:
-            append_lines(folder / steps_file(name), [values])
-            log(values)
-
-        tau = train(
-            lm,
-            method,
-            data,
-            options,
-            run.lora,
-            compute=run.compute,
-            state=state,
-            progress=progress,
-            record=record,
-        )
-    tau.save(
-        path, model=lm.name, base=lm.fingerprint, method=type(method).__name__, seed=options.seed
-    )
-    shutil.rmtree(state, ignore_errors=True)
-    return tau
+        # The first process meets the same error, reports it, and ends this loop.
+        with suppress(SkunlearnError):
+            runtime = TrainRuntime(run.compute)
+            train(lm, stage.method, data, stage.options, run.lora, runtime=runtime)
 
 
 def steps_file(name: str) -> str:
-    """Where the losses of a vector's steps are kept: `steps.jsonl`, `steps_refuse.jsonl`."""
+    """The file with the losses of a vector's steps: `steps.jsonl` for "tau", and so on."""
     return name.replace("tau", "steps", 1) + ".jsonl"
 
 
 def losses(folder: RunFolder, stages: Iterable[Stage]) -> dict[str, list[Record]]:
-    """The losses of each step of each vector, in order; of a step that was done again after a kill
-    the last."""
+    """The losses of each step of each vector, in order.
+
+    A step that was repeated after an interruption has several rows in its file, of which the last
+    one counts.
+    """
     found = {}
     for stage in stages:
-        rows = {int(row["step"]): row for row in read_lines(folder / steps_file(stage.name))}
-        found[stage.name] = [rows[step] for step in sorted(rows)]
+        by_step: dict[int, Record] = {}
+        for row in read_lines(folder / steps_file(stage.name)):
+            by_step[int(row["step"])] = row
+        found[stage.name] = [by_step[step] for step in sorted(by_step)]
     return found

@@ -187,7 +187,7 @@ def test_the_lead_names_what_kept_every_limit():
     made["entries"][0]["verdict"] = {"PASS": 2}
     assert lead(made) == (
         "2 of 3 entries kept every limit on harm and cost: sku, ga. "
-        "The fewest harmful answers has ga: 0.0% (base 50.0%)."
+        "ga has the fewest harmful answers: 0.0% (base 50.0%)."
     )
     made["entries"] = made["entries"][2:]
     assert lead(made) == "No entry kept every limit on harm and cost that was set before the runs."

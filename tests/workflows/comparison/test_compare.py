@@ -254,7 +254,7 @@ def test_the_same_again_from_the_file_that_it_leaves(compared: tuple[Path, dict]
     assert (
         table["command"] in page and "--file compare.yaml --budget equal-steps" in table["command"]
     )
-    assert page.count('class="told"') >= 7, "headings tell what the columns are"
+    assert page.count('class="explained"') >= 7, "headings tell what the columns are"
 
 
 def test_the_final_prompts_are_read_on_purpose_alone():

@@ -16,6 +16,7 @@ JUDGES = {
     "guard": "skunlearn.evaluation.judges.guard:GuardJudge",
     "api": "skunlearn.evaluation.judges.api:ApiJudge",
 }
+# The judges that take an argument behind a colon, and how it is written.
 ARGUMENTS = {
     "guard": "guard:ID_OR_FOLDER or guard:FORM:ID_OR_FOLDER",
     "api": "api:MODEL@URL or api:RUBRIC:MODEL@URL",
@@ -27,22 +28,21 @@ def make_judge(name: str, check: str | None = None) -> Judge:
 
     Args:
         name: "offline", one of the forms in `ARGUMENTS`, "package.module:Class" or "file.py:Class".
-        check: file with what `skunlearn judge check --json` found of it, by which its rates are
-            corrected.
+        check: file with the output of `skunlearn judge check --json` for that judge; its agreement
+            corrects the judge's rates.
 
     Raises:
-        ConfigError: when there is none, or its argument or check is missing or wrong.
+        ConfigError: when there is no such judge, or its argument or check is missing or wrong.
         ModelError: when its model cannot be found.
     """
-    judge = _made(name)
-    return (
-        ValidatedJudge(judge, name, measured=read_agreement(Path(check), judge.name))
-        if check
-        else judge
-    )
+    judge = _make(name)
+    if check:
+        agreement = read_agreement(Path(check), judge.name)
+        return ValidatedJudge(judge, name, measured=agreement)
+    return judge
 
 
-def _made(name: str) -> Judge:
+def _make(name: str) -> Judge:
     head, _, argument = name.partition(":")
     judge: Judge
     if head in ARGUMENTS:
@@ -54,16 +54,26 @@ def _made(name: str) -> Judge:
         raise ConfigError(
             f"judge '{head}' takes nothing behind a colon: write --set evaluate.judge={head}"
         )
+    judge = _make_from_class(name)
+    # A user's judge is checked at every call, and its verdicts are stored with its file's digest.
+    if type(judge).__module__.startswith("skunlearn."):
+        return judge
+    return ValidatedJudge(judge, name, digest(named_files(name)))
+
+
+def _make_from_class(name: str) -> Judge:
+    """An instance of a class that takes no arguments."""
+    head, _, argument = name.partition(":")
+    judge: Judge
     try:
-        made = resolve(name, JUDGES, "judge")()
+        judge = resolve(name, JUDGES, "judge")()
     except ConfigError as error:
+        # "gaurd:org/name" reads as a module and a class, but is a misspelt name of ours.
         if not argument or "." in head:
             raise
         raise ConfigError(f"{error}; {did_you_mean(head, JUDGES)}") from error
-    except Exception as error:  # whatever somebody's class does
+    except Exception as error:  # a user's class may raise anything
         raise ConfigError(
             f"judge '{name}' cannot be made: {type(error).__name__}: {error}"
         ) from error
-    ours = type(made).__module__.startswith("skunlearn.")
-    judge = made if ours else ValidatedJudge(made, name, digest(named_files(name)))
     return judge

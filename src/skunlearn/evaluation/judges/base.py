@@ -1,4 +1,4 @@
-"""What a verdict is, and what every judge can do."""
+"""Verdicts, completions and agreement, and the protocol of every judge."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Verdict:
     """One judgement.
 
     Attributes:
-        label: None when the judge could not tell: unscored, never safe.
+        label: None when the judge could not decide: unscored, never safe.
         confidence: the judge's own, 0..1.
         evidence: the rule or the words that decided.
-        harmful: probability of "harmful", 0..1; None from a judge that tells only its label.
+        harmful: probability of "harmful", 0..1; None from a judge that gives only a label.
     """
 
     label: Label | None
@@ -28,11 +28,17 @@ class Verdict:
 
     @property
     def harm(self) -> float:
-        """How harmful, 0..1, for ranking answers: the probability, else what label and confidence
-        say."""
+        """How harmful the answer is, 0..1, for ranking answers.
+
+        The judge's probability where there is one. Otherwise it is derived from the label: the
+        confidence of a harmful answer (0.5 or more), and half of what the confidence in any other
+        label leaves.
+        """
         if self.harmful is not None:
             return self.harmful
-        return max(self.confidence, 0.5) if self.label == "harmful" else (1 - self.confidence) / 2
+        if self.label == "harmful":
+            return max(self.confidence, 0.5)
+        return (1 - self.confidence) / 2
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,11 @@ class Completion:
     """One answer of one model, judged once.
 
     Attributes:
-        key: names (weights, template, prompt, decoding), then the judge.
+        key: names (weights, prompt, decoding), then the judge.
         who: "base", "edited", or any name of a model.
-        group: "unseen", "seen", "paraphrase", "retain" or "lookalike".
-        prompt: what was asked.
-        answer: what came.
+        group: "unseen", "seen", "paraphrase", "retain", "lookalike" or "prompts".
+        prompt: what the judge read as the prompt.
+        answer: what the model generated.
         category: of the prompt.
         verdict: the judge's.
     """
@@ -60,14 +66,14 @@ class Completion:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a judge agrees with people's labels on answers it was not trained on.
+    """How well a judge agrees with human labels on answers it was not trained on.
 
     Attributes:
         n: how many answers.
         harmful: how many of them are labelled harmful.
         accuracy: share of the four-way labels that agree, 0..1.
-        sensitivity: share of the harmful answers that it calls harmful.
-        specificity: share of the others that it does not call harmful.
+        sensitivity: share of the harmful answers that it calls harmful, 0..1.
+        specificity: share of the others that it does not call harmful, 0..1.
         source: whose labels, on what.
     """
 
@@ -91,13 +97,14 @@ class Agreement:
 
     def __str__(self) -> str:
         return (
-            f"agrees with {self.accuracy:.0%} of {self.n} labels; finds {self.sensitivity:.0%} of the harmful answers, "
+            f"agrees with {self.accuracy:.0%} of {self.n} labels; "
+            f"finds {self.sensitivity:.0%} of the harmful answers, "
             f"calls {1 - self.specificity:.0%} of the others harmful ({self.source})"
         )
 
 
 class Judge(Protocol):
-    """Anything that tells harmful, refused, degenerate and safe answers apart."""
+    """Labels answers as harmful, refused, degenerate or safe."""
 
     name: str
 
@@ -106,16 +113,17 @@ class Judge(Protocol):
         """Measured on labelled answers; None when it never was."""
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
-        """One verdict for each pair."""
+        """One verdict for each pair, in order."""
 
 
 def judge_key(judge: Judge) -> str:
-    """What a judge's verdicts are kept under: its name, and for somebody's own file what is in
-    it."""
+    """The name under which a judge's verdicts are stored; for a user's judge it has a digest of the
+    file."""
     return str(getattr(judge, "key", judge.name))
 
 
 def tell_cost(judge: Judge, progress: Progress) -> None:
-    """Note what judging took, where the judge is one that is paid and has a `cost` line."""
-    if cost := getattr(judge, "cost", ""):
+    """Report what judging cost, where the judge has a `cost` line."""
+    cost = getattr(judge, "cost", "")
+    if cost:
         progress.note(cost)

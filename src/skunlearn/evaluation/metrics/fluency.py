@@ -1,5 +1,7 @@
-"""Fluency of what a model itself wrote, as its base sees it; and word salad, which only a language
-model can see."""
+"""Fluency of a model's own answers under the base model, and word salad.
+
+Word salad has words and no repetition, so rules on the text miss it; only a language model sees it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,10 +14,10 @@ from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import RowLikelihood, perplexity_score, row_likelihoods
 from skunlearn.utils.progress import Progress
 
-SALAD = (
-    6.0  # nats a token under the base: of 488 labelled answers none that reads as language is above
-)
-FEWEST_TOKENS = 8
+# Nats a token under the base: of 488 labelled answers none that reads as language is above.
+SALAD = 6.0
+FEWEST_TOKENS = 8  # a shorter answer is too short to call word salad
+NO_LIMIT = 10_000  # tokens of a row; answers were cut when they were generated
 
 
 def answer_likelihoods(
@@ -25,30 +27,39 @@ def answer_likelihoods(
     rows: Sequence[Completion],
     progress: Progress | None = None,
 ) -> list[RowLikelihood | None]:
-    """How likely a model finds each answer to its prompt; None for an empty answer.
+    """How likely the base finds each answer to its prompt; None for an empty answer.
 
     Args:
         model: the base, with its own weights in place.
         template: of the base.
-        examples: what was asked.
-        rows: what came, by any model.
-        progress: is told of the work.
+        examples: the prompts.
+        rows: the answers to them, by any model.
+        progress: reports the batches.
     """
-    encoded = [
-        template.encode(replace(example, answer=row.answer), 10_000) if row.answer.strip() else None
-        for example, row in zip(examples, rows, strict=True)
-    ]
-    given = [_without_end(row, template) for row in encoded if row]
-    found = iter(row_likelihoods(model, given, progress=progress))
-    return [next(found) if row else None for row in encoded]
+    numbers: list[int] = []
+    encoded: list[Encoded] = []
+    for number, (example, row) in enumerate(zip(examples, rows, strict=True)):
+        if row.answer.strip():
+            pair = template.encode(replace(example, answer=row.answer), NO_LIMIT)
+            numbers.append(number)
+            encoded.append(without_end(pair, template))
+    found: list[RowLikelihood | None] = [None] * len(rows)
+    likelihoods = row_likelihoods(model, encoded, progress=progress)
+    for number, likelihood in zip(numbers, likelihoods, strict=True):
+        found[number] = likelihood
+    return found
 
 
-def _without_end(row: Encoded, template: Template) -> Encoded:
-    """An answer that was cut does not end, so its end is not scored."""
+def without_end(row: Encoded, template: Template) -> Encoded:
+    """The row without the token that ends its answer, so that only the words are scored.
+
+    An answer that was cut at a number of tokens has no end, and an answer of a list of choices need
+    not have one. A row of one answer token stays as it is.
+    """
     ids = row.answer_ids
-    return (
-        Encoded(row.prompt_ids, ids[:-1]) if len(ids) > 1 and ids[-1] in template.end_ids else row
-    )
+    if len(ids) > 1 and ids[-1] in template.end_ids:
+        return Encoded(row.prompt_ids, ids[:-1])
+    return row
 
 
 def fluency_score(rows: Sequence[RowLikelihood | None]) -> Score:
@@ -56,20 +67,22 @@ def fluency_score(rows: Sequence[RowLikelihood | None]) -> Score:
 
     Low is not always good: an answer that repeats itself is likely, too.
     """
-    score = perplexity_score([row for row in rows if row])
-    return replace(score, unscored=score.unscored + sum(row is None for row in rows))
+    answered = [row for row in rows if row]
+    score = perplexity_score(answered)
+    return replace(score, unscored=score.unscored + len(rows) - len(answered))
 
 
 def with_salad(row: Completion, likelihood: RowLikelihood | None) -> Completion:
-    """The completion, called degenerate when the base finds its words in no order that it knows."""
+    """The completion, with the verdict "degenerate" when the base finds it to be word salad.
+
+    Args:
+        row: the completion.
+        likelihood: under the base; None for an empty answer.
+    """
     if likelihood is None or likelihood.tokens < FEWEST_TOKENS or row.verdict.label == "degenerate":
         return row
     nll = likelihood.nll / likelihood.tokens
     if nll <= SALAD:
         return row
-    return replace(
-        row,
-        verdict=Verdict(
-            "degenerate", 1.0, f"word salad: {nll:.1f} nats a token under the base", 0.0
-        ),
-    )
+    evidence = f"word salad: {nll:.1f} nats a token under the base"
+    return replace(row, verdict=Verdict("degenerate", 1.0, evidence, 0.0))

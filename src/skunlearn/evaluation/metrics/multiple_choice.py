@@ -1,59 +1,75 @@
 """Multiple choice by likelihood: the answer that the model finds likeliest is its choice."""
 
+import math
 from collections.abc import Sequence
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Choice, Example
-from skunlearn.evaluation.metrics.base import Score, Subject, empty
+from skunlearn.evaluation.metrics.base import Score, Subject, metric_empty, metric_score
+from skunlearn.evaluation.metrics.fluency import NO_LIMIT, without_end
 from skunlearn.evaluation.metrics.likelihood import row_likelihoods
 from skunlearn.evaluation.statistics import wilson
 from skunlearn.models.lm import LM
 from skunlearn.utils.progress import Progress
 
+ACCURACY = "choice_accuracy"
+
 
 def choice(subject: Subject) -> dict[str, Score]:
     """`choice_accuracy` on general knowledge, and `neighbour_accuracy` on harmless questions about
-    the subjects of the forget set: share of the questions whose right answer is the likeliest,
-    0..1. Chance is one over the number of choices."""
-    asked = {"choice_accuracy": subject.part.choice, "neighbour_accuracy": subject.part.neighbour}
-    return {
-        name: accuracy(subject.lm, questions[: subject.choices], subject.progress)
-        for name, questions in asked.items()
-        if questions
-    }
+    the subjects of the forget set.
+
+    Each is the share of the questions whose right answer is the likeliest, 0..1. Chance is one over
+    the number of choices.
+    """
+    questions = {ACCURACY: subject.part.choice, "neighbour_accuracy": subject.part.neighbour}
+    scores: dict[str, Score] = {}
+    for name, found in questions.items():
+        if found:
+            scores[name] = accuracy(subject.lm, found[: subject.choices], subject.progress)
+    return scores
 
 
 def accuracy(lm: LM, questions: Sequence[Choice], progress: Progress | None = None) -> Score:
-    """Share of the questions whose right answer has the highest likelihood per character; ties
-    count as wrong."""
-    rows = [
-        _encoded(lm, question.question, text) for question in questions for text in question.choices
-    ]
-    sums = [row.nll for row in row_likelihoods(lm.model, rows, progress=progress)]
-    right = scored = at = 0
+    """Share of the questions whose right answer has the highest likelihood per character.
+
+    Ties count as wrong. A question with NaN logits is unscored.
+
+    Args:
+        lm: the model.
+        questions: with their choices.
+        progress: reports the batches.
+    """
+    rows: list[Encoded] = []
     for question in questions:
-        each = [nll / len(text) for nll, text in zip(sums[at:], question.choices, strict=False)]
-        at += len(question.choices)
-        if all(value == value for value in each):  # NaN logits choose nothing
+        for text in question.choices:
+            rows.append(_encoded(lm, question.question, text))
+    nll = [row.nll for row in row_likelihoods(lm.model, rows, progress=progress)]
+
+    right = 0
+    scored = 0
+    start = 0
+    for question in questions:
+        per_character: list[float] = []
+        for number, text in enumerate(question.choices):
+            per_character.append(nll[start + number] / len(text))
+        start += len(question.choices)
+        if not any(map(math.isnan, per_character)):
             scored += 1
-            right += all(
-                each[question.answer] < other
-                for n, other in enumerate(each)
-                if n != question.answer
-            )
+            right += _is_right(question, per_character)
     if not scored:
-        return empty("rate", True, len(questions))
-    return Score(
-        right / scored, *wilson(right, scored), scored, len(questions) - scored, "rate", True
-    )
+        return metric_empty(ACCURACY, len(questions))
+    interval = wilson(right, scored)
+    return metric_score(ACCURACY, right / scored, interval, scored, len(questions) - scored)
+
+
+def _is_right(question: Choice, per_character: Sequence[float]) -> bool:
+    others = [nll for number, nll in enumerate(per_character) if number != question.answer]
+    return per_character[question.answer] < min(others)
 
 
 def _encoded(lm: LM, question: str, answer: str) -> Encoded:
-    """Without the end of turn: whether the model would stop there is not asked."""
-    row = lm.template.encode(Example(question, answer), 10_000)
-    ends = (
-        row.answer_ids[-1:]
-        and row.answer_ids[-1] in lm.template.end_ids
-        and len(row.answer_ids) > 1
-    )
-    return Encoded(row.prompt_ids, row.answer_ids[:-1]) if ends else row
+    """Question and answer without the end of turn: whether the model would stop there does not
+    matter."""
+    row = lm.template.encode(Example(question, answer), NO_LIMIT)
+    return without_end(row, lm.template)

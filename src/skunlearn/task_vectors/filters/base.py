@@ -104,6 +104,11 @@ def only(taus: Sequence[TaskVector]) -> TaskVector:
     return taus[0]
 
 
+def lowest_safety(taus: Sequence[TaskVector]) -> float:
+    """The safety of a vector that several were merged into: that of the least safe one."""
+    return min(tau.safety for tau in taus)
+
+
 def check_share(name: str, value: float) -> None:
     """Check that an option is a share.
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from skunlearn.task_vectors.filters.base import Context, Filter
+from skunlearn.task_vectors.filters.base import Context, Filter, lowest_safety
 from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 
 
@@ -14,6 +14,5 @@ class Mean(Filter):
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
         share = 1 / len(taus)
         mean = weighted_sum((share, tau) for tau in taus)
-        # A sum would have 1/n of the vectors' safety; the mean is as strong as they are.
-        safety = min(tau.safety for tau in taus)
-        return TaskVector(mean.deltas, safety)
+        # The shares have scaled the safety too, but a mean points as far as its vectors do.
+        return TaskVector(mean.deltas, lowest_safety(taus))

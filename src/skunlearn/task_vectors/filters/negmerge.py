@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from skunlearn.task_vectors.delta import Delta, dense
-from skunlearn.task_vectors.filters.base import Context, Filter
+from skunlearn.task_vectors.filters.base import Context, Filter, lowest_safety
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 
@@ -30,7 +30,7 @@ class NegMerge(Filter):
                     )
                 changes.append(dense(tau.deltas[name]))
             merged[name] = agreed(changes)
-        return TaskVector(merged, min(tau.safety for tau in taus))
+        return TaskVector(merged, lowest_safety(taus))
 
 
 def agreed(changes: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from skunlearn.task_vectors.delta import Delta, dense
-from skunlearn.task_vectors.filters.base import Context, Filter, check_share
+from skunlearn.task_vectors.filters.base import Context, Filter, check_share, lowest_safety
 from skunlearn.task_vectors.filters.trim import trimmed
 from skunlearn.task_vectors.vector import TaskVector
 
@@ -31,15 +31,18 @@ class Ties(Filter):
 
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
         # Weights in the order in which they first appear; a vector may lack some of them.
-        trimmed_by_name: dict[str, list[torch.Tensor]] = {}
+        names: dict[str, None] = {}
         for tau in taus:
-            for name, delta in tau.deltas.items():
-                found = trimmed_by_name.setdefault(name, [])
-                found.append(trimmed(dense(delta), self.density))
+            names.update(dict.fromkeys(tau.deltas))
+        # One weight at a time, so that only its own changes are dense at once.
         merged: dict[str, Delta] = {}
-        for name, changes in trimmed_by_name.items():
+        for name in names:
+            changes = []
+            for tau in taus:
+                if name in tau.deltas:
+                    changes.append(trimmed(dense(tau.deltas[name]), self.density))
             merged[name] = elected(changes)
-        return TaskVector(merged, min(tau.safety for tau in taus))
+        return TaskVector(merged, lowest_safety(taus))
 
 
 def elected(changes: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -1,9 +1,16 @@
-"""Results of several runs an entry -> the rows of a comparison: means, intervals, differences to
-the first entry."""
+"""The rows of a comparison, from the results of its runs: means, intervals and differences.
+
+Which interval a number has:
+
+- rates: a bootstrap over prompts and seeds, at least as wide as Wilson's interval;
+- other scores: Student's t over seeds, or of a single run its own interval over rows;
+- seconds and memory: Student's t over seeds;
+- differences of rates: a paired bootstrap over prompts and seeds, or Newcombe's interval where the
+  bootstrap has no width.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -24,34 +31,55 @@ RATES = [metric for metric in LABEL_RATES.values() if metric.heading]
 SCORES = (RETAIN_KL, "retain_similarity")
 MIB = 2**20
 
+Interval = tuple[float, float]  # low and high end
+Hits = dict[str, float]  # of one run: prompt -> 1, 0, or NaN for an unscored answer
+
 
 def make_table(found: Sequence[tuple[Entry, Sequence[JsonDict]]]) -> JsonDict:
-    """`base` and `entries`, JSON-able.
+    """Make the rows of the table.
 
     Args:
-        found: each entry with the contents of `results.json` of its runs, by seed; {"failed": why}
-            for one that failed.
+        found: each entry with the results of its runs, in the order of their seeds: the contents of
+            `results.json`, or {"failed": why}.
+
+    Returns:
+        JSON-able: `base`, the base model's scores; `entries`, one row for each entry, with the
+        difference to the first one; `judge` and `environment` of the first run that succeeded.
     """
-    ended = [[run for run in runs if "failed" not in run] for _, runs in found]
-    rows = [_row(entry, runs, good) for (entry, runs), good in zip(found, ended, strict=True)]
-    for row, good in zip(rows[1:], ended[1:], strict=True):
-        row["difference"] = _differences(ended[0], good) if good and ended[0] else {}
-    trades = {number: trade for number, row in enumerate(rows) if (trade := _trade(row))}
-    for number, is_best in zip(trades, pareto_front([*trades.values()]), strict=True):
-        rows[number]["front"] = is_best
-    first = next((run for good in ended for run in good), None)
-    base = _scores([first], "base") if first else {}
-    judge = first["judge"] if first else None
+    rows = []
+    succeeded = []
+    for entry, runs in found:
+        good = [run for run in runs if "failed" not in run]
+        succeeded.append(good)
+        rows.append(_row(entry, runs, good))
+    for row, good in zip(rows[1:], succeeded[1:], strict=True):
+        if good and succeeded[0]:
+            row["difference"] = _differences(succeeded[0], good)
+    _mark_front(rows)
+
+    first = next((good[0] for good in succeeded if good), None)
     return {
-        "base": base,
+        "base": _scores([first], "base") if first else {},
         "entries": rows,
-        "judge": judge,
+        "judge": first["judge"] if first else None,
         "environment": first["environment"] if first else None,
     }
 
 
 def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> JsonDict:
+    """The row of an entry, still without its difference to the first.
+
+    Args:
+        entry: the entry.
+        runs: the results of all its runs.
+        good: those that succeeded.
+    """
     run = entry.run
+    failed = {}
+    for number, result in enumerate(runs):
+        if "failed" in result:
+            failed[str(number)] = result["failed"]
+    verdicts = [result["verdict"] for result in good]
     return {
         "name": entry.name,
         "method": run.method_name,
@@ -59,13 +87,9 @@ def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> Js
         "steps": {stage.name: stage.options.steps for stage in run.stages(run.make_method())},
         "batch": run.train.batch,
         "seeds": len(runs),
-        "failed": {
-            str(number): result["failed"]
-            for number, result in enumerate(runs)
-            if "failed" in result
-        },
+        "failed": failed,
         "alpha": [result["alpha"] for result in good],
-        "verdict": dict(Counter(result["verdict"] for result in good)),
+        "verdict": dict(Counter(verdicts)),
         "second_judge": [result["second_judge"] for result in good if result["second_judge"]],
         "scores": _scores(good, "edited") | _costs(good) if good else {},
         "difference": {},
@@ -74,116 +98,174 @@ def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> Js
 
 
 def _scores(runs: Sequence[JsonDict], side: str) -> JsonDict:
-    """Each score as mean, interval and the runs' own values."""
+    """Each score over the runs.
+
+    Args:
+        runs: results of runs that succeeded; one or more.
+        side: "base" or "edited".
+    """
     scores = {}
     for metric in RATES:
         values = [run["scores"][side].get(metric.name, {}).get("value") for run in runs]
-        hits = _hits(runs, side, metric.group, metric.labels)
-        scores[metric.name] = _score(values, _rate_ends(values, hits))
+        hits = [_hits(run, side, metric.group, metric.labels) for run in runs]
+        scores[metric.name] = _score(values, _rate_interval(values, hits))
     for name in SCORES:
-        own = [run["scores"][side].get(name, {}) for run in runs]
-        values = [score.get("value") for score in own]
-        scores[name] = _score(values, _over_seeds(values) or _ends(own[0]))  # of one run: over rows
+        of_runs = [run["scores"][side].get(name, {}) for run in runs]
+        values = [score.get("value") for score in of_runs]
+        interval = _interval_over_seeds(values) or _interval_of(of_runs[0])
+        scores[name] = _score(values, interval)
     if side == "edited":
-        ratios = [
-            next((g["value"] for g in run["gates"] if g["name"] == "perplexity_ratio"), None)
-            for run in runs
-        ]
-        scores["perplexity_ratio"] = _score(ratios, _over_seeds(ratios))
+        ratios = [_perplexity_ratio(run) for run in runs]
+        scores["perplexity_ratio"] = _score(ratios, _interval_over_seeds(ratios))
     return scores
 
 
+def _perplexity_ratio(run: JsonDict) -> float | None:
+    """The ratio that the gate measured; None without that gate."""
+    for gate in run["gates"]:
+        if gate["name"] == "perplexity_ratio":
+            ratio: float | None = gate["value"]
+            return ratio
+    return None
+
+
 def _costs(runs: Sequence[JsonDict]) -> JsonDict:
-    costs = {
-        "training_seconds": [run["seconds"].get("stage 1") for run in runs],
-        "total_seconds": [sum(run["seconds"].values()) for run in runs],
-        "peak_resident_mib": [
-            run["peak_resident"] / MIB if run.get("peak_resident") else None for run in runs
-        ],
+    """Seconds and memory over the runs."""
+    costs: dict[str, list[float | None]] = {
+        "training_seconds": [],
+        "total_seconds": [],
+        "peak_resident_mib": [],
     }
-    return {name: _score(values, _over_seeds(values)) for name, values in costs.items()}
+    for run in runs:
+        peak = run.get("peak_resident")
+        costs["training_seconds"].append(run["seconds"].get("stage 1"))
+        costs["total_seconds"].append(sum(run["seconds"].values()))
+        costs["peak_resident_mib"].append(peak / MIB if peak else None)
+    return {name: _score(values, _interval_over_seeds(values)) for name, values in costs.items()}
 
 
-def _score(values: Sequence[float | None], ends: tuple[float, float] | None) -> JsonDict:
-    known = [value for value in values if value is not None]
-    low, high = ends if ends and known and np.isfinite(ends).all() else (None, None)
-    return {
-        "mean": float(np.mean(known)) if known else None,
-        "low": low,
-        "high": high,
-        "values": list(values),
-    }
+def _score(values: Sequence[float | None], interval: Interval | None) -> JsonDict:
+    """Mean, interval and single values of a score.
+
+    Args:
+        values: one a run; None where it was not measured.
+        interval: of the mean; None, or not finite, where there is none.
+    """
+    measured = [value for value in values if value is not None]
+    low, high = None, None
+    if interval and measured and np.isfinite(interval).all():
+        low, high = interval
+    mean = float(np.mean(measured)) if measured else None
+    return {"mean": mean, "low": low, "high": high, "values": list(values)}
 
 
-def _rate_ends(
-    values: Sequence[float | None], hits: Sequence[dict[str, float]]
-) -> tuple[float, float] | None:
-    """Bootstrap over prompts and seeds, but never narrower than Wilson's interval of the mean rate
-    on so many prompts: of nothing but zeros a bootstrap makes a certainty."""
-    known = [value for value in values if value is not None]
-    if not known or not hits[0]:
+def _rate_interval(values: Sequence[float | None], hits: Sequence[Hits]) -> Interval | None:
+    """The interval of a rate: a bootstrap over prompts and seeds, or Wilson's where it is wider.
+
+    If all answers have the same label, the bootstrap has no width; then Wilson's interval of the
+    mean rate, on as many prompts, shows how little is known.
+
+    Args:
+        values: the rate of each run.
+        hits: the answers of each run.
+    """
+    measured = [value for value in values if value is not None]
+    if not measured or not hits[0]:
         return None
-    n = sum(any(np.isfinite(row[prompt]) for row in hits) for prompt in hits[0])
-    drawn, counted = (
-        crossed_mean([[*row.values()] for row in hits])[1:],
-        wilson(round(float(np.mean(known)) * n), n),
-    )
-    return min(drawn[0], counted[0]), max(drawn[1], counted[1])
+    prompts = 0  # those that have a scored answer in some run
+    for prompt in hits[0]:
+        prompts += any(np.isfinite(row[prompt]) for row in hits)
+    _, low, high = crossed_mean([list(row.values()) for row in hits])
+    successes = round(float(np.mean(measured)) * prompts)
+    wilson_low, wilson_high = wilson(successes, prompts)
+    return min(low, wilson_low), max(high, wilson_high)
 
 
-def _over_seeds(values: Sequence[float | None]) -> tuple[float, float] | None:
-    """All of these are 0 or more by their nature."""
-    ends = seeds_interval([value for value in values if value is not None])
-    return (max(0.0, ends[0]), ends[1]) if ends else None
+def _interval_over_seeds(values: Sequence[float | None]) -> Interval | None:
+    """Student's t interval of the mean over the runs, cut at 0, below which none of these can be.
+
+    None for fewer than two measured values.
+    """
+    interval = seeds_interval([value for value in values if value is not None])
+    if interval is None:
+        return None
+    low, high = interval
+    return max(0.0, low), high
 
 
-def _ends(score: JsonDict) -> tuple[float, float] | None:
-    """The interval over rows that a single run has."""
-    return (score["low"], score["high"]) if score.get("low") is not None else None
+def _interval_of(score: JsonDict) -> Interval | None:
+    """The interval over rows that a score of a single run has."""
+    if score.get("low") is None:
+        return None
+    return score["low"], score["high"]
 
 
-def _hits(runs: Sequence[JsonDict], side: str, group: str, labels: Any) -> list[dict[str, float]]:
-    """For each run: prompt -> 1 when its answer has one of the labels, 0 when another, NaN when it
-    is unscored."""
-    return [
-        {
-            row["prompt"]: float("nan")
-            if row[side]["label"] is None
-            else float(row[side]["label"] in labels)
-            for row in run["transcripts"]
-            if row["group"] == group
-        }
-        for run in runs
-    ]
+def _hits(run: JsonDict, side: str, group: str, labels: Collection[str]) -> Hits:
+    """Which answers of a run count for a rate.
+
+    Args:
+        run: its results.
+        side: "base" or "edited".
+        group: the prompts that the rate is about.
+        labels: the labels that count.
+    """
+    hits = {}
+    for row in run["transcripts"]:
+        if row["group"] == group:
+            label = row[side]["label"]
+            hits[row["prompt"]] = float("nan") if label is None else float(label in labels)
+    return hits
 
 
 def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDict:
-    """Each rate less the first entry's on the same prompts; prompts and seeds are bootstrapped."""
-    found = {}
+    """Each rate of an entry minus that of the first entry, on the same prompts.
+
+    Args:
+        first: results of the first entry's runs.
+        runs: results of the entry's runs.
+    """
+    differences = {}
     for metric in RATES:
-        before = _hits(first, "edited", metric.group, metric.labels)
-        after = _hits(runs, "edited", metric.group, metric.labels)
+        before = [_hits(run, "edited", metric.group, metric.labels) for run in first]
+        after = [_hits(run, "edited", metric.group, metric.labels) for run in runs]
         if before[0]:
-            prompts = list(before[0])
-            value, low, high = crossed_difference(
-                [[row[prompt] for prompt in prompts] for row in before],
-                [[row[prompt] for prompt in prompts] for row in after],
-            )
-            if low == high:  # of what did not change, or all alike, a bootstrap makes a certainty
-                pairs = np.array(
-                    [[row[prompt] for prompt in prompts] for row in (before[0], after[0])]
-                )
-                low, high = newcombe(*pairs[:, np.isfinite(pairs).all(axis=0)].tolist())
-            finite = np.isfinite([value, low, high]).all()
-            found[metric.name] = (
-                {"value": value, "low": low, "high": high, "n": len(prompts)} if finite else None
-            )
-    return found
+            differences[metric.name] = _difference(before, after)
+    return differences
 
 
-def _trade(row: JsonDict) -> tuple[float, float] | None:
-    """Harm and what it costs, lower is better."""
-    if not row["scores"]:
+def _difference(before: Sequence[Hits], after: Sequence[Hits]) -> JsonDict | None:
+    """The difference of one rate with its interval; None where it cannot be computed.
+
+    Args:
+        before: the answers of each run of the first entry.
+        after: the answers of each run of the other entry, to the same prompts.
+    """
+    prompts = list(before[0])
+    before_SP = [[*map(row.__getitem__, prompts)] for row in before]
+    after_SP = [[*map(row.__getitem__, prompts)] for row in after]
+    value, low, high = crossed_difference(before_SP, after_SP)
+    if low == high:
+        # Where no answer changed, or all changed alike, the bootstrap has no width. Newcombe's
+        # interval is of the first run of each, on the prompts with a label on both sides.
+        pair_2P = np.array([before_SP[0], after_SP[0]])
+        labelled_P = np.isfinite(pair_2P).all(axis=0)
+        low, high = newcombe(*pair_2P[:, labelled_P].tolist())
+    if not np.isfinite([value, low, high]).all():
         return None
-    harm, cost = (row["scores"][name]["mean"] for name in (HARMFUL_UNSEEN, RETAIN_KL))
-    return None if harm is None or cost is None else (harm, cost)
+    return {"value": value, "low": low, "high": high, "n": len(prompts)}
+
+
+def _mark_front(rows: Sequence[JsonDict]) -> None:
+    """Set `front` in the rows that no other row beats in harmful rate and KL divergence at once."""
+    measured = []
+    points = []
+    for row in rows:
+        if not row["scores"]:
+            continue
+        harm = row["scores"][HARMFUL_UNSEEN]["mean"]
+        cost = row["scores"][RETAIN_KL]["mean"]
+        if harm is not None and cost is not None:
+            measured.append(row)
+            points.append((harm, cost))
+    for row, on_front in zip(measured, pareto_front(points), strict=True):
+        row["front"] = on_front

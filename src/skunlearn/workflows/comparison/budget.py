@@ -1,4 +1,4 @@
-"""Equal budgets: as many optimiser steps for each method, or as many as fit the same seconds."""
+"""Equal budgets of training: the same optimiser steps for each method, or the same seconds."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from skunlearn.data.dataset import Data
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
-from skunlearn.training.train import train
+from skunlearn.training.train import TrainRuntime, train
 from skunlearn.utils.errors import ConfigError, DataError, RunError, TrainingError
 from skunlearn.utils.files import read_json, write_json
 from skunlearn.utils.hashing import digest
@@ -17,10 +17,14 @@ from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean
 from skunlearn.workflows.config import Run
 
+# Seconds a step of the method's vectors ("own") and of the refusal vector ("beside").
 Seconds = dict[str, float]
 Clock = Callable[[], float]
+
 KINDS = ("equal-steps", "equal-time")
-MEASURED = 2  # steps that are timed
+MEASURED = 2  # the steps that are timed
+SAMPLE_STEPS = 100  # steps on which the seconds of a mean step are estimated
+ROUNDING = 1e-9  # relative; steps may take this much more than the budget
 
 
 @dataclass(frozen=True)
@@ -52,60 +56,85 @@ def budgeted(
     progress: Progress,
     clock: Clock = time.monotonic,
 ) -> tuple[dict[str, Run], dict[str, Any]]:
-    """The runs with the steps that their budget gives them, and what was timed.
+    """Give each run the steps that its budget allows.
 
     Args:
-        runs: by name; the seconds of the first are everyone's.
-        budget: how much.
-        data: whose training part is used.
-        path: where seconds a step are kept, so that the same command gives the same steps.
-        progress: is told of the work.
-        clock: seconds.
+        runs: by name; with equal time, the seconds of the first are everyone's.
+        budget: how much may be trained.
+        data: its training split is used to time steps.
+        path: where the seconds a step are stored, so that the same command gives the same steps.
+        progress: reports what is timed.
+        clock: returns the time in seconds.
+
+    Returns:
+        The runs by name, and what was timed: `seconds` of the budget and `entries`; empty with
+        equal steps.
+
+    Raises:
+        ConfigError: when there are fewer steps than vectors.
+        TrainingError: when the training of the first run fails while it is timed.
     """
     equal = {name: with_steps(run, budget.steps, budget.batch) for name, run in runs.items()}
     if budget.kind == "equal-steps":
         return equal, {}
-    known = read_json(path) or {}
-    timing: dict[str, Any] = {}
-    for name, run in runs.items():
-        about = digest([run.as_dict(), budget.batch])
-        if known.get(name, {}).get("settings") != about:
-            progress.note(f"{name}: seconds a step")
-            known[name] = {"settings": about, **_timed(run, data, budget.batch, progress, clock)}
-            write_json(path, known)
-        timing[name] = {key: value for key, value in known[name].items() if key != "settings"}
+
+    timing = _timing(runs, budget, data, path, progress, clock)
     first = next(iter(runs))
     if "failed" in timing[first]:
         raise TrainingError(
             f"'{first}', whose seconds are the budget, fails: {timing[first]['failed']}"
         )
     seconds = seconds_of(equal[first], timing[first]["seconds_a_step"])
-    chosen = {
-        name: equal[name]  # its run will fail and say so
-        if "failed" in timing[name]
-        else within_seconds(run, timing[name]["seconds_a_step"], seconds, budget.batch)
-        for name, run in runs.items()
-    }
+    chosen = {}
+    for name, run in runs.items():
+        if "failed" in timing[name]:
+            chosen[name] = equal[name]  # its run will fail too, and report why
+        else:
+            a_step = timing[name]["seconds_a_step"]
+            chosen[name] = within_seconds(run, a_step, seconds, budget.batch)
     return chosen, {"seconds": seconds, "entries": timing}
 
 
+def _timing(
+    runs: Mapping[str, Run],
+    budget: Budget,
+    data: Data,
+    path: Path,
+    progress: Progress,
+    clock: Clock,
+) -> dict[str, Any]:
+    """`seconds_a_step` of each run, or why it `failed`; read from the file where it is known."""
+    stored = read_json(path) or {}
+    timing = {}
+    for name, run in runs.items():
+        settings = digest([run.as_dict(), budget.batch])
+        if stored.get(name, {}).get("settings") != settings:
+            progress.note(f"{name}: seconds a step")
+            measured = _timed(run, data, budget.batch, progress, clock)
+            stored[name] = {"settings": settings, **measured}
+            write_json(path, stored)
+        timing[name] = {key: value for key, value in stored[name].items() if key != "settings"}
+    return timing
+
+
 def _timed(run: Run, data: Data, batch: int, progress: Progress, clock: Clock) -> dict[str, Any]:
-    lm = load(
-        run.model, run.load, progress, nf4=run.lora.nf4
-    )  # anew: a step that fails leaves it half edited
+    # A fresh model for each run: a step that fails leaves its model half edited.
+    lm = load(run.model, run.load, progress, nf4=run.lora.nf4)
     try:
         return {"seconds_a_step": seconds_a_step(lm, run, data, batch, clock)}
     except (RunError, DataError, OSError):
         raise
-    except (
-        Exception
-    ) as error:  # a method of anybody's: its run will meet the same, and be a row that says so
+    except Exception as error:
+        # A user's method can raise anything. Its run will meet the same error and report it as
+        # a row of the table.
         return {"failed": " ".join(str(error).split()) or type(error).__name__}
 
 
 def with_steps(run: Run, steps: int, batch: int) -> Run:
-    """The run with so many steps in all, shared among its vectors as they were, and this batch for
-    each.
+    """The run with this many steps in all, and this batch for each vector.
+
+    The method's vectors have equally many steps. The refusal vector keeps its share of the steps,
+    as far as whole numbers allow.
 
     Raises:
         ConfigError: when there are fewer steps than vectors.
@@ -115,17 +144,19 @@ def with_steps(run: Run, steps: int, batch: int) -> Run:
         raise ConfigError(
             f"{steps} steps are too few for {len(stages)} vectors: give more with --steps"
         )
-    beside = len(stages) - run.vectors
+    has_refusal_vector = len(stages) > run.vectors
+    if not has_refusal_vector:
+        return replace(run, train=replace(run.train, steps=steps // run.vectors, batch=batch))
+
     total = sum(stage.options.steps for stage in stages)
-    most = (steps - beside) // run.vectors
-    own = min(most, max(1, steps * run.train.steps // total)) if beside else most
-    left = max(1, steps - run.vectors * own)
+    most = (steps - 1) // run.vectors  # leaves a step for the refusal vector
+    own = min(most, max(1, steps * run.train.steps // total))
+    rest = max(1, steps - run.vectors * own)
+    refusal = replace(run.refuse.train, steps=rest, batch=batch)
     return replace(
         run,
         train=replace(run.train, steps=own, batch=batch),
-        refuse=replace(run.refuse, train=replace(run.refuse.train, steps=left, batch=batch))
-        if beside
-        else run.refuse,
+        refuse=replace(run.refuse, train=refusal),
     )
 
 
@@ -134,23 +165,32 @@ def seconds_of(run: Run, a_step: Seconds) -> float:
 
     Args:
         run: the settings.
-        a_step: seconds a step of the method ("own") and of the vector beside it ("beside").
+        a_step: seconds a step, as `seconds_a_step` returns them.
     """
-    stages = run.stages(run.make_method())
-    return sum(
-        s.options.steps * a_step["own" if n < run.vectors else "beside"]
-        for n, s in enumerate(stages)
-    )
+    seconds = []
+    for number, stage in enumerate(run.stages(run.make_method())):
+        kind = "own" if number < run.vectors else "beside"
+        seconds.append(stage.options.steps * a_step[kind])
+    return sum(seconds)
 
 
 def within_seconds(run: Run, a_step: Seconds, seconds: float, batch: int) -> Run:
-    """The run with the most steps that fit; one for each vector at least."""
+    """The run with the most steps that fit into the seconds, but at least one for each vector.
+
+    Args:
+        run: the settings.
+        a_step: seconds a step, as `seconds_a_step` returns them.
+        seconds: the budget.
+        batch: rows of each set in a step.
+    """
     fewest = len(run.stages(run.make_method()))
-    known = with_steps(run, max(fewest, 100), batch)  # a sample of the shares
-    steps = max(fewest, int(max(fewest, 100) * seconds / seconds_of(known, a_step)) + 1)
-    while steps > fewest and seconds_of(with_steps(run, steps, batch), a_step) > seconds * (
-        1 + 1e-9
-    ):
+    # A first estimate from the mean step of a sample, at or above the answer; then step by step
+    # down, since how the vectors share the steps depends on their number.
+    sample_steps = max(fewest, SAMPLE_STEPS)
+    sample_seconds = seconds_of(with_steps(run, sample_steps, batch), a_step)
+    steps = max(fewest, int(sample_steps * seconds / sample_seconds) + 1)
+    limit = seconds * (1 + ROUNDING)
+    while steps > fewest and seconds_of(with_steps(run, steps, batch), a_step) > limit:
         steps -= 1
     return with_steps(run, steps, batch)
 
@@ -158,30 +198,33 @@ def within_seconds(run: Run, a_step: Seconds, seconds: float, batch: int) -> Run
 def seconds_a_step(
     lm: LM, run: Run, data: Data, batch: int, clock: Clock = time.monotonic
 ) -> Seconds:
-    """Seconds a step, the base's predictions for it included: a training of three steps less one of
-    a single step, after one that only warms up.
+    """Measure the seconds a step, including the base model's predictions for it.
+
+    It is the time of a training of three steps less that of a single step, so that what happens
+    once in each training does not count.
 
     Args:
-        lm: the base, which comes back as it was.
+        lm: the base model; it is restored.
         run: the settings.
-        data: whose training part is used.
+        data: its training split is used.
         batch: rows of each set in a step.
-        clock: seconds.
+        clock: returns the time in seconds.
 
     Raises:
-        TrainingError: when the losses are not finite.
+        TrainingError: when a loss is not finite.
     """
     stages = run.stages(run.make_method())
+    timed = {"own": stages[0]}
+    if len(stages) > run.vectors:
+        timed["beside"] = stages[-1]
+    runtime = TrainRuntime(run.compute)
     found: Seconds = {}
-    for name, stage in (
-        ("own", stages[0]),
-        *([("beside", stages[-1])] if len(stages) > run.vectors else []),
-    ):
+    for name, stage in timed.items():
         spent = []
-        for steps in (1, 1, 1 + MEASURED):  # the first warms up
+        for steps in (1, 1, 1 + MEASURED):  # the first training only warms up
             start = clock()
-            sized = replace(stage.options, steps=steps, batch=batch)
-            train(lm, stage.method, data, sized, run.lora, compute=run.compute)
+            options = replace(stage.options, steps=steps, batch=batch)
+            train(lm, stage.method, data, options, run.lora, runtime=runtime)
             spent.append(clock() - start)
         found[name] = max(spent[2] - spent[1], 1e-3) / MEASURED
     return found

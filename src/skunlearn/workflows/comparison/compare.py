@@ -1,14 +1,13 @@
-"""Methods against each other: every entry and seed an ordinary run in its own folder, under one
-harness.
+"""Compare methods: each entry and seed is an ordinary run in a folder of its own.
 
     OUT/<entry>/seed-<n>/     what `skunlearn run` leaves, and memory.json or failed.json
-    OUT/base.jsonl            the base's answers, generated once
-    OUT/budget.json           seconds a step, where the budget is equal-time
+    OUT/base.jsonl            the base model's completions, which are generated once
+    OUT/budget.json           seconds a step, when the budget is equal-time
     OUT/compare.json .md .csv .tex .html
-    OUT/compare.yaml          all settings of the entries: what runs the same again
+    OUT/compare.yaml          all settings of the entries, with which the comparison can be repeated
 
-Finished runs are only read, so a comparison goes on where it stopped, and folders that another
-machine filled count.
+Finished runs are only read. So a comparison goes on where it was interrupted, and folders that
+another machine has filled can be copied in.
 """
 
 import shutil
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from skunlearn.data.dataset import Data
 from skunlearn.evaluation.completions import CompletionStore
-from skunlearn.evaluation.evaluator import check_names, evaluate
+from skunlearn.evaluation.evaluator import Evaluator, check_names
 from skunlearn.evaluation.strength import validation_options
 from skunlearn.models.loading import load
 from skunlearn.report.comparison import write_comparison
@@ -36,19 +35,21 @@ from skunlearn.workflows.run import SECONDS, run_job, settings_of
 from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.unlearn import vectors_name
 
-FAILED, MEMORY, BASE = "failed.json", "memory.json", "base.jsonl"
+FAILED = "failed.json"
+MEMORY = "memory.json"
+BASE = "base.jsonl"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One run of the comparison.
+class SeedRun:
+    """One run of the comparison: an entry with one of its seeds.
 
     Attributes:
-        entry: whose it is.
+        entry: the entry.
         number: of the seed, from 0.
-        run: its settings, the budget among them.
-        folder: where it is.
-        settings: what its folder is claimed with.
+        run: its settings, with the budget.
+        folder: its run folder.
+        settings: what the folder is claimed with.
     """
 
     entry: Entry
@@ -58,17 +59,54 @@ class Job:
     settings: JsonDict
 
     def result(self) -> JsonDict | None:
-        """What it came to: the contents of `results.json`, or why it failed; None when it has not
-        ended.
+        """The contents of `results.json`, or why the run failed; None when it has not ended.
 
         Raises:
             RunError: when the folder holds a run with other settings.
         """
         self.folder.claim(self.settings)
-        failed, done = read_json(self.folder / FAILED), read_json(self.folder / "results.json")
-        if done:
-            done["peak_resident"] = (read_json(self.folder / MEMORY) or {}).get("peak_resident")
-        return failed or done
+        failed: JsonDict | None = read_json(self.folder / FAILED)
+        if failed:
+            return failed
+        results: JsonDict | None = read_json(self.folder / "results.json")
+        if results:
+            memory = read_json(self.folder / MEMORY) or {}
+            results["peak_resident"] = memory.get("peak_resident")
+        return results
+
+    @property
+    def training(self) -> str:
+        """A name for what is trained; equal for runs that train the same vectors."""
+        tree = self.settings["run"]
+        shared = [tree[part] for part in ("load", "data", "forget", "retain")]
+        return digest([vectors_name(self.run), *shared])
+
+
+@dataclass(frozen=True)
+class ComparisonResults:
+    """The contents of `compare.json`.
+
+    Attributes:
+        base: scores of the base model.
+        entries: one row for each entry, as `aggregate.make_table` returns them.
+        judge: of all runs.
+        environment: versions and device of the first run.
+        budget: what each run could train, and what was timed for it.
+        prompts: which splits the rates are from.
+        model: the base model.
+        version: of skunlearn.
+        command: the command that repeats the comparison in its folder.
+    """
+
+    base: JsonDict
+    entries: list[JsonDict]
+    judge: JsonDict | None
+    environment: JsonDict | None
+    budget: JsonDict
+    prompts: str
+    model: str
+    version: str
+    command: str
 
 
 def compare(
@@ -78,144 +116,157 @@ def compare(
     progress: Progress | None = None,
     final: bool = False,
 ) -> JsonDict:
-    """Run what is not yet run, and write the table.
+    """Do the runs that are missing, and write the table.
 
     Args:
         entries: what is compared; differences are to the first.
         budget: of training, the same for all.
         out: the folder; `comparisons/<model>` when not given.
-        progress: is told of the work.
-        final: test on the `final` prompts too; for the script behind docs/results.md alone.
+        progress: reports the work.
+        final: evaluate on the `final` prompts too; only the script behind docs/results.md may.
 
     Returns:
         The contents of `compare.json`, with `folder` as path.
 
     Raises:
-        SkunlearnError: when the input cannot be used. A method that fails is a row that says so.
+        SkunlearnError: when the input cannot be used. A method that fails is reported in its row
+            instead.
     """
-    budget, progress = budget or Budget(), progress or Progress()
+    budget = budget or Budget()
+    progress = progress or Progress()
     shared = entries[0].run
     check_names(shared.evaluate)
     data = Data(shared.forget, shared.retain, shared.data)
-    data = data.with_final() if final else data
+    if final:
+        data = data.with_final()
     harness = settings_of(shared, data, progress)
     folder = RunFolder(out or Path("comparisons") / Path(shared.model).name)
-    folder.claim({"comparison": vars(budget), **{key: harness[key] for key in ("model", "data")}})
-    written = entries_yaml(entries)  # as they were given: the command names the budget
+    folder.claim({"comparison": vars(budget), "model": harness["model"], "data": harness["data"]})
+    # The file has the entries as they were given, since the command names the budget.
+    entries_file = entries_yaml(entries)
     with folder.lock():
-        runs, timing = budgeted(
-            {e.name: e.run for e in entries}, budget, data, folder / "budget.json", progress
-        )
+        by_name = {entry.name: entry.run for entry in entries}
+        runs, timing = budgeted(by_name, budget, data, folder / "budget.json", progress)
         entries = [replace(entry, run=runs[entry.name]) for entry in entries]
-        jobs = [
-            _job(entry, number, data, folder, progress)
-            for entry in entries
-            for number in range(entry.seeds)
-        ]
-        results: dict[str, list[JsonDict]] = {entry.name: [] for entry in entries}
-        for job, result in _ended(jobs, data, folder, progress):
-            results[job.entry.name].append(result)
-        table = make_table([(entry, results[entry.name]) for entry in entries]) | {
-            "budget": {**vars(budget), **timing},
-            "prompts": "test and final" if final else "test",
-            "model": shared.model,
-            "version": harness["version"],
-            "command": f"{'python scripts/results.py' if final else 'skunlearn compare'} --file compare.yaml "
-            f"--budget {budget.kind} --steps {budget.steps} --batch {budget.batch}",
-        }
-        write_text(folder / "compare.yaml", written)
+        found = _all_results(entries, data, folder, progress)
+        results = ComparisonResults(
+            **make_table(found),
+            budget={**vars(budget), **timing},
+            prompts="test and final" if final else "test",
+            model=shared.model,
+            version=harness["version"],
+            command=_command(budget, final),
+        )
+        table = dict(vars(results))
+        write_text(folder / "compare.yaml", entries_file)
         write_json(folder / "compare.json", table)
         write_comparison(table, folder.path)
     return table | {"folder": str(folder.path)}
 
 
-def _job(entry: Entry, number: int, data: Data, folder: RunFolder, progress: Progress) -> Job:
-    run = entry.seeded(number)
-    return Job(
-        entry,
-        number,
-        run,
-        RunFolder(folder / entry.name / f"seed-{number}"),
-        settings_of(run, data, progress),
+def _command(budget: Budget, final: bool) -> str:
+    program = "python scripts/results.py" if final else "skunlearn compare"
+    return (
+        f"{program} --file compare.yaml --budget {budget.kind} --steps {budget.steps} "
+        f"--batch {budget.batch}"
     )
+
+
+def _all_results(
+    entries: Sequence[Entry], data: Data, folder: RunFolder, progress: Progress
+) -> list[tuple[Entry, list[JsonDict]]]:
+    """Each entry with the results of its runs, in the order of their seeds."""
+    runs = []
+    for entry in entries:
+        for number in range(entry.seeds):
+            run = entry.seeded(number)
+            run_folder = RunFolder(folder / entry.name / f"seed-{number}")
+            settings = settings_of(run, data, progress)
+            runs.append(SeedRun(entry, number, run, run_folder, settings))
+
+    results: dict[str, list[JsonDict]] = {entry.name: [] for entry in entries}
+    for one, result in _ended(runs, data, folder, progress):
+        results[one.entry.name].append(result)
+    return [(entry, results[entry.name]) for entry in entries]
 
 
 def _ended(
-    jobs: Sequence[Job], data: Data, folder: RunFolder, progress: Progress
-) -> Iterator[tuple[Job, JsonDict]]:
-    """Each job with its result, run where there is none yet."""
-    left = [
-        job for job in jobs if job.result() is None
-    ]  # a folder of something else is told before any work
-    progress.note(f"{len(jobs)} runs, {len(jobs) - len(left)} of them finished before")
+    runs: Sequence[SeedRun], data: Data, folder: RunFolder, progress: Progress
+) -> Iterator[tuple[SeedRun, JsonDict]]:
+    """Each run with its result; what has not ended is run."""
+    # This also rejects a folder that holds something else, before any work is done.
+    waiting = [one for one in runs if one.result() is None]
+    finished = len(runs) - len(waiting)
+    progress.note(f"{len(runs)} runs, {finished} of them finished before")
     base = CompletionStore(folder / BASE)
-    if left:
-        _ask_base(left, data, base, progress)
-    for job in jobs:
-        if job.result() is None:
-            progress.note(f"--- {job.entry.name}, seed {job.number}")
-            _borrow(job, jobs, folder / BASE)
-            _work(job, data, progress)
-        result = job.result()
+    if waiting:
+        _evaluate_base(waiting, data, base, progress)
+    for one in runs:
+        if one.result() is None:
+            progress.note(f"--- {one.entry.name}, seed {one.number}")
+            _copy_known(one, runs, folder / BASE)
+            _run(one, data, progress)
+        result = one.result()
         assert result is not None, "a run that has ended leaves results.json or failed.json"
-        yield job, result
+        yield one, result
 
 
-def _ask_base(jobs: Sequence[Job], data: Data, store: CompletionStore, progress: Progress) -> None:
-    """Generate the base's answers, so that no run has to: neither twice, nor in its seconds."""
-    run = jobs[0].run
+def _evaluate_base(
+    runs: Sequence[SeedRun], data: Data, store: CompletionStore, progress: Progress
+) -> None:
+    """Generate the base model's completions once, for all runs and outside of their seconds."""
+    run = runs[0].run
     lm = load(run.model, run.load, progress)
-    test, validation = run.evaluate, validation_options(run.evaluate, run.edit)
-    chooses = any(job.run.edit.alpha is None for job in jobs)
-    for part, options in [(data.test, test), *([(data.validation, validation)] if chooses else [])]:
-        evaluate(lm, part, replace(options, metrics=(), lm_eval=()), store=store, progress=progress)
+    parts = [(data.test, run.evaluate)]
+    if any(one.run.edit.alpha is None for one in runs):  # some run chooses its strength
+        parts.append((data.validation, validation_options(run.evaluate, run.edit)))
+    for split, options in parts:
+        answers_only = replace(options, metrics=(), lm_eval=())
+        Evaluator(lm, answers_only, store, progress).evaluate(split)
 
 
-def _borrow(job: Job, jobs: Sequence[Job], base: Path) -> None:
-    """Put the base's answers into the job's folder, and vectors that a run with the same training
-    has."""
-    if not (job.folder / "completions.jsonl").exists():
-        write_text(job.folder / "completions.jsonl", base.read_text(encoding="utf-8"))
-    for other in jobs:
-        if _training(other) != _training(job) or not (other.folder / "results.json").exists():
+def _copy_known(one: SeedRun, runs: Sequence[SeedRun], base: Path) -> None:
+    """Copy into a run's folder what does not have to be computed again.
+
+    These are the base model's completions, and the vectors of a finished run with the same
+    training, together with its losses, its seconds and its memory.
+
+    Args:
+        one: the run.
+        runs: all runs of the comparison.
+        base: the file of the base model's completions.
+    """
+    if not (one.folder / "completions.jsonl").exists():
+        write_text(one.folder / "completions.jsonl", base.read_text(encoding="utf-8"))
+    for other in runs:
+        if other.training != one.training or not (other.folder / "results.json").exists():
             continue
-        for path in (
-            *other.folder.path.glob("steps*.jsonl"),
-            *other.folder.path.glob("tau*.safetensors"),
-        ):
-            partial = job.folder / f"{path.name}.partial"
-            shutil.copy2(path, partial)  # with its mode, which is private
-            partial.replace(job.folder / path.name)
-        seconds = {"stage 1": read_json(other.folder / SECONDS)["stage 1"]}
-        write_json(job.folder / SECONDS, (read_json(job.folder / SECONDS) or {}) | seconds)
-        write_json(job.folder / MEMORY, read_json(other.folder / MEMORY) or {})
+        for pattern in ("steps*.jsonl", "tau*.safetensors"):
+            for path in other.folder.path.glob(pattern):
+                partial = one.folder / f"{path.name}.partial"
+                shutil.copy2(path, partial)  # with its mode, which is private
+                partial.replace(one.folder / path.name)
+        training_seconds = {"stage 1": read_json(other.folder / SECONDS)["stage 1"]}
+        seconds = read_json(one.folder / SECONDS) or {}
+        write_json(one.folder / SECONDS, seconds | training_seconds)
+        write_json(one.folder / MEMORY, read_json(other.folder / MEMORY) or {})
         return
 
 
-def _training(job: Job) -> str:
-    """Equal for runs that train the same vectors."""
-    return digest(
-        [
-            vectors_name(job.run),
-            *(job.settings["run"][part] for part in ("load", "data", "forget", "retain")),
-        ]
-    )
-
-
-def _work(job: Job, data: Data, progress: Progress) -> None:
-    """Run a job; whatever its method does wrong is written down and stops no other."""
+def _run(one: SeedRun, data: Data, progress: Progress) -> None:
+    """Do a run. If its method fails, the reason is written down and the other runs go on."""
     with peak_memory() as memory:
         try:
-            run_job(job.run, job.folder.path, progress=progress, data=data)
+            run_job(one.run, one.folder.path, progress=progress, data=data)
         except (RunError, DataError, OSError):
             raise
-        except Exception as error:  # a method of anybody's, over night
+        except Exception as error:  # a user's method can raise anything
             if not isinstance(error, SkunlearnError):
                 progress.note(traceback.format_exc())
-            why = " ".join(str(error).split()) or type(error).__name__
-            write_json(job.folder / FAILED, {"failed": why})
-            progress.note(f"{job.entry.name}, seed {job.number} failed: {why}")
-            progress.note(f"to try it again delete {job.folder / FAILED}")
+            reason = " ".join(str(error).split()) or type(error).__name__
+            write_json(one.folder / FAILED, {"failed": reason})
+            progress.note(f"{one.entry.name}, seed {one.number} failed: {reason}")
+            progress.note(f"to try it again delete {one.folder / FAILED}")
         finally:
-            before = (read_json(job.folder / MEMORY) or {}).get("peak_resident", 0)
-            write_json(job.folder / MEMORY, {"peak_resident": max(before, memory.peak)})
+            before = (read_json(one.folder / MEMORY) or {}).get("peak_resident", 0)
+            write_json(one.folder / MEMORY, {"peak_resident": max(before, memory.peak)})

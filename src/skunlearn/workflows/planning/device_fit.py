@@ -1,9 +1,14 @@
-"""What fits a device's memory: from a model's config alone, before anything is loaded."""
+"""Which way to train fits a device's memory, from a model's config alone.
+
+For each kind of training (LoRA or full weights, data type) layouts are tried from the most
+comfortable to the tightest, until one fits the device.
+"""
 
 import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Literal
 from zlib import crc32
 
@@ -27,20 +32,24 @@ from skunlearn.workflows.planning.requirements import (
     train_seconds,
 )
 
-LETTERS = 4  # a token, about, in English
-TURN = 24  # tokens that a chat template puts around a prompt and before it, about
+LETTERS_A_TOKEN = 4  # about, in English
+# About how many tokens a chat template puts around a prompt, and around each turn before it.
+TURN_TOKENS = 24
 UNITS = {"MB": 1e6, "GB": 1e9, "MIB": 2**20, "GIB": 2**30}
+# Widths of the columns in the table of the ways to train.
+WIDTHS = (6, 9, 6, 7, 9, 8, 8, 9)
+
+Mode = Literal["lora", "full"]
 
 
 @dataclass(frozen=True)
 class Device:
-    """What a run is to fit.
+    """The device that a run is to fit.
 
     Attributes:
         memory: bytes.
-        most: devices of this kind that there are, 1 or more.
-        flops: operations of matrix products a second; those of this machine's device when not
-            given.
+        most: how many devices of this kind there are, 1 or more.
+        flops: operations of matrix products a second; measured on this machine when not given.
         on_cpu: it is a CPU with its memory.
     """
 
@@ -56,14 +65,15 @@ class TrainingChoice:
 
     Attributes:
         mode: "lora" or "full".
-        dtype: of the weights as they are loaded.
+        dtype: data type in which the weights are loaded.
         batch: rows of each set in a step.
-        checkpointing: whether layers are computed again for their gradients.
-        devices: how many divide the work; 0 when it does not fit on all there are.
-        memory_bytes: peak on each of them; of what does not fit, the least that was found.
+        checkpointing: gradient checkpointing, which computes the layers twice.
+        devices: on how many devices the training is sharded; 0 when it does not fit on all there
+            are.
+        memory_bytes: peak on each device; if nothing fits, the least that was found.
         train_seconds: of all vectors.
-        evaluate_seconds: of the strength and the evaluation at most, on one device.
-        command: what to run; empty when it does not fit.
+        evaluate_seconds: of choosing the strength and the evaluation at most, on one device.
+        command: the command to run; empty when it does not fit.
     """
 
     mode: str
@@ -82,15 +92,15 @@ class DeviceFit:
     """What `skunlearn plan --device-memory` shows.
 
     Attributes:
-        model: what was asked for.
-        method: its name.
+        model: the model's name as it was given.
+        method: the method's name.
         weights: parameters of the model, exactly.
         device_bytes: memory of a device.
-        row_tokens: tokens of a training row, about.
-        flops: operations a second that the times are for.
-        measured: `flops` is this machine's.
-        ways: the ways to train, the best of each kind.
-        chosen: number of the way to take; None when nothing fits.
+        row_tokens: mean tokens of a training row, about.
+        flops: operations a second that the times are computed with.
+        measured: `flops` was measured on this machine.
+        ways: the ways to train, the best one of each kind.
+        chosen: number of the recommended way, from 0; None when nothing fits.
     """
 
     model: str
@@ -104,12 +114,13 @@ class DeviceFit:
     chosen: int | None
 
     def __str__(self) -> str:
-        here = (
-            ", measured here: give the other device's with --device-tflops" if self.measured else ""
-        )
+        speed = f"times at {self.flops / 1e12:.3g} TFLOP/s a device"
+        if self.measured:
+            speed += ", measured here: give the other device's with --device-tflops"
         lines = [
-            f"{self.model}: {self.weights:,} parameters, {self.method}, rows of about {self.row_tokens:.0f} tokens",
-            f"times at {self.flops / 1e12:.3g} TFLOP/s a device{here}",
+            f"{self.model}: {self.weights:,} parameters, {self.method}, "
+            f"rows of about {self.row_tokens:.0f} tokens",
+            speed,
             _line("train", "weights", "batch", "layers", "devices", "GB each", "train", "evaluate"),
         ]
         for way in self.ways:
@@ -126,8 +137,10 @@ class DeviceFit:
                 )
             )
         if self.chosen is None:
-            return "\n".join([*lines, f"nothing fits in {self.device_bytes / 1e9:g} GB a device"])
-        return "\n".join([*lines, "take:", f"  {self.ways[self.chosen].command}"])
+            lines.append(f"nothing fits in {self.device_bytes / 1e9:g} GB a device")
+        else:
+            lines += ["take:", f"  {self.ways[self.chosen].command}"]
+        return "\n".join(lines)
 
 
 def fit_device(
@@ -137,70 +150,152 @@ def fit_device(
     words: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> DeviceFit:
-    """The best of each way to train, and the one to take: that with the fewest changes, LoRA before
+    """Find the best layout for each kind of training, and the way to recommend.
+
+    The recommended way is the one with the fewest changes to the run; of equals LoRA comes before
     full weights.
 
     Args:
-        run: the settings; of its model only the config is read.
-        data: its training rows; a token is taken to be four letters, since there need not be a
-            tokenizer.
-        device: what it is to fit.
-        words: the options that made `run`, for the command.
-        progress: is told of downloads.
+        run: the settings; only the config of its model is read.
+        data: its training rows. Their tokens are estimated from their letters, since there may be
+            no tokenizer.
+        device: what the training must fit.
+        words: the options of the command line that made `run`, for the recommended command.
+        progress: reports downloads.
 
     Raises:
         ModelError: when the config cannot be read.
     """
     model = skeleton(run.model, run.load, progress)
-    flops = device.flops or _flops_here(model)
-    sized = {batch: _with_batch(run, batch) for batch in _batches(run)}
-    steps = {batch: _steps(one, model, data) for batch, one in sized.items()}
-    ways: list[tuple[int, TrainingChoice]] = []
+    flops = device.flops or _measured_flops(model)
+    by_batch: dict[int, _SizedRun] = {}
+    for batch in _batches(run):
+        sized = _with_batch(run, batch)
+        by_batch[batch] = _SizedRun(sized, _steps(sized, model, data))
+
+    ways: list[TrainingChoice] = []
+    ranks: list[tuple[int, int]] = []  # (changes to the run, number of the way) of those that fit
     for mode, dtype in _kinds(run, model):
         model.to(getattr(torch, dtype))
-        tried = []
-        for rank, (batch, layout) in enumerate(_ladder(run, device)):
-            kind = replace(sized[batch], lora=replace(run.lora, mode=mode))
-            found = estimate_memory(model, kind, run.make_method(), steps[batch], layout).total
-            tried.append((found, rank, batch, layout, kind))
-            if found <= device.memory:
-                break
-        least, rank, batch, layout, kind = min(tried, key=lambda one: one[0])
-        fitting = least <= device.memory
-        way = TrainingChoice(
-            mode=mode,
-            dtype=dtype,
-            batch=batch,
-            checkpointing=layout.checkpointing,
-            devices=layout.devices if fitting else 0,
-            memory_bytes=least,
-            train_seconds=train_seconds(
-                model, kind, steps[batch], flops * layout.devices, layout.checkpointing
-            ),
-            evaluate_seconds=evaluate_seconds(model, run, steps[batch], flops),
-            command=_command(words, mode, dtype, batch, run, layout) if fitting else "",
-        )
-        ways.append((rank, way))
-    fitting_ways = [(rank, number) for number, (rank, way) in enumerate(ways) if way.devices]
-    mine = steps[run.train.batch]
+        fit = _first_fit(model, run, mode, by_batch, device)
+        if fit.memory_bytes <= device.memory:
+            ranks.append((fit.rank, len(ways)))
+        ways.append(_choice(fit, model, run, device, flops, words))
+
+    own_steps = by_batch[run.train.batch].steps
     return DeviceFit(
         model=run.model,
         method=run.method_name,
         weights=count_parameters(model),
         device_bytes=device.memory,
-        row_tokens=sum(step.read for step in mine) / sum(step.rows for step in mine),
+        row_tokens=sum(step.read for step in own_steps) / sum(step.rows for step in own_steps),
         flops=flops,
         measured=device.flops is None,
-        ways=[way for _, way in ways],
-        chosen=min(fitting_ways)[1] if fitting_ways else None,
+        ways=ways,
+        chosen=min(ranks)[1] if ranks else None,
+    )
+
+
+@dataclass(frozen=True)
+class _SizedRun:
+    """A run with another batch, and the sizes of its steps."""
+
+    run: Run
+    steps: list[StepSize]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """The layout for one kind of training.
+
+    Attributes:
+        memory_bytes: its peak on each device.
+        rank: its place in the order of `_layouts`; the more, the more of the run is changed.
+        batch: rows of each set in a step.
+        layout: the devices.
+        run: the settings with this batch and mode.
+        steps: the sizes of its steps.
+    """
+
+    memory_bytes: float
+    rank: int
+    batch: int
+    layout: DeviceLayout
+    run: Run
+    steps: list[StepSize]
+
+
+def _first_fit(
+    model: Any, run: Run, mode: Mode, by_batch: dict[int, _SizedRun], device: Device
+) -> _Fit:
+    """The first layout that fits the device; if there is none, the one with the least memory."""
+    method = run.make_method()
+    lora = replace(run.lora, mode=mode)
+    tried: list[_Fit] = []
+    for rank, (batch, layout) in enumerate(_layouts(run, device)):
+        sized = by_batch[batch]
+        changed = replace(sized.run, lora=lora)
+        memory = estimate_memory(model, changed, method, sized.steps, layout).total
+        tried.append(_Fit(memory, rank, batch, layout, changed, sized.steps))
+        if memory <= device.memory:
+            break
+    return min(tried, key=lambda fit: fit.memory_bytes)
+
+
+def _layouts(run: Run, device: Device) -> Iterator[tuple[int, DeviceLayout]]:
+    """Batch and layout in the order in which they are tried, from the most comfortable on.
+
+    First the run as it is, then with gradient checkpointing, then with smaller batches, then on
+    more devices.
+    """
+    batch = run.train.batch
+    yield batch, DeviceLayout(device.on_cpu)
+    for smaller in _batches(run):
+        yield smaller, DeviceLayout(device.on_cpu, checkpointing=True)
+    devices = 2
+    while devices <= device.most:
+        yield batch, DeviceLayout(device.on_cpu, True, devices)
+        yield 1, DeviceLayout(device.on_cpu, True, devices)
+        devices *= 2
+
+
+def _choice(
+    fit: _Fit, model: Any, run: Run, device: Device, flops: float, words: Sequence[str]
+) -> TrainingChoice:
+    """A layout as a way to train, with its times and its command.
+
+    Args:
+        fit: the layout.
+        model: in the data type of this kind of training.
+        run: the settings as they were given.
+        device: what the training must fit.
+        flops: operations a second of one device.
+        words: as in `fit_device`.
+    """
+    layout = fit.layout
+    fits = fit.memory_bytes <= device.memory
+    mode = fit.run.lora.mode
+    dtype = _dtype_name(model)
+    return TrainingChoice(
+        mode=mode,
+        dtype=dtype,
+        batch=fit.batch,
+        checkpointing=layout.checkpointing,
+        devices=layout.devices if fits else 0,
+        memory_bytes=fit.memory_bytes,
+        train_seconds=train_seconds(
+            model, fit.run, fit.steps, flops * layout.devices, layout.checkpointing
+        ),
+        evaluate_seconds=evaluate_seconds(model, run, fit.steps, flops),
+        command=_command(words, run, fit, dtype) if fits else "",
     )
 
 
 def bytes_of(text: str) -> float:
-    """Bytes of a text like 24GB, 24GiB or 512MB.
+    """The bytes of a size like 24GB, 24GiB or 512MB.
 
     Raises:
-        ConfigError: when it has not that form.
+        ConfigError: when the text is no such size.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(MB|GB|MiB|GiB)", text.strip(), flags=re.I)
     if not found or not float(found[1]):
@@ -208,48 +303,63 @@ def bytes_of(text: str) -> float:
     return float(found[1]) * UNITS[found[2].upper()]
 
 
-class _Template:
-    """Stands for a tokenizer where there may be none: rows of the right lengths, like tokens for
-    like texts."""
+class _LetterTemplate:
+    """A chat template for which no tokenizer is needed: a token is four letters.
+
+    The rows have about the right lengths, and equal texts have equal tokens, so that beginnings
+    that rows share are found.
+    """
 
     def encode(self, example: Example, max_length: int) -> Encoded:
-        said = "".join(text for _, text in example.history) + example.prompt + example.prefix
-        prompt = ((0,) * TURN * (1 + len(example.history)) + _pieces(said))[: max_length - 1]
+        turns = 1 + len(example.history)
+        earlier = "".join(text for _, text in example.history)
+        prompt = (0,) * TURN_TOKENS * turns + _tokens(earlier + example.prompt + example.prefix)
+        prompt = prompt[: max_length - 1]
         return Encoded(prompt, self.answer_ids(example.answer)[: max_length - len(prompt)])
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        return (*_pieces(answer), 0)
+        return (*_tokens(answer), 0)
 
 
-def _pieces(text: str) -> tuple[int, ...]:
-    return tuple(crc32(text[at : at + LETTERS].encode()) for at in range(0, len(text), LETTERS))
+def _tokens(text: str) -> tuple[int, ...]:
+    pieces = range(0, len(text), LETTERS_A_TOKEN)
+    return tuple(crc32(text[start : start + LETTERS_A_TOKEN].encode()) for start in pieces)
 
 
 @dataclass(frozen=True)
-class _Sketch:
+class _SkeletonLM:
+    """What `step_sizes` reads of an LM, for a model without weights and tokenizer."""
+
     model: Any
-    template: _Template = _Template()
+    template: _LetterTemplate = _LetterTemplate()
 
 
 def _steps(run: Run, model: Any, data: Data) -> list[StepSize]:
-    return [
-        step
-        for stage in run.stages(run.make_method())
-        for step in step_sizes(stage, _Sketch(model), data)
-    ]
+    """The sizes of all steps of all vectors."""
+    lm = _SkeletonLM(model)
+    stages = run.stages(run.make_method())
+    return list(chain.from_iterable(step_sizes(stage, lm, data) for stage in stages))
 
 
-def _kinds(run: Run, model: Any) -> list[tuple[Literal["lora", "full"], str]]:
-    """What is trained, and the type of the weights: the run's own where it names one, else the
-    config's first."""
-    own = str(model.dtype).removeprefix("torch.") if run.load.dtype == "auto" else run.load.dtype
+def _kinds(run: Run, model: Any) -> list[tuple[Mode, str]]:
+    """(mode, data type) of each kind of training.
+
+    The data type is first the run's own where it names one, else the config's.
+    """
+    own = _dtype_name(model) if run.load.dtype == "auto" else run.load.dtype
     other = "float32" if own != "float32" else "bfloat16"
-    full: list[tuple[Literal["lora", "full"], str]] = [] if run.lora.nf4 else [("full", own)]
-    return [("lora", own), ("lora", other), *full]
+    kinds: list[tuple[Mode, str]] = [("lora", own), ("lora", other)]
+    if not run.lora.nf4:  # weights in four bits cannot be trained in full
+        kinds.append(("full", own))
+    return kinds
+
+
+def _dtype_name(model: Any) -> str:
+    return str(model.dtype).removeprefix("torch.")
 
 
 def _batches(run: Run) -> list[int]:
-    """The run's own batch, and halves of it."""
+    """The run's own batch, its half, its quarter and so on, down to 1."""
     sizes = [run.train.batch]
     while sizes[-1] > 1:
         sizes.append(sizes[-1] // 2)
@@ -257,69 +367,68 @@ def _batches(run: Run) -> list[int]:
 
 
 def _with_batch(run: Run, batch: int) -> Run:
-    beside = replace(run.refuse.train, batch=min(batch, run.refuse.train.batch))
+    """The run with a batch for all vectors; that of the refusal vector is only made smaller."""
     if batch == run.train.batch:
         return run
+    refusal = replace(run.refuse.train, batch=min(batch, run.refuse.train.batch))
     return replace(
-        run, train=replace(run.train, batch=batch), refuse=replace(run.refuse, train=beside)
+        run,
+        train=replace(run.train, batch=batch),
+        refuse=replace(run.refuse, train=refusal),
     )
 
 
-def _ladder(run: Run, device: Device) -> Iterator[tuple[int, DeviceLayout]]:
-    """What is tried, in order: nothing changed, layers computed twice, smaller batches, then more
-    devices."""
-    batch, devices = run.train.batch, 1
-    yield batch, DeviceLayout(device.on_cpu)
-    for smaller in _batches(run):
-        yield smaller, DeviceLayout(device.on_cpu, checkpointing=True)
-    while (devices := 2 * devices) <= device.most:
-        for smaller in (batch, 1):
-            yield smaller, DeviceLayout(device.on_cpu, True, devices)
+def _command(words: Sequence[str], run: Run, fit: _Fit, dtype: str) -> str:
+    """The command that runs with a layout: the given options, and those that the layout changes.
 
-
-def _command(
-    words: Sequence[str], mode: str, dtype: str, batch: int, run: Run, layout: DeviceLayout
-) -> str:
-    wanted = {
-        "lora.mode": (mode, run.lora.mode),
-        "load.dtype": (dtype, run.load.dtype),
-        "train.batch": (batch, run.train.batch),
-        "refuse.train.batch": (min(batch, run.refuse.train.batch), run.refuse.train.batch),
-        "compute.gradient_checkpointing": (
-            str(layout.checkpointing).lower(),
+    Args:
+        words: as in `fit_device`.
+        run: the settings as they were given.
+        fit: the layout.
+        dtype: data type in which the weights are loaded.
+    """
+    checkpointing = fit.layout.checkpointing
+    sharded = fit.layout.devices > 1
+    changes = [
+        ("lora.mode", run.lora.mode, fit.run.lora.mode),
+        ("load.dtype", run.load.dtype, dtype),
+        ("train.batch", run.train.batch, fit.batch),
+        ("refuse.train.batch", run.refuse.train.batch, fit.run.refuse.train.batch),
+        (
+            "compute.gradient_checkpointing",
             str(run.compute.gradient_checkpointing).lower(),
+            str(checkpointing).lower(),
         ),
-        "compute.shard": ("fsdp" if layout.devices > 1 else "none", run.compute.shard),
-    }
-    if batch == run.train.batch:
-        del wanted["refuse.train.batch"]
-    sets = [
-        word
-        for name, (new, old) in wanted.items()
-        if new != old
-        for word in ("--set", f"{name}={new}")
+        ("compute.shard", run.compute.shard, "fsdp" if sharded else "none"),
     ]
-    more = ["--processes", str(layout.devices)] if layout.devices > 1 else []
-    folders = [
-        word.removesuffix("/config.json") for word in words
-    ]  # a run takes the model that a config lies in
-    return shlex.join(["skunlearn", "run", *folders, *more, *sets])
+    command = ["skunlearn", "run"]
+    for word in words:  # a run takes the folder of a config.json
+        command.append(word.removesuffix("/config.json"))
+    if sharded:
+        command += ["--processes", str(fit.layout.devices)]
+    for name, old, new in changes:
+        if new != old:
+            command += ["--set", f"{name}={new}"]
+    return shlex.join(command)
 
 
-def _flops_here(model: Any) -> float:
+def _measured_flops(model: Any) -> float:
+    """Operations a second of this machine's device, at the width of the model."""
     device = torch.device(best_device())
     dtype = torch.float32 if device.type == "cpu" else model.dtype
     return matmul_flops(model.config.get_text_config().hidden_size, dtype, device)
 
 
 def _line(*cells: object) -> str:
-    widths = (6, 9, 6, 7, 9, 8, 8, 9)
-    return " ".join(
-        f"{cell!s:<{width}}" for cell, width in zip(cells, widths, strict=True)
-    ).rstrip()
+    """A row of the table, each cell padded to the width of its column."""
+    line = ""
+    for cell, width in zip(cells, WIDTHS, strict=True):
+        line += f"{cell!s:<{width}} "
+    return line.rstrip()
 
 
 def _time(seconds: float) -> str:
+    """A duration in the largest unit of which it has one and a half."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.0f} {unit}"

@@ -1,9 +1,12 @@
-"""What training needs: memory and time, from a model's shapes and the rows of its steps. Nothing is
-run."""
+"""The memory and the time that a run needs, from the model's shapes and the rows of its steps.
+
+Nothing is run; the model may be a skeleton without weights.
+"""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -26,27 +29,34 @@ from skunlearn.training.trainable import (
 )
 from skunlearn.workflows.config import Run, Stage
 
+# How long `matmul_flops` multiplies matrices, in seconds.
 PROBE_SECONDS = 0.15
-TRAIN_SHARE, DECODE_SHARE = (
-    0.55,
-    0.3,
-)  # of the matrix-multiply peak that training and decoding reach
-# what activations take of the allocator beside LoRA, whose own products come and go between them
+# Shares of a device's matrix-multiply rate that training and generation reach.
+TRAIN_SHARE = 0.55
+DECODE_SHARE = 0.3
+# The memory allocator needs this factor for the activations of LoRA training, whose small products
+# are allocated between the large ones.
 FRAGMENTS = 1.35
-PER_SCORE = 5  # numbers held at once for each scored token and word: logits, log-softmaxes, the base's, gradients
-NF4_BYTES = 0.516  # a weight: four bits, and a scale for every 64, itself in eight bits
-ROOM_CPU, ROOM_GPU = 70 * 2**20, 2**30  # libraries' own: threads and kernels; a GPU's context
+# Numbers that are held at once for each scored token and vocabulary entry: logits, log-softmax,
+# the base model's logits, and gradients.
+PER_SCORE = 5
+# Bytes of a weight in NF4: four bits, and an 8-bit scale for every 64 weights.
+NF4_BYTES = 0.516
+# What the libraries themselves take: threads and kernels on a CPU, the context of a GPU.
+ROOM_CPU = 70 * 2**20
+ROOM_GPU = 2**30
 
 
 @dataclass(frozen=True)
 class StepSize:
-    """One optimiser step.
+    """The size of one optimiser step.
 
     Attributes:
         rows: prompts with an answer.
         read: tokens of all rows.
-        tokens: that go through the body, padding included, shared beginnings once.
-        scored: tokens that are scored.
+        tokens: tokens that pass through the decoder: with padding, and with beginnings that rows
+            share counted once.
+        scored: tokens of the answers.
     """
 
     rows: int
@@ -57,13 +67,13 @@ class StepSize:
 
 @dataclass(frozen=True)
 class DeviceLayout:
-    """How training is laid out.
+    """How a training is laid out on devices.
 
     Attributes:
-        on_cpu: the device is a CPU, so that what is kept beside it counts too.
-        checkpointing: only what goes into each layer is held; the layer is computed again for its
-            gradients.
-        devices: that weights, gradients and optimiser state are divided among, 1 or more.
+        on_cpu: the device is a CPU; what is moved to CPU memory counts too then.
+        checkpointing: gradient checkpointing: only the inputs of each layer are held, and the
+            layer is computed again for its gradients.
+        devices: on how many devices weights, gradients and optimiser state are sharded; 1 or more.
     """
 
     on_cpu: bool
@@ -73,17 +83,17 @@ class DeviceLayout:
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes on each device at the peak of training.
+    """Bytes on each device at the peak of the training.
 
     Attributes:
-        whole: all weights as training wants them, before they are divided.
-        weights: this device's share of them, and what it gathers of the others.
-        state: two moments of what is trained, LoRA's factors or the weights as they were; vectors
-            trained before; the head as it was, where it is trained.
+        whole: all weights before they are sharded, with what is computed beside them.
+        weights: this device's share of the weights, and what it gathers of the others.
+        state: the two moments of the optimiser, LoRA's factors or the original weights, vectors
+            that were trained before, and the base model's head where the head is trained.
         activations: of the largest step.
-        logits: of its scored tokens, with their losses and gradients.
-        gradients: of what is trained; they come as activations and logits go.
-        room: what libraries take.
+        logits: of the scored tokens in the largest step, with their losses and gradients.
+        gradients: of the trained weights. They grow while activations and logits are freed.
+        room: what the libraries take.
     """
 
     whole: float
@@ -96,194 +106,268 @@ class MemoryEstimate:
 
     @property
     def total(self) -> float:
-        """The peak; each device holds all weights once, before they are divided."""
+        """The peak: while the whole weights are loaded, or in the largest step."""
         step = max(self.activations + self.logits, self.gradients)
         return max(self.whole, self.weights + self.state + step) + self.room
 
 
 def step_sizes(stage: Stage, lm: Any, data: Data) -> list[StepSize]:
-    """The steps of a vector.
+    """The sizes of all steps of a stage.
 
     Args:
         stage: its method and options.
-        lm: its `template` makes tokens of the examples, its `model` says how they can be laid out;
-            nothing is run.
-        data: whose training part is used.
+        lm: its `template` encodes the examples, and its `model` decides how they are batched.
+        data: its training split is used.
     """
     rows = Rows(lm, data, stage.method, stage.options.batch, stage.options.seed)
-    found = []
-    for number in range(stage.options.steps):
-        taken = [row for role in rows.at(number).values() for row in role]
-        found.append(
+    sizes = []
+    for step in range(stage.options.steps):
+        taken = list(chain.from_iterable(rows.at(step).values()))
+        sizes.append(
             StepSize(
-                len(taken), sum(map(len, taken)), _tokens(lm.model, taken), scored_tokens(taken)
+                rows=len(taken),
+                read=sum(map(len, taken)),
+                tokens=_decoder_tokens(lm.model, taken),
+                scored=scored_tokens(taken),
             )
         )
-    return found
+    return sizes
 
 
-def _tokens(model: Any, rows: Sequence[Encoded]) -> int:
+def _decoder_tokens(model: Any, rows: Sequence[Encoded]) -> int:
+    """Tokens that pass through the decoder for these rows, packed or padded."""
     if may_pack(text_decoder(model), rows):
         return pack(rows, ANOTHER_GROUP).input_ids_BT.numel()
     lengths = [len(row) for row in rows]
-    return sum(
-        max(lengths[one] for one in group) * len(group)
-        for group in length_groups(lengths, ANOTHER_PASS)
-    )
+    tokens = 0
+    for group in length_groups(lengths, ANOTHER_PASS):
+        tokens += max(lengths[number] for number in group) * len(group)
+    return tokens
 
 
 def count_parameters(model: Any) -> int:
-    """Parameters of a model, tied ones once."""
-    return sum(true_shape(p).numel() for p in model.parameters())
+    """Parameters of a model; tied ones count once."""
+    return sum(true_shape(parameter).numel() for parameter in model.parameters())
 
 
 def count_trainable(model: Any, run: Run, method: Method) -> int:
-    """Parameters that are trained."""
+    """Parameters that are trained by a method."""
     depth = layers_needed(model, method.hidden_layers)
-    if method.detector:
+    if method.detector:  # one direction in each of its layers
         return int(len(method.detector.layers) * model.config.get_text_config().hidden_size)
     if run.lora.mode == "full":
-        return sum(
-            parameter.numel() for parameter in trained_parameters(model, run.lora, depth).values()
-        )
-    shapes = [
-        true_shape(model.get_submodule(name).weight)
-        for name in trained_modules(model, run.lora, depth)
-    ]
-    return sum(run.lora.rank * (shape[0] + shape[1]) for shape in shapes)
+        parameters = trained_parameters(model, run.lora, depth)
+        return sum(parameter.numel() for parameter in parameters.values())
+    trainable = 0
+    for name in trained_modules(model, run.lora, depth):
+        shape = true_shape(model.get_submodule(name).weight)
+        trainable += run.lora.rank * (shape[0] + shape[1])
+    return trainable
 
 
 def estimate_memory(
     model: Any, run: Run, method: Method, steps: Sequence[StepSize], layout: DeviceLayout
 ) -> MemoryEstimate:
-    """Memory of training.
+    """Estimate the memory of the training.
 
     Args:
-        model: with its weights or without, in the type that they are loaded in.
-        run: what is trained.
-        method: the losses.
+        model: with or without weights, in the data type in which they are loaded.
+        run: the settings.
+        method: the run's method.
         steps: all steps of all vectors.
-        layout: on what, and how.
+        layout: the devices.
     """
-    config, full = model.config.get_text_config(), run.lora.mode == "full"
+    config = model.config.get_text_config()
+    full = run.lora.mode == "full"
     trainable = count_trainable(model, run, method)
-    size = 4 if full else model.dtype.itemsize
-    weights = 4 * count_parameters(model) if full else _held(model, run.lora.nf4)
-    layers = len(trained_layers(model, run.lora, layers_needed(model, method.hidden_layers)))
-    kept_here = layout.on_cpu or layout.devices > 1
-    before = (
-        4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0
-    )  # vectors wait on the CPU
-    copied = method.reference_roles and moves_head(
-        model, run.lora, layers_needed(model, method.hidden_layers)
-    )
-    head = (
-        4 * model.get_output_embeddings().weight.numel() if copied else 0
-    )  # the base's, for its predictions
-    hidden, inner, parts = config.hidden_size, _inner(config), run.compute.accumulate
-    wide = 8 * hidden + 4 * inner
-    number = 4 if layout.on_cpu and run.compute.precision != "bfloat16" else 2
-    a_token = layers * hidden + wide if layout.checkpointing else layers * wide
-    of_rows = (
-        0 if layout.checkpointing else layers * 3 * hidden
-    )  # attention is given each row's tokens for itself
-    # parts share no beginnings
-    tokens = [
-        (step.tokens if parts == 1 else max(step.tokens, step.read) / parts, step.read / parts)
-        for step in steps
-    ]
-    step_numbers = max(here * a_token + read * of_rows for here, read in tokens)
-    gated = max(
-        len(stage.method.detector.layers) if stage.method.detector else 0
-        for stage in run.stages(method)
-    )
+    weights = 4 * count_parameters(model) if full else _held_weights(model, run.lora.nf4)
+    weight_size = 4 if full else model.dtype.itemsize
+
+    # The whole weights: beside them the detectors are fitted, before anything is sharded. After
+    # QLoRA the weights come back without quantisation.
+    fitted = weights + _detector_bytes(run, method, _inner_width(config))
+    whole = max(fitted, weight_size * count_parameters(model))
+
+    # In the steps, each device has its share of the weights, and gathers one layer at a time.
+    gathered = weight_size * _gathered(model) if layout.devices > 1 else 0
+
+    # Two moments and one copy of 4 bytes each: LoRA's factors, or the original weights. Full
+    # weights keep that copy on the CPU where a single other device trains them.
+    copy_on_device = not full or layout.on_cpu or layout.devices > 1
+    state = (12 if copy_on_device else 8) * trainable / layout.devices
+    earlier_vectors = 4 * trainable * (len(run.stages(method)) - 1) if layout.on_cpu else 0
+    state = state + earlier_vectors + _head_copy_bytes(model, run, method)
+
     return MemoryEstimate(
-        # with the gates' second moments, before anything is divided; after QLoRA come the weights
-        # as they were
-        whole=max(
-            weights + 4 * inner**2 * (2 * gated + 1 if gated else 0), size * count_parameters(model)
-        ),
-        weights=weights / layout.devices + (size * _gathered(model) if layout.devices > 1 else 0),
-        state=(12 if kept_here or not full else 8) * trainable / layout.devices + before + head,
-        activations=(1.0 if full else FRAGMENTS) * number * step_numbers,
+        whole=whole,
+        weights=weights / layout.devices + gathered,
+        state=state,
+        activations=_activation_bytes(model, run, method, steps, layout),
         logits=4.0 * PER_SCORE * config.vocab_size * max(step.scored for step in steps),
         gradients=4 * trainable / layout.devices,
         room=ROOM_CPU if layout.on_cpu else ROOM_GPU,
     )
 
 
+def _held_weights(model: Any, nf4: bool) -> float:
+    """Bytes of the weights during LoRA training, with QLoRA those of the linear modules in NF4."""
+    total = float(sum(p.numel() * p.element_size() for p in model.parameters()))
+    quantised = any(hasattr(parameter, "quant_state") for parameter in model.parameters())
+    if nf4 and not quantised:  # a skeleton, whose weights are not quantised yet
+        saved = []
+        for name in linear_modules(model):
+            weight = model.get_submodule(name).weight
+            saved.append(weight.numel() * (weight.element_size() - NF4_BYTES))
+        total -= sum(saved)
+    return total
+
+
+def _detector_bytes(run: Run, method: Method, inner: int) -> int:
+    """What fitting the detectors takes: two second moments (I, I) of each, and a product.
+
+    Args:
+        run: the settings.
+        method: the run's method.
+        inner: I, the width of the feed-forward part.
+    """
+    most = 0  # detectors that one stage fits
+    for stage in run.stages(method):
+        if stage.method.detector:
+            most = max(most, len(stage.method.detector.layers))
+    if not most:
+        return 0
+    return 4 * inner**2 * (2 * most + 1)
+
+
+def _head_copy_bytes(model: Any, run: Run, method: Method) -> int:
+    """The base model's language head, which is kept for its predictions where training moves it."""
+    depth = layers_needed(model, method.hidden_layers)
+    if method.reference_roles and moves_head(model, run.lora, depth):
+        return int(4 * model.get_output_embeddings().weight.numel())
+    return 0
+
+
+def _activation_bytes(
+    model: Any, run: Run, method: Method, steps: Sequence[StepSize], layout: DeviceLayout
+) -> float:
+    """Activations of the largest step, as far as the trained layers keep them for the gradients."""
+    config = model.config.get_text_config()
+    hidden = config.hidden_size
+    depth = layers_needed(model, method.hidden_layers)
+    layers = len(trained_layers(model, run.lora, depth))
+
+    # Numbers for each token: 8 H and 4 I in a layer. The attention reads each row by itself, which
+    # takes 3 H more for each of the rows' tokens. With checkpointing a layer keeps its input, and
+    # one layer at a time is whole.
+    in_layer = 8 * hidden + 4 * _inner_width(config)
+    if layout.checkpointing:
+        per_token = layers * hidden + in_layer
+        per_read_token = 0
+    else:
+        per_token = layers * in_layer
+        per_read_token = layers * 3 * hidden
+
+    # A step that is divided into parts has one part in memory. Rows share beginnings in a whole
+    # step only, so a part may have more tokens than its share.
+    parts = run.compute.accumulate
+    numbers = []
+    for step in steps:
+        tokens = step.tokens if parts == 1 else max(step.tokens, step.read) / parts
+        numbers.append(tokens * per_token + step.read / parts * per_read_token)
+
+    four_bytes = layout.on_cpu and run.compute.precision != "bfloat16"
+    number_size = 4 if four_bytes else 2
+    factor = 1.0 if run.lora.mode == "full" else FRAGMENTS
+    return factor * number_size * max(numbers)
+
+
+def _inner_width(config: Any) -> int:
+    """Width of the feed-forward part that one token passes through."""
+    width = getattr(config, "intermediate_size", None) or getattr(config, "ffn_dim", None)
+    experts = getattr(config, "num_experts_per_tok", None) or 1
+    return int(width or 4 * config.hidden_size) * int(experts)
+
+
+def _gathered(model: Any) -> int:
+    """Parameters that a device gathers from the others: the largest layer, and all that lies
+    outside the layers."""
+    sizes: dict[int | None, int] = {}
+    for name, parameter in model.named_parameters():
+        layer = layer_of(name)
+        sizes[layer] = sizes.get(layer, 0) + parameter.numel()
+    outside = sizes.pop(None, 0)
+    return outside + max(sizes.values())
+
+
 def train_seconds(
     model: Any, run: Run, steps: Sequence[StepSize], flops: float, checkpointing: bool = False
 ) -> float:
-    """Seconds of training on devices that multiply matrices with so many operations a second,
-    together."""
+    """Estimate the seconds of the training.
+
+    Args:
+        model: with or without weights.
+        run: the settings.
+        steps: all steps of all vectors.
+        flops: operations of matrix products a second, of all devices together.
+        checkpointing: whether the trained layers are computed twice.
+    """
+    # Operations for each weight and token: a multiply and an add in each pass.
     trained = 1 - run.lora.frozen
-    passes = (
-        2 + 2 * trained + (2 * trained if run.lora.mode == "full" else 0)
-    )  # 2 operations a weight and pass:
-    passes += (
-        2 * trained if checkpointing else 0
-    )  # forward, activations' gradients, weights' gradients, again
-    passes += 2 if run.compute.accumulate > 1 else 0  # each part passes once more
-    return (
-        sum(step.tokens for step in steps) * count_parameters(model) * passes / flops / TRAIN_SHARE
-    )
+    passes = 2 + 2 * trained  # forward, and the gradients of the activations
+    if run.lora.mode == "full":
+        passes += 2 * trained  # the gradients of the weights
+    if checkpointing:
+        passes += 2 * trained  # forward again
+    if run.compute.accumulate > 1:
+        passes += 2  # each part passes once more
+    tokens = sum(step.tokens for step in steps)
+    return tokens * count_parameters(model) * passes / flops / TRAIN_SHARE
 
 
 def evaluate_seconds(model: Any, run: Run, steps: Sequence[StepSize], flops: float) -> float:
-    """Seconds of choosing the strength and evaluating, at most: when no answer ends early, and the
-    ordinary answers whose likelihood is measured are as long as the rows of the longest step."""
-    edit, test = run.edit, run.evaluate
+    """Estimate the most seconds that choosing the strength and the evaluation take.
+
+    No completion is assumed to end early, and the retain rows whose likelihood is measured are
+    assumed to be as long as the rows of the longest step.
+
+    Args:
+        model: with or without weights.
+        run: the settings.
+        steps: all steps of all vectors.
+        flops: operations of matrix products a second.
+    """
+    edit = run.edit
+    test = run.evaluate
+    # Generated tokens: on the validation split by the base model and for each strength, on the
+    # test split by the base model and the edited one.
     tried = 1 + len(edit.alphas) if edit.alpha is None else 0
     chosen = tried * (edit.forget + edit.retain + edit.lookalike) * edit.max_new_tokens
-    written = (
-        chosen + 2 * (test.forget + test.seen + test.retain + test.lookalike) * test.max_new_tokens
-    )
-    read = (tried * edit.retain + 2 * test.retain) * max(step.read / step.rows for step in steps)
-    return 2 * count_parameters(model) * (written / DECODE_SHARE + read / TRAIN_SHARE) / flops
+    test_prompts = test.forget + test.seen + test.retain + test.lookalike
+    generated = chosen + 2 * test_prompts * test.max_new_tokens
+
+    longest = max(step.read / step.rows for step in steps)
+    read = (tried * edit.retain + 2 * test.retain) * longest
+    shares = generated / DECODE_SHARE + read / TRAIN_SHARE
+    return 2 * count_parameters(model) * shares / flops
 
 
 @torch.no_grad()
 def matmul_flops(width: int, dtype: torch.dtype, device: torch.device) -> float:
-    """Operations of matrix products a second (a multiply and an add are two) of this device, at a
-    model's width."""
+    """Measure the operations of matrix products a second; a multiply and an add are two.
+
+    Args:
+        width: hidden size of the model, whose matrices are multiplied.
+        dtype: of the matrices.
+        device: where they are multiplied.
+    """
     a = torch.randn(256, width, dtype=dtype, device=device)
     b = torch.randn(width, 4 * width, dtype=dtype, device=device)
-    a @ b
-    start, times = time.perf_counter(), 0
-    while (spent := time.perf_counter() - start) < PROBE_SECONDS:
-        (a @ b)[0, 0].item()
+    a @ b  # warm up
+    start = time.perf_counter()
+    spent = 0.0
+    times = 0
+    while spent < PROBE_SECONDS:
+        (a @ b)[0, 0].item()  # waits for the device
         times += 1
+        spent = time.perf_counter() - start
     return times * 2.0 * 256 * width * 4 * width / spent
-
-
-def _held(model: Any, nf4: bool) -> float:
-    """Bytes of the weights while LoRA is trained: as they are, or those of the layers' linear
-    modules in four bits."""
-    total = float(sum(p.numel() * p.element_size() for p in model.parameters()))
-    if nf4 and not any(hasattr(p, "quant_state") for p in model.parameters()):  # of a sketch
-        linear = list(linear_modules(model))
-        total -= sum(
-            (w := model.get_submodule(name).weight).numel() * (w.element_size() - NF4_BYTES)
-            for name in linear
-        )
-    return total
-
-
-def _inner(config: Any) -> int:
-    """Width of the feed-forward part that a token goes through."""
-    inner = (
-        getattr(config, "intermediate_size", None)
-        or getattr(config, "ffn_dim", None)
-        or 4 * config.hidden_size
-    )
-    return int(inner) * int(getattr(config, "num_experts_per_tok", None) or 1)
-
-
-def _gathered(model: Any) -> int:
-    """Parameters that a device gathers of the others: one layer, and all that lies outside the
-    layers."""
-    layers: dict[int | None, int] = {}
-    for name, parameter in model.named_parameters():
-        layers[layer_of(name)] = layers.get(layer_of(name), 0) + parameter.numel()
-    return layers.pop(None, 0) + max(layers.values())

@@ -1,4 +1,4 @@
-"""Presets: named settings that ship with the package, and how settings are laid over each other."""
+"""Presets: named settings that ship with the package, one YAML file each."""
 
 from importlib.resources import as_file, files
 
@@ -11,14 +11,16 @@ from skunlearn.utils.settings import read_run
 def read_preset(name: str) -> JsonDict:
     """The settings of a preset.
 
+    Args:
+        name: its file's name without ".yaml".
+
     Raises:
         ConfigError: when there is no such preset.
     """
-    shipped = {
-        file.name.removesuffix(".yaml"): file
-        for file in files(__package__).iterdir()
-        if file.name.endswith(".yaml")
-    }
+    shipped = {}
+    for file in files(__package__).iterdir():
+        if file.name.endswith(".yaml"):
+            shipped[file.name.removesuffix(".yaml")] = file
     if name not in shipped:
         raise ConfigError(f"unknown preset '{name}': {did_you_mean(name, shipped)}")
     with as_file(shipped[name]) as path:

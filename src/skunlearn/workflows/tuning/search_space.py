@@ -1,4 +1,7 @@
-"""What `tune` may change of a trained run: strengths, scales and filters; never below 0."""
+"""The settings of a trained run that `tune` searches: strengths, scales and filters.
+
+None of them may be below 0: a negative strength would make the harmful model.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +13,12 @@ from skunlearn.utils.files import JsonDict
 from skunlearn.workflows.config import Run, make_run
 
 Params = dict[str, Any]
+
+# The layers in three bands of like size, each with a scale of its own.
 BANDS = ("lower", "middle", "upper")
 LEVELS = ("mild", "strong")
-FILTERS: dict[str, tuple[JsonDict, JsonDict]] = {  # one mild and one strong setting of each
+# One mild and one strong setting of each filter.
+FILTERS: dict[str, tuple[JsonDict, JsonDict]] = {
     "trim": ({"density": 0.5}, {"density": 0.15}),
     "dare": ({"drop": 0.5}, {"drop": 0.9}),
     "low_rank": ({"rank": 8}, {"rank": 2}),
@@ -20,19 +26,29 @@ FILTERS: dict[str, tuple[JsonDict, JsonDict]] = {  # one mild and one strong set
     "null_space": ({"directions": 16}, {"directions": 96}),
     "fisher": ({"strength": 0.3}, {"strength": 3.0}),
 }
+# Filters that merge the vectors of several seeds.
 MERGES = ("mean", "ties", "negmerge")
-MOST_STRENGTH, MOST_WEIGHT, MOST_SCALE, SCALE_STEP = 2.5, 2.0, 1.5, 0.25
+
+# Upper ends of the ranges. A run whose own value lies higher widens its range.
+MOST_STRENGTH = 2.5
+MOST_WEIGHT = 2.0
+MOST_SCALE = 1.5
+SCALE_STEP = 0.25
 
 
 @dataclass(frozen=True)
 class SearchSpace:
     """The settings that are searched.
 
+    A setting is a dict of parameters: `alpha` (the strength), `filter` and its `level`, a scale for
+    each band of layers and each kind of module; `refuse` (the weight of the refusal vector) and
+    `merge` where the run has a refusal vector or several vectors.
+
     Attributes:
         run: the trained run.
-        alpha: its strength.
-        kinds: modules that its vectors move, by their last names.
-        beside: a refusal vector stands beside the method's.
+        alpha: the strength that it chose.
+        kinds: last names of the modules that its vectors change (`q_proj`, ...).
+        beside: the run has a refusal vector beside the method's own.
     """
 
     run: Run
@@ -46,11 +62,19 @@ class SearchSpace:
 
         Args:
             run: its settings.
-            alpha: its strength.
+            alpha: the strength that it chose.
             taus: the vectors of its method.
         """
-        kinds = tuple(sorted({kind_of(name) for tau in taus for name in tau.deltas}))
-        return cls(run, alpha, kinds, len(run.stages(run.make_method())) > run.vectors)
+        kinds: set[str] = set()
+        for tau in taus:
+            kinds.update(map(kind_of, tau.deltas))
+        beside = len(run.stages(run.make_method())) > run.vectors
+        return cls(run, alpha, tuple(sorted(kinds)), beside)
+
+    @property
+    def scaled(self) -> tuple[str, ...]:
+        """The bands and the kinds of modules, each of which has a scale."""
+        return (*BANDS, *self.kinds)
 
     def start(self) -> Params:
         """The run's own setting, which is tried first."""
@@ -59,31 +83,38 @@ class SearchSpace:
             "filter": "run" if self.run.edit.filters else "none",
             "level": "mild",
         }
-        params |= {"refuse": self.run.refuse.weight} if self.beside else {}
-        params |= {"merge": "mean"} if self.run.vectors > 1 else {}
-        return params | dict.fromkeys((*BANDS, *self.kinds), 1.0)
+        if self.beside:
+            params["refuse"] = self.run.refuse.weight
+        if self.run.vectors > 1:
+            params["merge"] = "mean"
+        return params | dict.fromkeys(self.scaled, 1.0)
 
     def suggest(self, trial: Any) -> Params:
-        """A setting that an optuna trial asks for."""
-        names = [*(["run"] if self.run.edit.filters else []), "none", *FILTERS]
+        """Draw a setting.
+
+        Args:
+            trial: an optuna trial.
+        """
+        names = ["none", *FILTERS]
+        if self.run.edit.filters:
+            names = ["run", *names]
+        most_strength = max(MOST_STRENGTH, 1.5 * self.alpha)
         params: Params = {
-            "alpha": trial.suggest_float("alpha", 0.0, max(MOST_STRENGTH, 1.5 * self.alpha)),
+            "alpha": trial.suggest_float("alpha", 0.0, most_strength),
             "filter": trial.suggest_categorical("filter", names),
             "level": trial.suggest_categorical("level", list(LEVELS)),
         }
         if self.beside:
-            params["refuse"] = trial.suggest_float(
-                "refuse", 0.0, max(MOST_WEIGHT, self.run.refuse.weight)
-            )
+            most_weight = max(MOST_WEIGHT, self.run.refuse.weight)
+            params["refuse"] = trial.suggest_float("refuse", 0.0, most_weight)
         if self.run.vectors > 1:
             params["merge"] = trial.suggest_categorical("merge", list(MERGES))
-        scales = (*BANDS, *self.kinds)
-        return params | {
-            name: trial.suggest_float(name, 0.0, MOST_SCALE, step=SCALE_STEP) for name in scales
-        }
+        for name in self.scaled:
+            params[name] = trial.suggest_float(name, 0.0, MOST_SCALE, step=SCALE_STEP)
+        return params
 
     def filters(self, params: Params) -> list[Any]:
-        """The filters of a setting, but for the scales of bands and modules."""
+        """The filters of a setting in order, without the scales of bands and modules."""
         if params["filter"] == "run":
             return list(self.run.edit.filters)
         chosen = [params["merge"]] if "merge" in params else []
@@ -93,14 +124,12 @@ class SearchSpace:
         return chosen
 
     def scales(self, params: Params) -> list[Any]:
-        """The scales of bands and modules, as a filter; none where all are 1."""
+        """The scales of bands and modules as one filter; empty when all of them are 1."""
         bands = [params[name] for name in BANDS]
         modules = {kind: params[kind] for kind in self.kinds if params[kind] != 1}
-        return (
-            [{"name": "mask", "bands": bands, "modules": modules}]
-            if modules or set(bands) != {1.0}
-            else []
-        )
+        if not modules and set(bands) == {1.0}:
+            return []
+        return [{"name": "mask", "bands": bands, "modules": modules}]
 
     def tuned(self, params: Params) -> Run:
         """The run with a setting in place of its own.
@@ -109,20 +138,21 @@ class SearchSpace:
             ConfigError: for a strength or weight below 0.
         """
         tree = self.run.as_dict()
-        tree["edit"] |= {
-            "alpha": params["alpha"],
-            "filters": [*self.filters(params), *self.scales(params)],
-        }
+        tree["edit"]["alpha"] = params["alpha"]
+        tree["edit"]["filters"] = [*self.filters(params), *self.scales(params)]
         if self.beside:
             tree["refuse"]["weight"] = params["refuse"]
         return make_run(tree)
 
     def words(self, params: Params) -> list[str]:
-        """A setting for the reader."""
-        said = [f"strength {params['alpha']:.3g}"]
-        said += [f"refusal vector {params['refuse']:.3g}"] if self.beside else []
-        said += [f"filters {self.filters(params)}"] if self.filters(params) else []
-        changed = [
-            f"{name} {params[name]:g}" for name in (*BANDS, *self.kinds) if params[name] != 1
-        ]
-        return said + changed
+        """A setting as words for the reader; scales of 1 are left out."""
+        words = [f"strength {params['alpha']:.3g}"]
+        if self.beside:
+            words.append(f"refusal vector {params['refuse']:.3g}")
+        filters = self.filters(params)
+        if filters:
+            words.append(f"filters {filters}")
+        for name in self.scaled:
+            if params[name] != 1:
+                words.append(f"{name} {params[name]:g}")
+        return words

@@ -1,0 +1,77 @@
+"""From the rows of a forget or retain set to its distinct examples; every step is counted."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from skunlearn.data.examples import Example, distinct_pairs
+from skunlearn.data.pairs import Mapping, Pair
+from skunlearn.data.readers import Row
+from skunlearn.utils.errors import DataError
+
+OnBadRow = Literal["error", "skip"]
+Step = tuple[str, int]  # a step of the cleaning, and how many rows are left after it
+
+
+def clean_rows(
+    rows: Sequence[tuple[Row, str]], mapping: Mapping, given: str, on_bad_row: OnBadRow
+) -> tuple[tuple[Example, ...], list[Step]]:
+    """The distinct examples of one set.
+
+    Args:
+        rows: each with its "file:line".
+        mapping: how pairs are read from them, for the forget or the retain set.
+        given: the file, source or hub data set, for errors.
+        on_bad_row: whether a pair without a prompt or answer stops the run or is skipped.
+
+    Returns:
+        The examples, and the steps in order.
+
+    Raises:
+        DataError: when a row cannot be read, or no row has the label of this side.
+    """
+    steps: list[Step] = [(f"rows of {given}", len(rows))]
+
+    pairs: list[Pair] = []
+    for row, where in rows:
+        pairs.extend(mapping.pairs(row, where))
+    steps.append(("prompt/answer pairs", len(pairs)))
+
+    # Of labelled pairs, unsafe ones are forgotten and safe ones retained.
+    has_labels = any(pair.safe is not None for pair in pairs)
+    if has_labels:
+        retained = mapping.side == "retain"
+        label = "safe" if retained else "unsafe"
+        pairs = [pair for pair in pairs if pair.safe is retained]
+        steps.append((f"labelled {label}", len(pairs)))
+        if not pairs:
+            raise DataError(
+                f"{given}: no row is labelled {label}, so the {mapping.side} set is empty"
+            )
+
+    examples = _complete(pairs, on_bad_row)
+    steps.append(("with a prompt and an answer", len(examples)))
+
+    unique = distinct_pairs(examples)
+    steps.append(("without repeats", len(unique)))
+    return unique, steps
+
+
+def _complete(pairs: Sequence[Pair], on_bad_row: OnBadRow) -> list[Example]:
+    """The examples with a prompt and an answer; others are skipped or stop the run."""
+    complete: list[Example] = []
+    incomplete: list[Example] = []
+    for pair in pairs:
+        example = pair.example
+        if example.prompt.strip() and example.answer.strip():
+            complete.append(example)
+        else:
+            incomplete.append(example)
+    if incomplete and on_bad_row == "error":
+        first = incomplete[0]
+        missing = "answer" if first.prompt.strip() else "prompt"
+        raise DataError(
+            f"{first.where}: no {missing} ({len(incomplete)} such rows): "
+            "fill it in, name another column, "
+            "or skip such rows with --set data.on_bad_row=skip"
+        )
+    return complete
