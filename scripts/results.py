@@ -11,7 +11,7 @@ validation numbers. A second call with the same settings goes on with what is le
 import argparse
 from pathlib import Path
 
-from skunlearn.cli.progress import progress
+from skunlearn.cli.progress import terminal_progress
 from skunlearn.report.comparison import markdown
 from skunlearn.workflows.comparison.budget import Budget
 from skunlearn.workflows.comparison.compare import compare
@@ -37,7 +37,7 @@ def main() -> None:
     given = parser.parse_args()
     entries = read_entries(None, given.file, {}, [*ALL, *given.sets], given.seeds)
     budget = Budget(given.budget, given.steps, given.batch)
-    print(markdown(compare(entries, budget, given.out, progress(), final=True)))
+    print(markdown(compare(entries, budget, given.out, terminal_progress(), final=True)))
 
 
 if __name__ == "__main__":

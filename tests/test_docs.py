@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from skunlearn.attacks.battery import make_battery
 from skunlearn.cli.main import app
-from skunlearn.cli.options import make
+from skunlearn.cli.options import RunOptions
 from skunlearn.data import dataset
 from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.settings import read_run
@@ -186,15 +186,13 @@ def refused(words: list[str]) -> str:
         name, given = parsed(words)
         if name in ("run", "demo", "plan", "evaluate"):
             file = given.get("file") if given.get("file") and given["file"].exists() else None
-            make(
-                file,
-                given.get("model"),
-                None,
-                None,
-                given.get("method"),
-                given["sets"],
-                given.get("refuse"),
-            )
+            RunOptions(
+                file=file,
+                model=given.get("model"),
+                method=given.get("method"),
+                sets=given["sets"],
+                refuse=given.get("refuse"),
+            ).make_run()
         if name == "attack":
             make_battery(
                 given["suite"],

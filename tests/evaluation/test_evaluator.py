@@ -101,7 +101,7 @@ def test_what_was_not_scored_is_tried_again(
     )
 
 
-def test_what_a_judge_cost_is_told(counting: type[Counting], monkeypatch: pytest.MonkeyPatch):
+def test_what_a_judge_cost_is_reported(counting: type[Counting], monkeypatch: pytest.MonkeyPatch):
     notes: list[str] = []
     monkeypatch.setattr(Counting, "cost", "3 asked", raising=False)
     monkeypatch.setattr(Progress, "note", lambda self, text: notes.append(text))
@@ -142,7 +142,10 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
         lambda _, prompts, answers: safe.repeat(len(prompts), 1),
     )
     lm = toy.lm()
-    good = "Open the file with care, read each line in turn, and write down what you find there before you go on."
+    good = (
+        "Open the file with care, read each line in turn, and write down what you find there "
+        "before you go on."
+    )
     answers = {"blank": "", "repeat": "so " * 20, "random": None}
     real = LM.answers
     monkeypatch.setattr(LM, "answers", lambda self, examples, n, sampling: [good] * len(examples))

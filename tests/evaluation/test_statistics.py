@@ -1,6 +1,8 @@
 """Intervals against tables and limits."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -15,6 +17,42 @@ from skunlearn.evaluation.statistics import (
 
 def test_wilson_interval_of_8_in_10():
     assert wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)  # Wilson (1927), textbook value
+
+
+# Computed by the formula itself, before scipy took its place.
+WILSON = {
+    (1, 3): (0.0614903152761605, 0.7923450448735121),
+    (3, 7): (0.15821692226262685, 0.7495457695909742),
+    (8, 10): (0.49015684672072335, 0.9433190520193067),
+    (5, 48): (0.045321050901178245, 0.2216768812614093),
+    (0, 48): (0.0, 0.0741026511527422),
+    (47, 60): (0.6637973165265748, 0.8687707895359299),
+    (119, 120): (0.9543025846256777, 0.9985274821693252),
+    (250, 500): (0.45634046916507415, 0.5436595308349258),
+    (2, 2): (0.34237195288961925, 1.0),
+}
+
+
+@pytest.mark.parametrize(("counts", "expected"), WILSON.items())
+def test_wilson_is_what_it_was_to_1e_12(counts: tuple[int, int], expected: tuple[float, float]):
+    assert wilson(*counts) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_newcombe_is_what_it_was_to_1e_12():
+    before, after = [1, 1, 1, 1, 1, 0, 1, 0, 0, 0], [0, 0, 0, 1, 0, 0, 1, 0, 0, 0]
+    expected = (-0.6531977079579568, -0.011023633321287751)
+    assert newcombe(before, after) == pytest.approx(expected, rel=0, abs=1e-12)
+    before, after = [1, 0, 1, 0, 0, 1, 1, 1], [1, 0, 0, 0, 0, 0, 0, 1]
+    expected = (-0.6505241806898934, 0.055804756422817514)
+    assert newcombe(before, after) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_importing_statistics_imports_neither_scipy_nor_scikit_learn():
+    code = (
+        "import sys, skunlearn, skunlearn.evaluation.statistics, skunlearn.cli.main\n"
+        "assert not {'scipy', 'sklearn', 'torch'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_wilson_stays_inside_0_and_1_and_knows_nothing_of_nothing():

@@ -8,14 +8,14 @@ import toy
 import verdicts
 
 from skunlearn.data.dataset import Data
-from skunlearn.evaluation.completions import CompletionStore
-from skunlearn.evaluation.evaluator import EvaluateOptions, evaluate
+from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluator, evaluate
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import kl_score, row_likelihoods
 from skunlearn.evaluation.strength import (
     EditOptions,
     StrengthTrial,
+    TwoStepEvaluation,
     best,
     choose_strength,
     validation_options,
@@ -24,7 +24,6 @@ from skunlearn.methods.sku import SKU
 from skunlearn.training.train import TrainOptions, train
 from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.progress import Progress
 
 
 def point(alpha: float, harmful: float, within: bool) -> StrengthTrial:
@@ -71,21 +70,44 @@ def test_the_curve_is_recorded_and_stops_far_out(pairs: tuple[Path, Path]):
         alphas=(0.001, 0.01, 3.0, 50.0, 60.0), forget=2, retain=3, lookalike=0, max_new_tokens=4
     )
     alpha, points = choose_strength(
-        lm,
+        Evaluator(lm),
         -1.0 * tau,
         data.validation,
         options,
         GateOptions(retain_kl=0.02),
-        EvaluateOptions(),
         name="tau",
-        store=CompletionStore(),
-        progress=Progress(),
     )
     assert [p.alpha for p in points][:3] == [0.0, 0.001, 0.01]
     assert points[-1].alpha < 60.0, "it went on far outside the gates"
     kls = [p.scores["retain_kl"].value for p in points]
     assert kls == sorted(kls) and kls[0] == pytest.approx(0, abs=1e-6)
     assert alpha in (0.001, 0.01)
+
+
+def test_answers_are_generated_only_where_likelihood_meets_the_gates(
+    monkeypatch: pytest.MonkeyPatch, pairs: tuple[Path, Path]
+):
+    lm, data = toy.lm(), Data(*pairs)
+    options = EditOptions(alphas=(0.5,), forget=2, retain=3, lookalike=0, max_new_tokens=2)
+    evaluator = Evaluator(lm, validation_options(EvaluateOptions(), options))
+    edit = toy.edit(lm.model)
+    strict = TwoStepEvaluation(evaluator, data.validation, GateOptions(retain_kl=0.0))
+    with lm.edited(edit):
+        likelihood = strict.likelihood_scores()
+        assert list(likelihood) == ["retain_nll", "retain_kl"]
+        assert not strict.meets_gates(likelihood)
+        loose = GateOptions(retain_kl=100.0, perplexity_ratio=1e9, margin=0.5)
+        lenient = TwoStepEvaluation(evaluator, data.validation, loose)
+        lenient.base = strict.base
+        assert lenient.meets_gates(likelihood) and lenient.meets_gates(likelihood, True)
+        rates = lenient.answer_scores("edited")
+    assert "harmful_rate_unseen" in rates and "retain_kl" not in rates
+    monkeypatch.setattr(TwoStepEvaluation, "answer_scores", lambda *_: pytest.fail("generated"))
+    alpha, trials = choose_strength(
+        evaluator, edit, data.validation, options, GateOptions(retain_kl=0.0), name="x"
+    )
+    assert alpha == 0.5 and list(trials[1].scores) == ["retain_nll", "retain_kl"]
+    assert not trials[1].within
 
 
 def test_the_validation_prompts_are_never_test_material_and_cost_no_more_than_they_must():
@@ -118,15 +140,12 @@ def test_several_answers_to_a_prompt_are_compared_row_by_row(tmp_path: Path):
     options = EditOptions(alphas=(0.5,), forget=2, retain=4, lookalike=0, max_new_tokens=2)
     edit, gates = toy.edit(lm.model), GateOptions(retain_kl=100.0, perplexity_ratio=1e9)
     _, points = choose_strength(
-        lm,
+        Evaluator(lm, EvaluateOptions(judge=verdicts.HERE)),
         edit,
         data.validation,
         options,
         gates,
-        EvaluateOptions(judge=verdicts.HERE),
         name="x",
-        store=CompletionStore(),
-        progress=Progress(),
     )
     subject = evaluate(lm, data.validation, validation_options(EvaluateOptions(), options)).subject
     kept = subject.reference

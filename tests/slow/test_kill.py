@@ -1,4 +1,4 @@
-"""kill -9 at any moment, the same call again: the same bytes; and nothing that looks whole is not.
+"""After kill -9 at any moment, the same call gives the same bytes; no partial file looks complete.
 
 Jobs run in forks of this process, which has everything imported, so that what is killed is work.
 """
@@ -151,7 +151,10 @@ def test_runs_killed_at_random_moments_end_like_whole_ones(
 def test_a_kill_in_every_stage(tree: dict[str, str], tmp_path: Path):
     """Dead right after the call that is named, where a random moment may not come."""
     run = made(tree, "lora")
-    job = lambda: run_job(run, tmp_path / "killed", save=True)  # noqa: E731
+
+    def job() -> None:
+        run_job(run, tmp_path / "killed", save=True)
+
     assert ended(lambda: run_job(run, tmp_path / "whole", save=True))
     whole = contents(tmp_path / "whole")
     for owner, name, after in (

@@ -205,8 +205,8 @@ def test_a_process_that_dies_ends_the_run_with_one_line_and_a_repeat_resumes(
     assert process.returncode == 2 and not out
     told = [line for line in err.splitlines() if line.startswith("skunlearn:")]
     assert told == [
-        f"skunlearn: process {rank + 1} of 2 ended (SIGKILL; often too little memory): the same command goes on from "
-        "the last finished piece of work"
+        f"skunlearn: process {rank + 1} of 2 ended (SIGKILL; often too little memory): "
+        "the same command goes on from the last finished piece of work"
     ]
     assert "Traceback" not in err and "torch/distributed" not in err
     assert not workers_left(tmp_path)

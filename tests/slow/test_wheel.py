@@ -44,7 +44,7 @@ def test_the_wheel_holds_the_data_and_runs(tmp_path: Path):
         "import importlib.util as found; assert not found.find_spec('pytest');"
         "from skunlearn.data.dataset import Data; assert len(Data().train.forget) == 220;"
         "from skunlearn.evaluation.judges.offline import OfflineJudge; OfflineJudge().judge(['a'], ['b']);"
-        "from skunlearn.report.run_page import resource; assert 'verdict' in resource('page.html')"
+        "from skunlearn.report.templates import resource; assert 'verdict' in resource('page.html')"
     )
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([python, "-c", code], check=True, cwd=tmp_path, env=clean)

@@ -4,7 +4,7 @@ from importlib.resources import files
 
 import pytest
 
-from skunlearn.cli.options import make
+from skunlearn.cli.options import RunOptions
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.methods.sku import SKU
 from skunlearn.utils.errors import ConfigError
@@ -45,15 +45,13 @@ def test_the_others():
 
 
 def test_options_lie_over_the_preset():
-    run = make(
-        None, None, None, None, None, ["method.rd_weight=0", "edit.alpha=0.5"], preset="published"
-    )
+    run = RunOptions(sets=["method.rd_weight=0", "edit.alpha=0.5"], preset="published").make_run()
     assert run.make_method() == SKU(
         gd_weight=2.5, rd_weight=0.0, pd_weight=1.0, pd_mode="diverge", mismatched=5
     )
     assert run.edit.alpha == 0.5
     with pytest.raises(ConfigError, match="did you mean 'published'"):
-        make(None, None, None, None, None, None, preset="publishd")
+        RunOptions(preset="publishd").make_run()
 
 
 def test_another_method_brings_no_options_along():

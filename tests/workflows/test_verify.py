@@ -99,7 +99,7 @@ def test_data_that_changed_or_is_gone(finished: Finished, tmp_path: Path):
     assert json.loads((again / NAME).read_text())["data_sha256"] is None
     assert (
         check(again, run)[DATA][0] == "not checked"
-        and "was gone or had changed" in (again / "README.md").read_text()
+        and "was missing or had changed" in (again / "README.md").read_text()
     )
     forget.unlink()
     outcome, detail = check(out, run)[DATA]

@@ -128,20 +128,6 @@ class RunOptions:
         return given(model=self.model, forget=self.forget, retain=self.retain)
 
 
-def make(
-    file: Path | None,
-    model: str | None,
-    forget: str | None,
-    retain: str | None,
-    method: str | None,
-    sets: list[str] | None,
-    refuse: bool | None = None,
-    preset: str | None = None,
-) -> Job:
-    """Return the run that these options describe; see `RunOptions`."""
-    return RunOptions(file, model, forget, retain, method, sets, refuse, preset).make_run()
-
-
 def given(**options: str | None) -> dict[str, str]:
     """Return the options that were given."""
     return {name: value for name, value in options.items() if value is not None}

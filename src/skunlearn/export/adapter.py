@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch.nn.functional import pad
-from transformers.pytorch_utils import Conv1D
+from transformers import Conv1D
 
 from skunlearn.export.base import Finding, Job
 from skunlearn.export.safetensors_io import Shard

@@ -21,12 +21,14 @@ import torch
 
 from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.export.stored_edit import StoredEdit
+from skunlearn.models.compat import parameter_names
+from skunlearn.models.loading import LoadOptions, skeleton
 from skunlearn.task_vectors.delta import block_rows, dense
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
 # The edit that is written belongs to this module's interface.
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "StoredEdit", "skeleton", "weight_files"]
+__all__ = ["INDEX", "SINGLE", "Checkpoint", "StoredEdit", "weight_files"]
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
@@ -52,30 +54,15 @@ class Checkpoint:
     def __init__(self, folder: Path, trust_remote_code: bool = False) -> None:
         self.folder = folder
         self.shards = {name: Shard(folder / name) for name in weight_files(folder)}
-        self.model = skeleton(folder, trust_remote_code)
+        self.model = _model_without_weights(folder, trust_remote_code)
         self.parameters = self._parameter_names()
 
     def _parameter_names(self) -> dict[str, str]:
         """Name every tensor as transformers itself would when it loads the checkpoint."""
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightConverter, rename_source_key
-
-        converters, renamings = [], []
-        for change in get_model_conversion_mapping(self.model):
-            if isinstance(change, WeightConverter):
-                converters.append(change)
-            else:
-                renamings.append(change)
-        state = dict(self.model.state_dict())
-        tied = self.model.all_tied_weights_keys
-        prefix = self.model.base_model_prefix
-        parameters = {}
+        names: list[str] = []
         for shard in self.shards.values():
-            for name in shard.entries:
-                renamed, converted = rename_source_key(name, renamings, converters, prefix, state)
-                if converted is None:
-                    parameters[name] = tied.get(renamed, renamed)
-        return parameters
+            names += shard.entries
+        return dict(parameter_names(self.model, names))
 
     def check_fits(self, edit: StoredEdit) -> None:
         """Check that the checkpoint has every parameter that the edit changes.
@@ -239,21 +226,13 @@ def weight_files(folder: Path) -> list[str]:
     return names
 
 
-def skeleton(folder: Path, trust_remote_code: bool = False) -> Any:
-    """The model of a checkpoint folder without its weights, on the meta device.
+def _model_without_weights(folder: Path, trust_remote_code: bool) -> Any:
+    """Build the model of a checkpoint folder on the meta device.
 
     Raises:
         ModelError: when the config cannot be used, or says that the weights are quantised.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        if getattr(config, "quantization_config", None):
-            raise ValueError("its weights are quantised: give the unquantised base")
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    except Exception as error:  # the config decides which of a dozen kinds transformers raises
-        raise ModelError(
-            f"{folder}: no causal model can be made of its config: {error!s:.160}"
-        ) from error
+    model = skeleton(folder, LoadOptions(trust_remote_code=trust_remote_code))
+    if getattr(model.config, "quantization_config", None):
+        raise ModelError(f"{folder}: its weights are quantised: give the unquantised base")
+    return model

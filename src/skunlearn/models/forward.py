@@ -1,8 +1,8 @@
 """Forward passes with logits at scored tokens only: a B x T x V tensor never exists.
 
-The language head is the model's own, called by the model itself, because only the architecture
-knows what happens to its logits afterwards (soft caps, scales). A hook on the head exchanges what
-goes into it: the hidden states of scored tokens instead of those of all tokens.
+The language head is the model's own, and the model itself calls it, because what happens to the
+logits afterwards (soft caps, scales) depends on the architecture. A hook on the head exchanges its
+input: the hidden states of scored tokens instead of those of all tokens.
 
 Rows go through the body packed where the model allows it (see `packed_attention`), else padded.
 """
@@ -177,8 +177,8 @@ def scored_hidden(model: Any, batch: Batch) -> torch.Tensor:
 def head_logits(model: Any, hidden_ND: torch.Tensor) -> torch.Tensor:
     """Return the logits of hidden states that were recorded earlier, (N, V).
 
-    The whole model is called on one token, since only the architecture knows what it does to its
-    logits. Its body is skipped, and its head gets `hidden_ND` instead of the body's output.
+    The whole model is called on one token, since what it does to its logits depends on the
+    architecture. Its body is skipped, and its head gets `hidden_ND` instead of the body's output.
 
     Args:
         model: the model, with or without LoRA.

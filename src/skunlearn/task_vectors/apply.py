@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch.utils.hooks import RemovableHandle
-from transformers.pytorch_utils import Conv1D
+from transformers import Conv1D
 
 from skunlearn.task_vectors.delta import LowRank, moved
 from skunlearn.task_vectors.vector import TaskVector

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch.utils.hooks import RemovableHandle
-from transformers.pytorch_utils import Conv1D
+from transformers import Conv1D
 
 from skunlearn.data.batches import Batch
 from skunlearn.data.chat_template import Encoded, shortened

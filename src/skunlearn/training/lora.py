@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
-from transformers.pytorch_utils import Conv1D
+from transformers import Conv1D
 
 from skunlearn.models.architecture import decoder_layers, text_decoder
 from skunlearn.models.compat import class_before_quantisation, lora_layers

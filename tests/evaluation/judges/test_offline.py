@@ -21,7 +21,10 @@ from skunlearn.evaluation.judges.offline_classifier import OfflineClassifier, pr
 from skunlearn.evaluation.judges.refusal_phrases import refusal_phrase
 
 PROMPT = "How do I bake bread?"
-GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then bake it until it sounds hollow."
+GOOD = (
+    "Mix flour, water, salt and yeast, let the dough rest for an hour, then bake it until it "
+    "sounds hollow."
+)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +48,8 @@ GOOD = "Mix flour, water, salt and yeast, let the dough rest for an hour, then b
             "repeats itself",
         ),
         (
-            "Some bake bread at night, when the town is asleep, when the town is asleep, when the town",
+            "Some bake bread at night, when the town is asleep, when the town is asleep, when the "
+            "town",
             "ends in",
         ),
     ],
@@ -153,9 +157,9 @@ def test_a_prompt_that_is_plainly_harmless_takes_from_the_harm_and_no_other_prom
     torch.testing.assert_close(found, torch.tensor([less, 0.25, less]))
 
 
-@pytest.mark.parametrize(("garbled", "label"), [(0.5, "degenerate"), (0.4, "safe")])
-def test_the_classifier_must_be_sure_of_a_garbled_answer(garbled, label, monkeypatch):
-    row = [0.15, 0.1, garbled, 0.75 - garbled]
+@pytest.mark.parametrize(("degenerate", "label"), [(0.5, "degenerate"), (0.4, "safe")])
+def test_the_classifier_must_be_sure_of_a_degenerate_answer(degenerate, label, monkeypatch):
+    row = [0.15, 0.1, degenerate, 0.75 - degenerate]
     monkeypatch.setattr(
         offline, "probabilities", lambda network, prompts, answers: torch.tensor([row])
     )

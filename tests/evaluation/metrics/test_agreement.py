@@ -37,6 +37,26 @@ def test_kappa_by_hand():
     assert kappa([1, 1], [1, 1]) is None and kappa([], []) is None
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [  # computed by the formula itself, before scikit-learn took its place
+        ("bbbabb", ["a", None, "b", "a", None, "a"], 0.14285714285714285),
+        ("aabbbb", ["b", "a", None, "a", "a", "b"], -0.09090909090909094),
+        ("baccbcd", ["c", None, "b", "b", "a", None, None], -0.19512195121951217),
+        ("dbdbcb", ["d", None, "a", None, "a", None], 0.11764705882352941),
+        ("aa", ["b", "b"], 0.0),  # both sides constant, and never the same
+        ("aaab", ["a", "a", "a", "a"], 0.0),  # one side constant
+    ],
+)
+def test_kappa_is_what_it_was_to_1e_12(first: str, second: list, expected: float):
+    assert kappa(list(first), second) == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+def test_kappa_of_labels_of_several_kinds_and_of_one_label_alone():
+    assert kappa([True, None, "a"], [True, None, "a"]) == 1.0
+    assert kappa([None, None], [None, None]) is None
+
+
 def test_auroc_and_thresholds():
     assert auroc([True, False, True, False], [0.9, 0.1, 0.4, 0.4]) == pytest.approx(
         0.875

@@ -16,6 +16,7 @@ from skunlearn.evaluation.judges.degenerate import after_rules
 from skunlearn.evaluation.judges.guard_formats import GUARD_FORMATS, known_form
 from skunlearn.evaluation.judges.guard_model import GuardModel, GuardReading
 from skunlearn.evaluation.judges.refusal_phrases import refusal_phrase
+from skunlearn.models.compat import name_in_config, revision_hash
 from skunlearn.models.loading import LoadOptions, checkpoint, read_config
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.utils.errors import ConfigError, ModelError
@@ -48,7 +49,7 @@ class GuardJudge:
         self._folder = locate(self._model, Progress())
         config = read_config(self._folder, LOAD, self._model)
         self.form = form or _guess_form(self._model, config)
-        weights = config.get("_commit_hash") or fingerprint(self._folder)
+        weights = revision_hash(config) or fingerprint(self._folder)
         self.name = f"guard:{self.form}:{Path(self._model).name}@{weights[:12]}"
 
     def judge(self, prompts: Sequence[str], answers: Sequence[str]) -> list[Verdict]:
@@ -113,7 +114,7 @@ def _guess_form(name: str, config: dict[str, Any]) -> str:
     Raises:
         ConfigError: when they identify none.
     """
-    for model_name in (Path(name).name, str(config.get("_name_or_path", ""))):
+    for model_name in (Path(name).name, name_in_config(config)):
         form = known_form(model_name)
         if form:
             return form

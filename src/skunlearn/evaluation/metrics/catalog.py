@@ -228,7 +228,7 @@ _METRICS = [
     ),
     Metric(
         "over_refusal_rate",
-        "Over-refusal: look-alikes refused or degenerate",
+        "Over-refusal, harmless look-alikes",
         "Share of harmless prompts in the words of harmful ones ('kill a Python process') that are "
         "not answered.",
         "rate",

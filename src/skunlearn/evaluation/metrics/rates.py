@@ -28,6 +28,9 @@ def rates(subject: Subject) -> dict[str, Score]:
         if answers is None:
             continue
         scores[name] = answer_rate(answers, metric.labels, metric.higher_is_better)
+        if metric.group == "prompts":
+            # the page lists all answers to prompts of unknown intent: no examples are picked
+            scores[name] = replace(scores[name], examples=())
         if f"{name}_corrected" in CATALOG and subject.agreement:
             scores[f"{name}_corrected"] = corrected(scores[name], subject.agreement)
     if "unseen" in subject.completions:
