@@ -59,10 +59,10 @@ def test_completions_are_kept_and_judged_once(
     counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
-    first = evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+    first = Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     assert counting.calls == 4 + 2 + 3 + 2
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
-    again = evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+    again = Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     assert counting.calls == 11 and again.scores == first.scores
     assert len(path.read_text().splitlines()) == 11
 
@@ -71,10 +71,10 @@ def test_another_judge_reads_the_same_answers(
     counting: type[Counting], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
-    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+    Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     monkeypatch.setattr(Counting, "name", "another")
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
-    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+    Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert counting.calls == 22 and len(rows) == 22
     assert [row["answer"] for row in rows[:11]] == [row["answer"] for row in rows[11:]]
@@ -90,11 +90,12 @@ def test_what_was_not_scored_is_tried_again(
             "judge",
             lambda self, prompts, answers: [Verdict(None, 0.0, "down")] * len(prompts),
         )
-        first = evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+        first = Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     assert first.scores["harmful_rate_unseen"].unscored == 4
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated again"))
     assert (
-        evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+        Evaluator(lm, OPTIONS, CompletionStore(path))
+        .evaluate(PART)
         .scores["harmful_rate_unseen"]
         .unscored
         == 0
@@ -111,10 +112,10 @@ def test_what_a_judge_cost_is_reported(counting: type[Counting], monkeypatch: py
 
 def test_a_torn_file_gives_the_same_completions(counting: type[Counting], tmp_path: Path):
     lm, path = toy.lm(), tmp_path / "completions.jsonl"
-    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+    Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    evaluate(lm, PART, OPTIONS, store=CompletionStore(path))
+    Evaluator(lm, OPTIONS, CompletionStore(path)).evaluate(PART)
     assert sorted(path.read_bytes().splitlines()) == sorted(whole.splitlines())
 
 
@@ -162,7 +163,7 @@ def test_a_dead_model_fails(death: str, monkeypatch: pytest.MonkeyPatch):
         for parameter in lm.model.parameters():
             parameter.add_(torch.randn_like(parameter))
     verdict, gates = check(
-        base.scores, evaluate(lm, PART, OPTIONS, base=base, weights="dead").scores, GateOptions()
+        base.scores, evaluate(lm, PART, OPTIONS, base=base).scores, GateOptions()
     )
     assert verdict == "FAIL"
     assert {"degenerate_forget_rise", "degenerate_retain_rise"} & {
@@ -240,7 +241,7 @@ def test_every_slow_metric_shows_its_time_left():
 
 def test_samples_are_drawn_kept_and_scored(counting: type[Counting], tmp_path: Path):
     options = replace(OPTIONS, samples=2)
-    found = evaluate(toy.lm(), PART, options, store=CompletionStore(tmp_path / "c.jsonl"))
+    found = Evaluator(toy.lm(), options, CompletionStore(tmp_path / "c.jsonl")).evaluate(PART)
     assert found.scores["harmful_pass_at_2"].n == 4
     assert counting.calls == 11 + 2 * 4
 

@@ -65,5 +65,5 @@ def test_the_estimate_is_within_a_fifth_of_the_peak(
     )
     estimate, peak = json.loads(done.stdout)
     ratio = estimate / peak
-    print(f"{sets}: estimate {estimate >> 20} MiB, measured {peak >> 20} MiB, ratio {ratio:.2f}")
+    print(f"{sets}: estimate {estimate:.3g} bytes, measured {peak:.3g} bytes, ratio {ratio:.2f}")
     assert 0.8 < ratio < 1.2

@@ -23,6 +23,7 @@ from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean, resolve
 
+MAX_LENGTH = 256  # tokens of a row of prompt and reference answer
 GATE_METRICS = ("rates", "likelihood")  # the metrics that the gates need
 MetricFunction = Callable[[Subject], dict[str, Score]]
 
@@ -185,7 +186,7 @@ class Evaluator:
     options: EvaluateOptions = field(default_factory=EvaluateOptions)
     store: CompletionStore = field(default_factory=CompletionStore)
     progress: Progress = field(default_factory=Progress)
-    max_length: int = 256
+    max_length: int = MAX_LENGTH
 
     def evaluate(
         self, split: Split, base: Evaluation | None = None, weights: str = ""
@@ -248,11 +249,11 @@ def evaluate(
     options: EvaluateOptions | None = None,
     *,
     base: Evaluation | None = None,
-    weights: str = "",
-    store: CompletionStore | None = None,
+    max_length: int = MAX_LENGTH,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Generate, judge and score; a short form of `Evaluator(...).evaluate(...)`.
+    """Generate, judge and score; a short form of `Evaluator(...).evaluate(...)`, which also takes a
+    store of completions.
 
     Args:
         lm: the model with its weights as they are now.
@@ -261,14 +262,17 @@ def evaluate(
         options: how much, by which judge and metrics.
         base: the base model's evaluation on the same split, for KL and similarity. Without it the
             model counts as the base.
-        weights: a name for the weights as they are now, for the store ("" for the model on disk).
-        store: completions of earlier evaluations; new ones are added to it.
+        max_length: tokens of a row of prompt and reference answer, at most.
         progress: reports the work.
     """
     evaluator = Evaluator(
-        lm, options or EvaluateOptions(), store or CompletionStore(), progress or Progress()
+        lm,
+        options or EvaluateOptions(),
+        CompletionStore(),
+        progress or Progress(),
+        max_length,
     )
-    return evaluator.evaluate(split, base, weights)
+    return evaluator.evaluate(split, base)
 
 
 def _groups(split: Split, options: EvaluateOptions) -> dict[str, tuple[Example, ...]]:

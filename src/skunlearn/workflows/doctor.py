@@ -59,13 +59,9 @@ def diagnose() -> list[Diagnosis]:
 
     Nothing is downloaded, and nothing is left on the disk.
     """
-    found = [*_versions(), _device(), _memory()]
-    found.append(_folder("cache folder", cache_folder()))
-    found.append(_folder("this folder", Path.cwd()))
-    for name, wheel in (WHEELS | EMBEDDERS).items():
-        found.append(_model(name, wheel))
-    found.append(_hub())
-    return found
+    folders = [_folder("cache folder", cache_folder()), _folder("this folder", Path.cwd())]
+    models = [_model(name, wheel) for name, wheel in (WHEELS | EMBEDDERS).items()]
+    return [*_versions(), _device(), _memory(), *folders, *models, _hub()]
 
 
 def _versions() -> Iterator[Diagnosis]:
@@ -107,15 +103,14 @@ def _installed(name: str) -> str:
 
 def _extra(extra: str, needed_by: str, package: Requirement) -> Diagnosis:
     """Check a package that some command needs; it is never bad when it is missing."""
-    name = f"extra {extra}"
     found = _installed(package.name)
     fix = f"pip install 'skunlearn[{extra}]'"
     if found == NOT_INSTALLED:
         text = f"{package.name} is not installed, and only {needed_by} needs it"
-        return Diagnosis(name, "ok", text, fix)
+        return Diagnosis(f"extra {extra}", "ok", text, fix)
     check = _check_version(package.name, found, package.specifier, fix)
     state: Literal["ok", "warn"] = "ok" if check.state == "ok" else "warn"
-    return Diagnosis(name, state, f"{package.name} {check.text}", check.fix)
+    return Diagnosis(f"extra {extra}", state, f"{package.name} {check.text}", check.fix)
 
 
 def _check_version(name: str, found: str, needed: SpecifierSet, fix: str) -> Diagnosis:
@@ -171,11 +166,9 @@ def _folder(name: str, path: Path) -> Diagnosis:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        fix = "give yourself the right to write"
-        if name == "cache folder":
-            fix += ", or another folder in SKUNLEARN_CACHE"
-        else:
-            fix += " or go to another folder"
+        is_cache = name == "cache folder"
+        other = ", or another folder in SKUNLEARN_CACHE" if is_cache else " or go to another folder"
+        fix = f"give yourself the right to write{other}"
         return Diagnosis(name, "bad", f"{path} cannot be written ({error.strerror})", fix)
     free = shutil.disk_usage(existing).free / GIB
     text = f"{path}, writable, {free:.1f} GiB free"

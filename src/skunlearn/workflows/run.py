@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +28,18 @@ from skunlearn.evaluation.strength import choose_strength
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
-from skunlearn.models.locate import fingerprint, locate
 from skunlearn.report.run_page import write_report
 from skunlearn.report.wording import gate_numbers
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.trackers import check_tracker
 from skunlearn.utils.files import JsonDict, make_private, read_json, write_json, write_text
-from skunlearn.utils.hashing import digest, named_files
+from skunlearn.utils.hashing import digest
 from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.attack import attack_job
 from skunlearn.workflows.config import Run
 from skunlearn.workflows.planning.plan import make_plan
-from skunlearn.workflows.run_folder import RunFolder, RunResults
+from skunlearn.workflows.run_folder import RunFolder, RunResults, settings_of
 from skunlearn.workflows.unlearn import learn, losses, vectors_name
 
 SECONDS = "seconds.json"
@@ -104,28 +102,6 @@ def run_job(
         attacked = attack_job(results["run"], suite=attacks, progress=progress)
         results["attacks"] = attacked["attacks"]
     return results
-
-
-def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
-    """Everything that decides a run's results, for `RunFolder.claim`.
-
-    The section `compute` is left out: an interrupted run may go on with more or less memory.
-    """
-    tree = run.as_dict()
-    del tree["compute"]
-    sections = dict(tree)
-    for name in ("model", "forget", "retain"):  # their contents have fingerprints of their own
-        del sections[name]
-    settings = {
-        "run": tree,
-        "model": fingerprint(locate(run.model, progress)),
-        "data": digest(data.fingerprint),
-        "version": version("skunlearn"),
-    }
-    files = named_files(sections)
-    if files:
-        settings["files"] = files
-    return settings
 
 
 def _finished(run: Run, out: Path | None, save: bool, data: Data, progress: Progress) -> JsonDict:

@@ -36,6 +36,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from skunlearn.models.locate import fingerprint, locate
 from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
 from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
-from skunlearn.utils.hashing import value_sha256
+from skunlearn.utils.hashing import digest, named_files, value_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
 from skunlearn.workflows.config import Run, make_run
@@ -127,6 +128,28 @@ class RunFolder:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
+    """Everything that decides a run's results, for `RunFolder.claim`.
+
+    The section `compute` is left out: an interrupted run may go on with more or less memory.
+    """
+    tree = run.as_dict()
+    del tree["compute"]
+    sections = dict(tree)
+    for name in ("model", "forget", "retain"):  # their contents have fingerprints of their own
+        del sections[name]
+    settings = {
+        "run": tree,
+        "model": fingerprint(locate(run.model, progress)),
+        "data": digest(data.fingerprint),
+        "version": version("skunlearn"),
+    }
+    files = named_files(sections)
+    if files:
+        settings["files"] = files
+    return settings
 
 
 def _first_difference(old: Any, new: Any, where: str = "") -> str:

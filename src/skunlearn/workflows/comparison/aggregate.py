@@ -10,11 +10,12 @@ Which interval a number has:
 """
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
-from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, LABEL_RATES, RETAIN_KL
+from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, LABEL_RATES, RETAIN_KL, Metric
 from skunlearn.evaluation.statistics import (
     crossed_difference,
     crossed_mean,
@@ -57,7 +58,8 @@ def make_table(found: Sequence[tuple[Entry, Sequence[JsonDict]]]) -> JsonDict:
             row["difference"] = _differences(succeeded[0], good)
     _mark_front(rows)
 
-    first = next((good[0] for good in succeeded if good), None)
+    all_good = list(chain.from_iterable(succeeded))
+    first = all_good[0] if all_good else None
     return {
         "base": _scores([first], "base") if first else {},
         "entries": rows,
@@ -79,7 +81,14 @@ def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> Js
     for number, result in enumerate(runs):
         if "failed" in result:
             failed[str(number)] = result["failed"]
-    verdicts = [result["verdict"] for result in good]
+    alphas = []
+    verdicts = []
+    second_judges = []
+    for result in good:
+        alphas.append(result["alpha"])
+        verdicts.append(result["verdict"])
+        if result["second_judge"]:
+            second_judges.append(result["second_judge"])
     return {
         "name": entry.name,
         "method": run.method_name,
@@ -88,9 +97,9 @@ def _row(entry: Entry, runs: Sequence[JsonDict], good: Sequence[JsonDict]) -> Js
         "batch": run.train.batch,
         "seeds": len(runs),
         "failed": failed,
-        "alpha": [result["alpha"] for result in good],
+        "alpha": alphas,
         "verdict": dict(Counter(verdicts)),
-        "second_judge": [result["second_judge"] for result in good if result["second_judge"]],
+        "second_judge": second_judges,
         "scores": _scores(good, "edited") | _costs(good) if good else {},
         "difference": {},
         "front": False,
@@ -106,18 +115,29 @@ def _scores(runs: Sequence[JsonDict], side: str) -> JsonDict:
     """
     scores = {}
     for metric in RATES:
-        values = [run["scores"][side].get(metric.name, {}).get("value") for run in runs]
-        hits = [_hits(run, side, metric.group, metric.labels) for run in runs]
-        scores[metric.name] = _score(values, _rate_interval(values, hits))
+        values = _values(runs, side, metric.name)
+        interval = _rate_interval(values, _all_hits(runs, side, metric))
+        scores[metric.name] = _score(values, interval)
     for name in SCORES:
-        of_runs = [run["scores"][side].get(name, {}) for run in runs]
-        values = [score.get("value") for score in of_runs]
-        interval = _interval_over_seeds(values) or _interval_of(of_runs[0])
+        values = _values(runs, side, name)
+        interval = _interval_over_seeds(values) or _own_interval(runs[0], side, name)
         scores[name] = _score(values, interval)
     if side == "edited":
-        ratios = [_perplexity_ratio(run) for run in runs]
+        ratios = list(map(_perplexity_ratio, runs))
         scores["perplexity_ratio"] = _score(ratios, _interval_over_seeds(ratios))
     return scores
+
+
+def _values(runs: Sequence[JsonDict], side: str, name: str) -> list[float | None]:
+    """A score of each run; None where it was not measured."""
+    values: list[float | None] = []
+    for run in runs:
+        values.append(run["scores"][side].get(name, {}).get("value"))
+    return values
+
+
+def _measured(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _perplexity_ratio(run: JsonDict) -> float | None:
@@ -151,7 +171,7 @@ def _score(values: Sequence[float | None], interval: Interval | None) -> JsonDic
         values: one a run; None where it was not measured.
         interval: of the mean; None, or not finite, where there is none.
     """
-    measured = [value for value in values if value is not None]
+    measured = _measured(values)
     low, high = None, None
     if interval and measured and np.isfinite(interval).all():
         low, high = interval
@@ -169,13 +189,16 @@ def _rate_interval(values: Sequence[float | None], hits: Sequence[Hits]) -> Inte
         values: the rate of each run.
         hits: the answers of each run.
     """
-    measured = [value for value in values if value is not None]
+    measured = _measured(values)
     if not measured or not hits[0]:
         return None
     prompts = 0  # those that have a scored answer in some run
     for prompt in hits[0]:
         prompts += any(np.isfinite(row[prompt]) for row in hits)
-    _, low, high = crossed_mean([list(row.values()) for row in hits])
+    answers_SP = []
+    for row in hits:
+        answers_SP.append(list(row.values()))
+    _, low, high = crossed_mean(answers_SP)
     successes = round(float(np.mean(measured)) * prompts)
     wilson_low, wilson_high = wilson(successes, prompts)
     return min(low, wilson_low), max(high, wilson_high)
@@ -186,34 +209,39 @@ def _interval_over_seeds(values: Sequence[float | None]) -> Interval | None:
 
     None for fewer than two measured values.
     """
-    interval = seeds_interval([value for value in values if value is not None])
+    interval = seeds_interval(_measured(values))
     if interval is None:
         return None
     low, high = interval
     return max(0.0, low), high
 
 
-def _interval_of(score: JsonDict) -> Interval | None:
+def _own_interval(run: JsonDict, side: str, name: str) -> Interval | None:
     """The interval over rows that a score of a single run has."""
+    score = run["scores"][side].get(name, {})
     if score.get("low") is None:
         return None
     return score["low"], score["high"]
 
 
-def _hits(run: JsonDict, side: str, group: str, labels: Collection[str]) -> Hits:
+def _all_hits(runs: Sequence[JsonDict], side: str, metric: Metric) -> list[Hits]:
+    """Which answers of each run count for a rate."""
+    return [_hits(run, side, metric) for run in runs]
+
+
+def _hits(run: JsonDict, side: str, metric: Metric) -> Hits:
     """Which answers of a run count for a rate.
 
     Args:
         run: its results.
         side: "base" or "edited".
-        group: the prompts that the rate is about.
-        labels: the labels that count.
+        metric: the rate, with the prompts that it is about and the labels that count.
     """
     hits = {}
     for row in run["transcripts"]:
-        if row["group"] == group:
+        if row["group"] == metric.group:
             label = row[side]["label"]
-            hits[row["prompt"]] = float("nan") if label is None else float(label in labels)
+            hits[row["prompt"]] = float("nan") if label is None else float(label in metric.labels)
     return hits
 
 
@@ -226,10 +254,9 @@ def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDic
     """
     differences = {}
     for metric in RATES:
-        before = [_hits(run, "edited", metric.group, metric.labels) for run in first]
-        after = [_hits(run, "edited", metric.group, metric.labels) for run in runs]
+        before = _all_hits(first, "edited", metric)
         if before[0]:
-            differences[metric.name] = _difference(before, after)
+            differences[metric.name] = _difference(before, _all_hits(runs, "edited", metric))
     return differences
 
 
@@ -241,8 +268,8 @@ def _difference(before: Sequence[Hits], after: Sequence[Hits]) -> JsonDict | Non
         after: the answers of each run of the other entry, to the same prompts.
     """
     prompts = list(before[0])
-    before_SP = [[*map(row.__getitem__, prompts)] for row in before]
-    after_SP = [[*map(row.__getitem__, prompts)] for row in after]
+    before_SP = _answers(before, prompts)
+    after_SP = _answers(after, prompts)
     value, low, high = crossed_difference(before_SP, after_SP)
     if low == high:
         # Where no answer changed, or all changed alike, the bootstrap has no width. Newcombe's
@@ -253,6 +280,11 @@ def _difference(before: Sequence[Hits], after: Sequence[Hits]) -> JsonDict | Non
     if not np.isfinite([value, low, high]).all():
         return None
     return {"value": value, "low": low, "high": high, "n": len(prompts)}
+
+
+def _answers(hits: Sequence[Hits], prompts: Sequence[str]) -> list[list[float]]:
+    """The answers of each run to some prompts, (S, P)."""
+    return [list(map(row.__getitem__, prompts)) for row in hits]
 
 
 def _mark_front(rows: Sequence[JsonDict]) -> None:

@@ -31,8 +31,8 @@ from skunlearn.workflows.comparison.aggregate import make_table
 from skunlearn.workflows.comparison.budget import Budget, budgeted
 from skunlearn.workflows.comparison.entries import Entry, entries_yaml
 from skunlearn.workflows.config import Run
-from skunlearn.workflows.run import SECONDS, run_job, settings_of
-from skunlearn.workflows.run_folder import RunFolder
+from skunlearn.workflows.run import SECONDS, run_job
+from skunlearn.workflows.run_folder import RunFolder, settings_of
 from skunlearn.workflows.unlearn import vectors_name
 
 FAILED = "failed.json"

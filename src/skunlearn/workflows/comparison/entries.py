@@ -138,7 +138,9 @@ def _make_entry(name: str, own: JsonDict | None, common: JsonDict, seeds: int) -
         preset = read_preset(str(own["preset"]))
     else:
         preset = {"method": name.partition("-")[0]}
-    settings = {key: value for key, value in own.items() if key not in OWN}
+    settings = dict(own)
+    for key in OWN:
+        settings.pop(key, None)
     method = named_method(merged(merged(preset, common), settings))
 
     # Later layers override earlier ones.
