@@ -14,6 +14,7 @@ from skunlearn.data.examples import Choice, Example, Split
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import (
     EvaluateOptions,
+    Evaluator,
     check_names,
     evaluate,
     with_fluency,

@@ -18,16 +18,16 @@ import accelerate, datasets, peft, transformers
 from transformers import get_linear_schedule_with_warmup
 from skunlearn.data.dataset import Data
 from skunlearn.models.loading import load
-from skunlearn.utils.memory import resident
+from skunlearn.utils.memory import peak_memory
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
 from skunlearn.workflows.planning.plan import make_plan
 from skunlearn.training.train import train
-with resident() as imports:
+with peak_memory() as imports:
     pass
 tree, sets = json.loads(sys.argv[1])
 run = make_run(with_sets(tree, sets))
-with resident() as seen:
+with peak_memory() as seen:
     lm, data, method = load(run.model), Data(run.forget, run.retain, run.data), run.make_method()
     plan = make_plan(lm, data, method, run)
     train(lm, method, data, run.train, run.lora)

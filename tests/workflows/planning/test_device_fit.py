@@ -18,12 +18,11 @@ from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run
 from skunlearn.workflows.planning.device_fit import Device, bytes_of, fit_device
+from skunlearn.workflows.planning.memory import DeviceLayout, estimate_memory
 from skunlearn.workflows.planning.requirements import (
-    DeviceLayout,
     StepSize,
     count_parameters,
     count_trainable,
-    estimate_memory,
     evaluate_seconds,
 )
 

@@ -8,37 +8,27 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, Literal
-from zlib import crc32
 
 import torch
 
-from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
-from skunlearn.data.examples import Example
 from skunlearn.models.loading import best_device, skeleton
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run
+from skunlearn.workflows.planning.letters import estimated_steps
+from skunlearn.workflows.planning.memory import DeviceLayout, estimate_memory
 from skunlearn.workflows.planning.requirements import (
-    DeviceLayout,
     StepSize,
     count_parameters,
-    estimate_memory,
     evaluate_seconds,
     matmul_flops,
-    step_sizes,
     train_seconds,
 )
+from skunlearn.workflows.planning.training_choice import DeviceFit, TrainingChoice
 
-LETTERS_A_TOKEN = 4  # about, in English
-# About how many tokens a chat template puts around a prompt, and around each turn before it.
-TURN_TOKENS = 24
 UNITS = {"MB": 1e6, "GB": 1e9, "MIB": 2**20, "GIB": 2**30}
-# Widths of the columns in the table of the ways to train.
-WIDTHS = (6, 9, 6, 7, 9, 8, 8, 9)
-
 Mode = Literal["lora", "full"]
 
 
@@ -57,90 +47,6 @@ class Device:
     most: int = 8
     flops: float | None = None
     on_cpu: bool = False
-
-
-@dataclass(frozen=True)
-class TrainingChoice:
-    """One way to train.
-
-    Attributes:
-        mode: "lora" or "full".
-        dtype: data type in which the weights are loaded.
-        batch: rows of each set in a step.
-        checkpointing: gradient checkpointing, which computes the layers twice.
-        devices: on how many devices the training is sharded; 0 when it does not fit on all there
-            are.
-        memory_bytes: peak on each device; if nothing fits, the least that was found.
-        train_seconds: of all vectors.
-        evaluate_seconds: of choosing the strength and the evaluation at most, on one device.
-        command: the command to run; empty when it does not fit.
-    """
-
-    mode: str
-    dtype: str
-    batch: int
-    checkpointing: bool
-    devices: int
-    memory_bytes: float
-    train_seconds: float
-    evaluate_seconds: float
-    command: str
-
-
-@dataclass(frozen=True)
-class DeviceFit:
-    """What `skunlearn plan --device-memory` shows.
-
-    Attributes:
-        model: the model's name as it was given.
-        method: the method's name.
-        weights: parameters of the model, exactly.
-        device_bytes: memory of a device.
-        row_tokens: mean tokens of a training row, about.
-        flops: operations a second that the times are computed with.
-        measured: `flops` was measured on this machine.
-        ways: the ways to train, the best one of each kind.
-        chosen: number of the recommended way, from 0; None when nothing fits.
-    """
-
-    model: str
-    method: str
-    weights: int
-    device_bytes: float
-    row_tokens: float
-    flops: float
-    measured: bool
-    ways: list[TrainingChoice]
-    chosen: int | None
-
-    def __str__(self) -> str:
-        speed = f"times at {self.flops / 1e12:.3g} TFLOP/s a device"
-        if self.measured:
-            speed += ", measured here: give the other device's with --device-tflops"
-        lines = [
-            f"{self.model}: {self.weights:,} parameters, {self.method}, "
-            f"rows of about {self.row_tokens:.0f} tokens",
-            speed,
-            _line("train", "weights", "batch", "layers", "devices", "GB each", "train", "evaluate"),
-        ]
-        for way in self.ways:
-            lines.append(
-                _line(
-                    way.mode,
-                    way.dtype,
-                    way.batch,
-                    "twice" if way.checkpointing else "once",
-                    way.devices or "none fit",
-                    f"{way.memory_bytes / 1e9:.1f}",
-                    _time(way.train_seconds),
-                    _time(way.evaluate_seconds),
-                )
-            )
-        if self.chosen is None:
-            lines.append(f"nothing fits in {self.device_bytes / 1e9:g} GB a device")
-        else:
-            lines += ["take:", f"  {self.ways[self.chosen].command}"]
-        return "\n".join(lines)
 
 
 def fit_device(
@@ -171,7 +77,7 @@ def fit_device(
     by_batch: dict[int, _SizedRun] = {}
     for batch in _batches(run):
         sized = _with_batch(run, batch)
-        by_batch[batch] = _SizedRun(sized, _steps(sized, model, data))
+        by_batch[batch] = _SizedRun(sized, estimated_steps(sized, model, data))
 
     ways: list[TrainingChoice] = []
     ranks: list[tuple[int, int]] = []  # (changes to the run, number of the way) of those that fit
@@ -303,44 +209,6 @@ def bytes_of(text: str) -> float:
     return float(found[1]) * UNITS[found[2].upper()]
 
 
-class _LetterTemplate:
-    """A chat template for which no tokenizer is needed: a token is four letters.
-
-    The rows have about the right lengths, and equal texts have equal tokens, so that beginnings
-    that rows share are found.
-    """
-
-    def encode(self, example: Example, max_length: int) -> Encoded:
-        turns = 1 + len(example.history)
-        earlier = "".join(text for _, text in example.history)
-        prompt = (0,) * TURN_TOKENS * turns + _tokens(earlier + example.prompt + example.prefix)
-        prompt = prompt[: max_length - 1]
-        return Encoded(prompt, self.answer_ids(example.answer)[: max_length - len(prompt)])
-
-    def answer_ids(self, answer: str) -> tuple[int, ...]:
-        return (*_tokens(answer), 0)
-
-
-def _tokens(text: str) -> tuple[int, ...]:
-    pieces = range(0, len(text), LETTERS_A_TOKEN)
-    return tuple(crc32(text[start : start + LETTERS_A_TOKEN].encode()) for start in pieces)
-
-
-@dataclass(frozen=True)
-class _SkeletonLM:
-    """What `step_sizes` reads of an LM, for a model without weights and tokenizer."""
-
-    model: Any
-    template: _LetterTemplate = _LetterTemplate()
-
-
-def _steps(run: Run, model: Any, data: Data) -> list[StepSize]:
-    """The sizes of all steps of all vectors."""
-    lm = _SkeletonLM(model)
-    stages = run.stages(run.make_method())
-    return list(chain.from_iterable(step_sizes(stage, lm, data) for stage in stages))
-
-
 def _kinds(run: Run, model: Any) -> list[tuple[Mode, str]]:
     """(mode, data type) of each kind of training.
 
@@ -417,19 +285,3 @@ def _measured_flops(model: Any) -> float:
     device = torch.device(best_device())
     dtype = torch.float32 if device.type == "cpu" else model.dtype
     return matmul_flops(model.config.get_text_config().hidden_size, dtype, device)
-
-
-def _line(*cells: object) -> str:
-    """A row of the table, each cell padded to the width of its column."""
-    line = ""
-    for cell, width in zip(cells, WIDTHS, strict=True):
-        line += f"{cell!s:<{width}} "
-    return line.rstrip()
-
-
-def _time(seconds: float) -> str:
-    """A duration in the largest unit of which it has one and a half."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

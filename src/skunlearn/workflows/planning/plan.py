@@ -11,11 +11,10 @@ from skunlearn.models.architecture import max_positions
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError
 from skunlearn.workflows.config import Run
+from skunlearn.workflows.planning.memory import DeviceLayout, estimate_memory
 from skunlearn.workflows.planning.requirements import (
-    DeviceLayout,
     count_parameters,
     count_trainable,
-    estimate_memory,
     evaluate_seconds,
     matmul_flops,
     step_sizes,
