@@ -1,5 +1,6 @@
 """Names to classes."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -44,3 +45,63 @@ def test_somebodys_file_that_breaks_is_one_line(text: str, tmp_path: Path):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(ConfigError, match=r"mine\.py: cannot be loaded: \w+"):
         resolve(f"{tmp_path / 'mine.py'}:Mine", {}, "judge")
+
+
+WRITTEN_FOR_0_1 = {
+    "methods": """
+from dataclasses import dataclass
+from skunlearn.losses import answer_nll
+from skunlearn.methods.base import Method, Scored, kl_terms, nll_terms
+
+@dataclass(frozen=True)
+class Mine(Method):
+    edit_scale = 1.0
+    roles = ("forget", "retain")
+    referenced = ("retain",)
+    layers = (0.5,)
+    def loss(self, scored):
+        return nll_terms(scored, forget=-1.0) | kl_terms(scored, retain=1.0)
+""",
+    "judges": """
+from skunlearn.judges.base import Verdict
+from skunlearn.judges.degenerate import degenerate_reason
+class Mine:
+    name, agreement = "mine", None
+    def judge(self, prompts, answers):
+        return [Verdict("safe", 1.0, "") for _ in answers]
+""",
+    "metrics": """
+from skunlearn.metrics.base import Score, Subject, mean_score
+def Mine(subject):
+    return {"mine": mean_score([1.0], 1, "rate", False)}
+""",
+    "attacks": """
+from skunlearn.attacks.base import Attack, Situation, Situations, Target, wrapped
+Mine = wrapped
+""",
+    "filters": """
+from skunlearn.filters.base import Filter, only
+from skunlearn.task_vector import TaskVector
+class Mine(Filter):
+    def __call__(self, taus, context):
+        return only(taus)
+""",
+}
+
+
+@pytest.mark.parametrize("family", WRITTEN_FOR_0_1)
+def test_files_of_ones_own_written_for_0_1_are_loaded(family: str, tmp_path: Path):
+    (tmp_path / "mine.py").write_text(WRITTEN_FOR_0_1[family])
+    made = resolve(f"{tmp_path}/mine.py:Mine", {}, family)
+    if family == "methods":
+        assert made().reference_roles == ("retain",) and made().hidden_layers == (0.5,)
+
+
+def test_old_names_are_gone_outside_of_such_files(tmp_path: Path):
+    (tmp_path / "mine.py").write_text(WRITTEN_FOR_0_1["judges"])
+    resolve(f"{tmp_path}/mine.py:Mine", {}, "judge")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("skunlearn.judges.base")
+    (tmp_path / "other.py").write_text("import skunlearn.lm.model")
+    with pytest.raises(ConfigError, match="its modules have moved"):
+        resolve(f"{tmp_path}/other.py:Mine", {}, "judge")

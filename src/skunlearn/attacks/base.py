@@ -187,6 +187,9 @@ def disguised(example: Example, **changes: Any) -> Example:
     return replace(example, **changes, intent=example.intent or example.prompt)
 
 
+wrapped = disguised  # its name until 0.1; it goes with the next release
+
+
 def at_least(attack: str, least: int, **values: Sequence[float] | float) -> None:
     """Check the options of an attack.
 

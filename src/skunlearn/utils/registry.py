@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.moved_modules import old_names
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -57,7 +58,8 @@ def _file_module(where: str) -> Any:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with old_names():
+            spec.loader.exec_module(module)
     except FileNotFoundError:
         raise
     except ModuleNotFoundError as error:
