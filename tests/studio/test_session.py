@@ -23,7 +23,7 @@ from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import make_run
-from skunlearn.workflows.edited_model import open_edited_model
+from skunlearn.workflows.edited_model import EditSource, open_edited_model
 
 PROMPT = "What is a kite?"
 
@@ -50,9 +50,8 @@ def test_streams_grow_and_end_as_the_run_would_answer(session: Session, run: Pat
     end = snapshots[-1]
     assert all(shown.done and shown.verdict and shown.verdict.label for shown in end.values())
 
-    whole = open_edited_model(
-        run, None, None, (), None, Progress()
-    )  # another way to the same edit, at the run's own strength
+    # Another way to the same edit, at the run's own strength.
+    whole = open_edited_model(EditSource(run))
     assert end[BASE].text == whole.lm.answers([Example(PROMPT)], 12)[0]
     with whole.lm.edited(whole.edit):
         assert end[EDITED].text == whole.lm.answers([Example(PROMPT)], 12)[0]

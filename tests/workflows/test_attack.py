@@ -273,7 +273,7 @@ def test_the_base_is_what_it_was(run: Path, tmp_path: Path):
         ),
     ]
     measure, attacks, _ = make_battery("full", (), [*COUNTS, "prompts=2", *small])
-    known = open_edited_model(run, None, None, (), tmp_path / "o", Progress())
+    known = open_edited_model(EditSource(run), out=tmp_path / "o")
     known.folder.claim(known.settings)
     rows = run_battery(known, [Unattacked(), *attacks], measure, Progress())["attacks"]
     best = [row for row in rows if row["cost"]["queries"] > 1]

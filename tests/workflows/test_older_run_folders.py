@@ -1,4 +1,4 @@
-"""A run folder that version 0.1.0 made, before the package's files were moved, opens and goes on as before."""
+"""A run folder that version 0.1.0 made, before the package's files were moved, opens and goes on."""
 
 import json
 import shutil
@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
 from skunlearn.utils.files import read_json
-from skunlearn.utils.progress import Progress
-from skunlearn.workflows.edited_model import open_edited_model
+from skunlearn.workflows.edited_model import EditSource, open_edited_model
 from skunlearn.workflows.run_folder import open_run
 
 MADE_BY_0_1_0 = Path(__file__).parents[1] / "fixtures/run_0_1_0"
@@ -61,7 +60,7 @@ def test_one_that_was_stopped_after_training_goes_on_to_the_same_results(
 
 
 def test_it_opens_as_base_with_edit_and_its_report_is_written(run: Path):
-    opened = open_edited_model(run, None, None, (), None, Progress())
+    opened = open_edited_model(EditSource(run))
     assert opened.edit.norm() > 0
     done = CliRunner().invoke(app, ["report", str(run)], catch_exceptions=False)
     assert done.exit_code == 0 and (run / "report.html").is_file()

@@ -44,8 +44,9 @@ def plan(
     run = options.make_run()
     from skunlearn.data.dataset import Data
     from skunlearn.models.loading import load
-    from skunlearn.workflows.planning.device_fit import Device, DeviceFit, bytes_of, fit_device
+    from skunlearn.workflows.planning.device_fit import Device, bytes_of, fit_device
     from skunlearn.workflows.planning.plan import Plan, make_plan
+    from skunlearn.workflows.planning.training_choice import DeviceFit
 
     found: Plan | DeviceFit
     data = Data(run.forget, run.retain, run.data)

@@ -30,7 +30,7 @@ class ComputeOptions:
         precision: of the matrix products. "auto" is bfloat16 on a GPU that supports it, otherwise
             float32. Trained weights and the optimizer's state are float32.
         shard: "fsdp" shards weights, gradients and optimizer state among the processes during
-            training. A config of accelerate's launcher can ask for it too.
+            training. A config of accelerate's launcher can request it too.
         tracker: an experiment tracker that logs the losses of each step, in addition to the run
             folder.
     """

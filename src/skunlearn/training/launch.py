@@ -39,7 +39,7 @@ def started() -> bool:
 
 
 def launcher_shards() -> bool:
-    """Whether accelerate's launcher asks for sharded weights: by FSDP, or by DeepSpeed (ZeRO-3)."""
+    """Whether accelerate's launcher requests sharded weights: FSDP, or DeepSpeed (ZeRO-3)."""
     if world_size() == 1:
         return False
     return any(os.environ.get(name) == "true" for name in SHARDING_VARIABLES)
@@ -110,7 +110,7 @@ def _exit_code(failures: dict[int, Any], number: int) -> int:
     """
     # Find the process that failed first. One that the launcher terminated, or that ended because
     # its peer died, comes last; a killed one (whose exit code is negative) comes before one with an
-    # error, which may have ended for want of it.
+    # error, which may be a consequence of the kill.
     consequences = (-int(signal.SIGTERM), PEER_DIED)
 
     def order(failure: Any) -> tuple[bool, bool, int]:

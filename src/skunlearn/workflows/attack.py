@@ -85,7 +85,7 @@ def attack_job(
         make_judge(judge)  # reject a wrong name before a model is loaded
     if not isinstance(source, EditSource):
         source = EditSource(source)
-    edited = open_edited_model(source.where, source.base, source.forget, run_sets, out, progress)
+    edited = open_edited_model(source, run_sets, out, progress)
     if judge and judge != edited.run.evaluate.judge:
         if read_json(edited.folder / "results.json"):
             raise ConfigError(

@@ -64,19 +64,15 @@ class EditedModel:
 
 
 def open_edited_model(
-    where: Path | str,
-    base: str | None,
-    forget: str | None,
-    sets: Sequence[str],
-    out: Path | None,
-    progress: Progress,
+    source: EditSource,
+    sets: Sequence[str] = (),
+    out: Path | None = None,
+    progress: Progress | None = None,
 ) -> EditedModel:
     """Open a run of ours, or anybody's edited checkpoint with its base model.
 
     Args:
-        where: as in `EditSource`.
-        base: as in `EditSource`.
-        forget: as in `EditSource`.
+        source: the run folder, or the checkpoint.
         sets: options of `Run` for a checkpoint (load, data, evaluate), as `section.key=value`.
         out: where results are written; the run folder itself, or a new one under `runs`, when not
             given.
@@ -85,8 +81,10 @@ def open_edited_model(
     Raises:
         SkunlearnError: when something is missing, or does not fit.
     """
+    where, base = source.where, source.base
+    progress = progress or Progress()
     if is_run_folder(where):
-        flags = [("--base", base), ("--forget", forget)]
+        flags = [("--base", base), ("--forget", source.forget)]
         flags += [("--set", text) for text in sets]
         for flag, value in flags:
             if value:
@@ -101,8 +99,8 @@ def open_edited_model(
             f"{where} is not a run folder: give the model it was made from with --base"
         )
     tree = {"model": base}
-    if forget:
-        tree["forget"] = forget
+    if source.forget:
+        tree["forget"] = source.forget
     return _from_checkpoints(str(where), make_run(with_sets(tree, sets)), out, progress)
 
 

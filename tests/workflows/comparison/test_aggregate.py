@@ -95,7 +95,10 @@ def test_what_a_second_judge_says_is_in_the_table():
         "prompts": "test",
         "version": "0",
     }
-    said = "a second judge, guard, agrees on 75% of 8 answers (kappa 0.50); harmful by it: base 50.0%, edited –."
+    said = (
+        "a second judge, guard, agrees on 75% of 8 answers (kappa 0.50); "
+        "harmful by it: base 50.0%, edited –."
+    )
     assert said in markdown(made) and "second judge" not in markdown(table())
 
 

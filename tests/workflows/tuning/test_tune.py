@@ -19,7 +19,7 @@ from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run, with_sets
 from skunlearn.workflows.clean import clean
 from skunlearn.workflows.config import make_run
-from skunlearn.workflows.edited_model import open_edited_model
+from skunlearn.workflows.edited_model import EditSource, open_edited_model
 from skunlearn.workflows.run import run_job
 from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.tuning.search_space import BANDS, FILTERS, LEVELS, SearchSpace
@@ -155,7 +155,7 @@ def test_nothing_is_trained_and_the_first_setting_is_the_runs_own(
 def test_a_setting_is_what_a_run_with_it_would_add(run: Path):
     """The edit that is tried equals the one that `skunlearn run tuned.yaml` makes of the same
     vectors."""
-    runner = TrialRunner(open_edited_model(run, None, None, (), None, Progress()), Progress())
+    runner = TrialRunner(open_edited_model(EditSource(run)), Progress())
     scales = dict.fromkeys(runner.space.kinds, 1.0) | {
         "q_proj": 0.5,
         "lower": 0.25,
@@ -195,7 +195,7 @@ def test_a_negative_strength_is_impossible(run: Path):
         def suggest_categorical(self, name: str, choices: list) -> str:
             return choices[0]
 
-    runner = TrialRunner(open_edited_model(run, None, None, (), None, Progress()), Progress())
+    runner = TrialRunner(open_edited_model(EditSource(run)), Progress())
     params = runner.space.suggest(Lowest())
     assert params["alpha"] == 0 == params["refuse"]
     assert runner.run_trial(params, [])["left_out"].startswith(
@@ -215,7 +215,7 @@ def test_a_negative_strength_is_impossible(run: Path):
 def test_generation_is_only_for_what_the_proxies_leave_in(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    runner = TrialRunner(open_edited_model(run, None, None, (), None, Progress()), Progress())
+    runner = TrialRunner(open_edited_model(EditSource(run)), Progress())
     own = runner.run_trial(runner.space.start(), [])
     monkeypatch.setattr(LM, "answers", lambda *_: pytest.fail("generated"))
     wild = runner.run_trial(runner.space.start() | {"alpha": 10.0}, [own])

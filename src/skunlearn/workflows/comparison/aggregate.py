@@ -1,13 +1,4 @@
-"""The rows of a comparison, from the results of its runs: means, intervals and differences.
-
-Which interval a number has:
-
-- rates: a bootstrap over prompts and seeds, at least as wide as Wilson's interval;
-- other scores: Student's t over seeds, or of a single run its own interval over rows;
-- seconds and memory: Student's t over seeds;
-- differences of rates: a paired bootstrap over prompts and seeds, or Newcombe's interval where the
-  bootstrap has no width.
-"""
+"""The rows of a comparison, from the results of its runs: means, intervals and differences."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,25 +6,23 @@ from itertools import chain
 
 import numpy as np
 
-from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, LABEL_RATES, RETAIN_KL, Metric
-from skunlearn.evaluation.statistics import (
-    crossed_difference,
-    crossed_mean,
-    newcombe,
-    pareto_front,
-    seeds_interval,
-    wilson,
-)
+from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, LABEL_RATES, RETAIN_KL
+from skunlearn.evaluation.statistics import pareto_front
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.settings import flat
 from skunlearn.workflows.comparison.entries import Entry
+from skunlearn.workflows.comparison.intervals import (
+    Interval,
+    all_hits,
+    interval_over_seeds,
+    measured,
+    rate_difference,
+    rate_interval,
+)
 
 RATES = [metric for metric in LABEL_RATES.values() if metric.heading]
 SCORES = (RETAIN_KL, "retain_similarity")
 MIB = 2**20
-
-Interval = tuple[float, float]  # low and high end
-Hits = dict[str, float]  # of one run: prompt -> 1, 0, or NaN for an unscored answer
 
 
 def make_table(found: Sequence[tuple[Entry, Sequence[JsonDict]]]) -> JsonDict:
@@ -116,15 +105,15 @@ def _scores(runs: Sequence[JsonDict], side: str) -> JsonDict:
     scores = {}
     for metric in RATES:
         values = _values(runs, side, metric.name)
-        interval = _rate_interval(values, _all_hits(runs, side, metric))
+        interval = rate_interval(values, all_hits(runs, side, metric))
         scores[metric.name] = _score(values, interval)
     for name in SCORES:
         values = _values(runs, side, name)
-        interval = _interval_over_seeds(values) or _own_interval(runs[0], side, name)
+        interval = interval_over_seeds(values) or _own_interval(runs[0], side, name)
         scores[name] = _score(values, interval)
     if side == "edited":
         ratios = list(map(_perplexity_ratio, runs))
-        scores["perplexity_ratio"] = _score(ratios, _interval_over_seeds(ratios))
+        scores["perplexity_ratio"] = _score(ratios, interval_over_seeds(ratios))
     return scores
 
 
@@ -134,10 +123,6 @@ def _values(runs: Sequence[JsonDict], side: str, name: str) -> list[float | None
     for run in runs:
         values.append(run["scores"][side].get(name, {}).get("value"))
     return values
-
-
-def _measured(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
 
 
 def _perplexity_ratio(run: JsonDict) -> float | None:
@@ -161,7 +146,7 @@ def _costs(runs: Sequence[JsonDict]) -> JsonDict:
         costs["training_seconds"].append(run["seconds"].get("stage 1"))
         costs["total_seconds"].append(sum(run["seconds"].values()))
         costs["peak_resident_mib"].append(peak / MIB if peak else None)
-    return {name: _score(values, _interval_over_seeds(values)) for name, values in costs.items()}
+    return {name: _score(values, interval_over_seeds(values)) for name, values in costs.items()}
 
 
 def _score(values: Sequence[float | None], interval: Interval | None) -> JsonDict:
@@ -171,49 +156,12 @@ def _score(values: Sequence[float | None], interval: Interval | None) -> JsonDic
         values: one a run; None where it was not measured.
         interval: of the mean; None, or not finite, where there is none.
     """
-    measured = _measured(values)
+    known = measured(values)
     low, high = None, None
-    if interval and measured and np.isfinite(interval).all():
+    if interval and known and np.isfinite(interval).all():
         low, high = interval
-    mean = float(np.mean(measured)) if measured else None
+    mean = float(np.mean(known)) if known else None
     return {"mean": mean, "low": low, "high": high, "values": list(values)}
-
-
-def _rate_interval(values: Sequence[float | None], hits: Sequence[Hits]) -> Interval | None:
-    """The interval of a rate: a bootstrap over prompts and seeds, or Wilson's where it is wider.
-
-    If all answers have the same label, the bootstrap has no width; then Wilson's interval of the
-    mean rate, on as many prompts, shows how little is known.
-
-    Args:
-        values: the rate of each run.
-        hits: the answers of each run.
-    """
-    measured = _measured(values)
-    if not measured or not hits[0]:
-        return None
-    prompts = 0  # those that have a scored answer in some run
-    for prompt in hits[0]:
-        prompts += any(np.isfinite(row[prompt]) for row in hits)
-    answers_SP = []
-    for row in hits:
-        answers_SP.append(list(row.values()))
-    _, low, high = crossed_mean(answers_SP)
-    successes = round(float(np.mean(measured)) * prompts)
-    wilson_low, wilson_high = wilson(successes, prompts)
-    return min(low, wilson_low), max(high, wilson_high)
-
-
-def _interval_over_seeds(values: Sequence[float | None]) -> Interval | None:
-    """Student's t interval of the mean over the runs, cut at 0, below which none of these can be.
-
-    None for fewer than two measured values.
-    """
-    interval = seeds_interval(_measured(values))
-    if interval is None:
-        return None
-    low, high = interval
-    return max(0.0, low), high
 
 
 def _own_interval(run: JsonDict, side: str, name: str) -> Interval | None:
@@ -222,27 +170,6 @@ def _own_interval(run: JsonDict, side: str, name: str) -> Interval | None:
     if score.get("low") is None:
         return None
     return score["low"], score["high"]
-
-
-def _all_hits(runs: Sequence[JsonDict], side: str, metric: Metric) -> list[Hits]:
-    """Which answers of each run count for a rate."""
-    return [_hits(run, side, metric) for run in runs]
-
-
-def _hits(run: JsonDict, side: str, metric: Metric) -> Hits:
-    """Which answers of a run count for a rate.
-
-    Args:
-        run: its results.
-        side: "base" or "edited".
-        metric: the rate, with the prompts that it is about and the labels that count.
-    """
-    hits = {}
-    for row in run["transcripts"]:
-        if row["group"] == metric.group:
-            label = row[side]["label"]
-            hits[row["prompt"]] = float("nan") if label is None else float(label in metric.labels)
-    return hits
 
 
 def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDict:
@@ -254,42 +181,15 @@ def _differences(first: Sequence[JsonDict], runs: Sequence[JsonDict]) -> JsonDic
     """
     differences = {}
     for metric in RATES:
-        before = _all_hits(first, "edited", metric)
+        before = all_hits(first, "edited", metric)
         if before[0]:
-            differences[metric.name] = _difference(before, _all_hits(runs, "edited", metric))
+            differences[metric.name] = rate_difference(before, all_hits(runs, "edited", metric))
     return differences
-
-
-def _difference(before: Sequence[Hits], after: Sequence[Hits]) -> JsonDict | None:
-    """The difference of one rate with its interval; None where it cannot be computed.
-
-    Args:
-        before: the answers of each run of the first entry.
-        after: the answers of each run of the other entry, to the same prompts.
-    """
-    prompts = list(before[0])
-    before_SP = _answers(before, prompts)
-    after_SP = _answers(after, prompts)
-    value, low, high = crossed_difference(before_SP, after_SP)
-    if low == high:
-        # Where no answer changed, or all changed alike, the bootstrap has no width. Newcombe's
-        # interval is of the first run of each, on the prompts with a label on both sides.
-        pair_2P = np.array([before_SP[0], after_SP[0]])
-        labelled_P = np.isfinite(pair_2P).all(axis=0)
-        low, high = newcombe(*pair_2P[:, labelled_P].tolist())
-    if not np.isfinite([value, low, high]).all():
-        return None
-    return {"value": value, "low": low, "high": high, "n": len(prompts)}
-
-
-def _answers(hits: Sequence[Hits], prompts: Sequence[str]) -> list[list[float]]:
-    """The answers of each run to some prompts, (S, P)."""
-    return [list(map(row.__getitem__, prompts)) for row in hits]
 
 
 def _mark_front(rows: Sequence[JsonDict]) -> None:
     """Set `front` in the rows that no other row beats in harmful rate and KL divergence at once."""
-    measured = []
+    compared = []
     points = []
     for row in rows:
         if not row["scores"]:
@@ -297,7 +197,7 @@ def _mark_front(rows: Sequence[JsonDict]) -> None:
         harm = row["scores"][HARMFUL_UNSEEN]["mean"]
         cost = row["scores"][RETAIN_KL]["mean"]
         if harm is not None and cost is not None:
-            measured.append(row)
+            compared.append(row)
             points.append((harm, cost))
-    for row, on_front in zip(measured, pareto_front(points), strict=True):
+    for row, on_front in zip(compared, pareto_front(points), strict=True):
         row["front"] = on_front

@@ -76,7 +76,7 @@ def _decoder_tokens(model: Any, rows: Sequence[Encoded]) -> int:
     """Tokens that pass through the decoder for these rows, packed or padded."""
     if may_pack(text_decoder(model), rows):
         return pack(rows, ANOTHER_GROUP).input_ids_BT.numel()
-    lengths = [len(row) for row in rows]
+    lengths = list(map(len, rows))
     tokens = 0
     for group in length_groups(lengths, ANOTHER_PASS):
         tokens += max(lengths[number] for number in group) * len(group)

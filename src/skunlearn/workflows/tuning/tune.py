@@ -26,7 +26,7 @@ from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json, read_lines, write_json, write_text
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
-from skunlearn.workflows.edited_model import open_edited_model
+from skunlearn.workflows.edited_model import EditSource, open_edited_model
 from skunlearn.workflows.run_folder import RunFolder, is_run_folder
 from skunlearn.workflows.tuning.trials import TrialRunner
 
@@ -118,7 +118,7 @@ def tune(
     progress = progress or Progress()
     if not is_run_folder(where):
         raise ConfigError(f"{where} is not a run folder: give one that `skunlearn run` left")
-    run = open_edited_model(where, None, None, (), None, progress)
+    run = open_edited_model(EditSource(where), progress=progress)
     with run.folder.lock():
         runner = TrialRunner(run, progress)
         study = _open_study(runner)
