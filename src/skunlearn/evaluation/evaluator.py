@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from skunlearn.data.examples import Example, Split, distinct
 from skunlearn.data.multiple_choice import read_choices
@@ -251,6 +252,7 @@ def evaluate(
     base: Evaluation | None = None,
     max_length: int = MAX_LENGTH,
     progress: Progress | None = None,
+    **older: Any,
 ) -> Evaluation:
     """Generate, judge and score; a short form of `Evaluator(...).evaluate(...)`, which also takes a
     store of completions.
@@ -264,15 +266,20 @@ def evaluate(
             model counts as the base.
         max_length: tokens of a row of prompt and reference answer, at most.
         progress: reports the work.
+        older: `store` and `weights`, keywords of 0.1 for what an `Evaluator` takes; they go with
+            the next release.
+
+    Raises:
+        TypeError: for an unknown keyword.
+        SkunlearnError: when there is no such judge, metric, file or task.
     """
-    evaluator = Evaluator(
-        lm,
-        options or EvaluateOptions(),
-        CompletionStore(),
-        progress or Progress(),
-        max_length,
-    )
-    return evaluator.evaluate(split, base)
+    store = older.pop("store", None) or CompletionStore()
+    weights = older.pop("weights", "")
+    if older:
+        raise TypeError(f"evaluate() has no keyword '{next(iter(older))}'")
+    options = options or EvaluateOptions()
+    evaluator = Evaluator(lm, options, store, progress or Progress(), max_length)
+    return evaluator.evaluate(split, base, weights)
 
 
 def _groups(split: Split, options: EvaluateOptions) -> dict[str, tuple[Example, ...]]:

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -83,6 +84,7 @@ def train(
     *,
     runtime: TrainRuntime | None = None,
     progress: Progress | None = None,
+    **older: Any,
 ) -> TaskVector:
     """Train a model with a method and return the task vector; the model itself is restored.
 
@@ -97,14 +99,18 @@ def train(
         lora: which weights are trained.
         runtime: compute options, checkpoint folder and callback for the losses.
         progress: reports each step.
+        older: `compute`, `state`, `record` and `trained`, the keywords of 0.1 for what `runtime`
+            and `lora` hold; they go with the next release.
 
     Raises:
+        TypeError: for an unknown keyword.
         ConfigError: when weights are to be sharded among processes and there is only one.
         TrainingError: when a loss is not finite.
         ModelError: when a trained weight did not change.
     """
     options = options or TrainOptions()
-    runtime = runtime or TrainRuntime()
+    lora = older.pop("trained", None) or lora
+    runtime = _with_older_keywords(runtime or TrainRuntime(), older)
     progress = progress or Progress()
 
     # Rows: the data as tokens, and which of them each step takes.
@@ -166,6 +172,22 @@ def train(
             progress.step(done, **values)
     progress.stop()
     return trainable.task_vector(method.edit_scale)
+
+
+def _with_older_keywords(runtime: TrainRuntime, older: dict[str, Any]) -> TrainRuntime:
+    """The runtime with what the keywords of 0.1 set.
+
+    Raises:
+        TypeError: for a keyword that 0.1 did not have either.
+    """
+    names = {"compute": "compute", "state": "checkpoint_folder", "record": "record"}
+    given: dict[str, Any] = {}
+    for keyword, value in older.items():
+        if keyword not in names:
+            raise TypeError(f"train() has no keyword '{keyword}'")
+        if value is not None:
+            given[names[keyword]] = value
+    return replace(runtime, **given)
 
 
 def _reference(
