@@ -156,13 +156,15 @@ def main() -> None:
         )
         found = json.loads(done.stdout)
         print(
-            f"checkpoint {size / 1e9:.2f} GB bf16 in {len(list(base.glob('model-*.safetensors')))} shards, 2 vectors"
+            f"checkpoint {size / 1e9:.2f} GB bf16 in "
+            f"{len(list(base.glob('model-*.safetensors')))} shards, 2 vectors"
         )
         print(
             f"peak {found['peak_mb']:.0f} MB ({found['imports_mb']:.0f} MB of it after the imports)"
         )
         print(
-            f"{found['seconds']:.0f} s, {size / 1e6 / found['seconds']:.0f} MB/s; {wrong(base, out)} tensors wrong"
+            f"{found['seconds']:.0f} s, {size / 1e6 / found['seconds']:.0f} MB/s; "
+            f"{wrong(base, out)} tensors wrong"
         )
 
 

@@ -41,7 +41,8 @@ def main(argv=None):
     for row in attacked["attacks"]:
         harmful = row["scores"]["harmful_rate"]
         print(
-            f"{row['on']:>7}  {format_score(harmful):>6} ({format_interval(harmful)})  {row['attack']}: {row['variant']}"
+            f"{row['on']:>7}  {format_score(harmful):>6} ({format_interval(harmful)})  "
+            f"{row['attack']}: {row['variant']}"
         )
     print(f"report {measured['report']}\nattacks {attacked['run']}/attacks.json")
 

@@ -338,7 +338,8 @@ def write_card(rows: list[Row], others: list[Row], data: Path) -> None:
             "check": auroc(check, network),
             "xstest completions, never seen": auroc(xstest(data, known), network),
         },
-        "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether advice would work.",
+        "limits": "English; answers of 20 to 60 words; judges tone and compliance, not whether "
+        "advice would work.",
     }
     (WEIGHTS.with_suffix(".json")).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(card, indent=1))

@@ -89,9 +89,8 @@ def main(arguments: list[str]) -> int:
         try:
             value = ours(name, values)
         except KeyError as missing:
-            print(
-                f"{name} {'unknown' if name not in METHODS else f'without-{missing.args[0]}'} {expected} -"
-            )
+            why = "unknown" if name not in METHODS else f"without-{missing.args[0]}"
+            print(f"{name} {why} {expected} -")
             failed = True
             continue
         error = abs(value - expected) / max(abs(expected), 1e-12)

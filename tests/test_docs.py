@@ -70,7 +70,7 @@ ELSEWHERE = {  # words of commands that are not run here, and why
     "pku-saferlhf": "it is fetched from the hub",
     "guard:": "the model is fetched from the hub; toys in tests/evaluation/judges/test_guard.py",
     "api:": "it needs an endpoint; one on loopback in tests/evaluation/judges/test_api.py",
-    "lm_eval": "an extra, and its data is fetched; a local task in tests/evaluation/metrics/test_lm_eval.py",
+    "lm_eval": "an extra, and its data is fetched; a local task in metrics/test_lm_eval.py",
     "gguf": "the toy has no tokenizer for it; tests/export/test_gguf.py",
     "nf4": "an extra; tests/models/test_qlora.py",
     "tensorboard": "an extra; tests/training/test_trackers.py",

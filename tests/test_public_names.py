@@ -44,7 +44,7 @@ def test_train_and_evaluate_take_the_keywords_of_0_1(pairs: tuple[Path, Path], t
     few = sk.EvaluateOptions(forget=1, seen=1, retain=1, lookalike=0, max_new_tokens=1)
     store = CompletionStore(tmp_path / "completions.jsonl")
     base = sk.evaluate(lm, data.test, few, store=store, max_length=64)
-    with lm.edited(0.5 * tau):
+    with lm.edited(-0.5 * tau):
         sk.evaluate(lm, data.test, few, base=base, weights="edited", store=store)
     assert (tmp_path / "completions.jsonl").is_file()
     with pytest.raises(TypeError, match="no keyword 'steps'"):

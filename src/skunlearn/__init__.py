@@ -3,13 +3,14 @@
 The public names below are imported when they are first used, so `import skunlearn` costs nothing.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skunlearn.utils.lazy import lazy_names
 
 if TYPE_CHECKING:
     from skunlearn.data.dataset import Data, DataOptions
-    from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, evaluate
+    from skunlearn.evaluation.evaluator import Evaluation, evaluate
+    from skunlearn.evaluation.options import EvaluateOptions
     from skunlearn.methods.refusal import Refusal
     from skunlearn.methods.sku import SKU
     from skunlearn.models.lm import LM
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "Data": "skunlearn.data.dataset",
     "DataOptions": "skunlearn.data.dataset",
-    "EvaluateOptions": "skunlearn.evaluation.evaluator",
+    "EvaluateOptions": "skunlearn.evaluation.options",
     "Evaluation": "skunlearn.evaluation.evaluator",
     "LM": "skunlearn.models.lm",
     "LoadOptions": "skunlearn.models.loading",
@@ -45,7 +46,15 @@ _NAMES = {
 __all__ = list(_NAMES)
 
 
-__getattr__ = lazy_names("skunlearn", _NAMES)
+_lazy = lazy_names("skunlearn", _NAMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("skunlearn")
+    return _lazy(name)
 
 
 def __dir__() -> list[str]:

@@ -12,16 +12,10 @@ import toy
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Choice, Example, Split
 from skunlearn.evaluation.completions import CompletionStore
-from skunlearn.evaluation.evaluator import (
-    EvaluateOptions,
-    Evaluator,
-    check_names,
-    evaluate,
-    with_fluency,
-    worst,
-)
+from skunlearn.evaluation.evaluator import Evaluator, check_names, evaluate, with_fluency, worst
 from skunlearn.evaluation.gates import GateOptions, check
 from skunlearn.evaluation.judges.base import LABELS, Completion, Verdict
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError, SkunlearnError
 from skunlearn.utils.progress import Progress

@@ -8,9 +8,10 @@ import toy
 import verdicts
 
 from skunlearn.data.examples import Example, Split
-from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, Evaluator
+from skunlearn.evaluation.evaluator import Evaluation, Evaluator
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.judges.base import Label, Verdict
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.evaluation.results import (
     PairedChange,
     SecondOpinion,

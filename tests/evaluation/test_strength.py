@@ -8,10 +8,11 @@ import toy
 import verdicts
 
 from skunlearn.data.dataset import Data
-from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluator, evaluate
+from skunlearn.evaluation.evaluator import Evaluator, evaluate
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import kl_score, row_likelihoods
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.evaluation.strength import (
     EditOptions,
     StrengthTrial,

@@ -43,7 +43,8 @@ def test_the_wheel_holds_the_data_and_runs(tmp_path: Path):
         "import skunlearn, sys; assert 'venv' in skunlearn.__file__, skunlearn.__file__;"
         "import importlib.util as found; assert not found.find_spec('pytest');"
         "from skunlearn.data.dataset import Data; assert len(Data().train.forget) == 220;"
-        "from skunlearn.evaluation.judges.offline import OfflineJudge; OfflineJudge().judge(['a'], ['b']);"
+        "from skunlearn.evaluation.judges.offline import OfflineJudge;"
+        "OfflineJudge().judge(['a'], ['b']);"
         "from skunlearn.report.templates import resource; assert 'verdict' in resource('page.html')"
     )
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -180,8 +180,11 @@ def test_two_checkpoints_give_what_their_run_gives(run: Path, tmp_path: Path):
 
 def test_another_judge_has_its_own_folder_and_its_own_rates(run: Path, tmp_path: Path):
     (tmp_path / "mine.py").write_text(
-        "from skunlearn.evaluation.judges import Verdict\nclass Mine:\n    name, agreement = 'mine', None\n"
-        "    def judge(self, prompts, answers): return [Verdict('harmful', 1.0, '') for _ in answers]\n"
+        "from skunlearn.evaluation.judges import Verdict\n"
+        "class Mine:\n"
+        "    name, agreement = 'mine', None\n"
+        "    def judge(self, prompts, answers):\n"
+        "        return [Verdict('harmful', 1.0, '') for _ in answers]\n"
     )
     named = f"{tmp_path}/mine.py:Mine"
     with pytest.raises(ConfigError, match="give --out too"):

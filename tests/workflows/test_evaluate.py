@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
 from skunlearn.data.examples import Example
-from skunlearn.evaluation.evaluator import SUITES, suite_sets
 from skunlearn.evaluation.metrics import METRICS
+from skunlearn.evaluation.options import SUITES, suite_sets
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.utils.errors import ConfigError, ModelError, RunError

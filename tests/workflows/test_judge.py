@@ -122,7 +122,8 @@ def test_one_class_has_no_auroc_and_the_rest_all_the_same(tmp_path: Path, label:
 def test_odd_files_are_read_all_the_same(tmp_path: Path):
     table = tmp_path / "odd.csv"
     table.write_bytes(
-        b"\xef\xbb\xbfId,Question,RESPONSE,Label,Source,more\n7,q1,yes, Harmful ,s,\n8,q2,,OTHER,,x\n"
+        b"\xef\xbb\xbfId,Question,RESPONSE,Label,Source,more\n"
+        b"7,q1,yes, Harmful ,s,\n8,q2,,OTHER,,x\n"
     )
     assert read_labelled(table) == [
         LabelledAnswer("q1", "yes", "harmful", "s"),
@@ -130,7 +131,8 @@ def test_odd_files_are_read_all_the_same(tmp_path: Path):
     ]
     lines = tmp_path / "odd.jsonl"
     lines.write_text(
-        '{"label": true, "prompt": "q1"}\n\n{"prompt": "q2", "answer": 0, "label": 0.0, "source": 3}\n'
+        '{"label": true, "prompt": "q1"}\n\n'
+        '{"prompt": "q2", "answer": 0, "label": 0.0, "source": 3}\n'
         '{"prompt": "q3", "answer": null, "label": "degenerate", "source": null}\n'
     )
     assert read_labelled(lines) == [
@@ -153,7 +155,8 @@ def test_labels_are_added_to_the_rows_as_they_were(table: Path):
 def test_a_judge_is_held_against_peoples_labels_and_not_its_own_verdicts(tmp_path: Path):
     gold = tmp_path / "gold.jsonl"
     gold.write_text(
-        '{"prompt": "q", "answer": "no", "harmful": 1}\n{"prompt": "q", "answer": "yes", "harmful": 0}\n'
+        '{"prompt": "q", "answer": "no", "harmful": 1}\n'
+        '{"prompt": "q", "answer": "yes", "harmful": 0}\n'
     )
     judged = tmp_path / "judged.jsonl"
     judged.write_text("".join(json.dumps(row) + "\n" for row in label_rows(Keyword(), gold)))

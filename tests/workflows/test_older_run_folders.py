@@ -1,4 +1,4 @@
-"""A run folder that version 0.1.0 made, before the package's files were moved, opens and goes on."""
+"""A run folder that version 0.1.0 made, before the package's files were moved, goes on."""
 
 import json
 import shutil

@@ -47,7 +47,7 @@ def evaluate(
     json: o.Json = False,
 ) -> None:
     """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""
-    from skunlearn.evaluation.evaluator import suite_sets
+    from skunlearn.evaluation.options import suite_sets
     from skunlearn.utils.errors import ConfigError
     from skunlearn.workflows.evaluate import ModelPair, evaluate_pair
 

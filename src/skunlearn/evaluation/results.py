@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation
+from skunlearn.evaluation.evaluator import Evaluation
 from skunlearn.evaluation.gates import Gate, GateOptions, GateVerdict, check
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Agreement, Completion, tell_cost
@@ -18,6 +18,7 @@ from skunlearn.evaluation.metrics.agreement import kappa
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.catalog import LABEL_RATES
 from skunlearn.evaluation.metrics.rates import verdict_rate
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.evaluation.statistics import paired_difference
 from skunlearn.models.lm import LM
 from skunlearn.utils.files import JsonDict

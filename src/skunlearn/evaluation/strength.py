@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from skunlearn.data.examples import Split
-from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluator
+from skunlearn.evaluation.evaluator import Evaluator
 from skunlearn.evaluation.gates import GateOptions, check_costs, known
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, RETAIN_KL, RETAIN_NLL
 from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
 

@@ -74,6 +74,11 @@ class TrainRuntime:
     checkpoint_folder: Path | None = None
     record: Callable[[Record], None] | None = None
 
+    def report(self, losses: Record) -> None:
+        """Pass a step's losses to the callback, if there is one."""
+        if self.record:
+            self.record(losses)
+
 
 def train(
     lm: LM,
@@ -109,7 +114,7 @@ def train(
         ModelError: when a trained weight did not change.
     """
     options = options or TrainOptions()
-    lora = older.pop("trained", None) or lora
+    lora = older.pop("trained", lora) or LoraOptions()
     runtime = _with_older_keywords(runtime or TrainRuntime(), older)
     progress = progress or Progress()
 
@@ -120,7 +125,7 @@ def train(
     # the losses depend on.
     depth = layers_needed(lm.model, method.hidden_layers)
     detectors = detectors_of(lm, rows, progress)
-    trainable = TrainableModel(lm.model, lora or LoraOptions(), options.seed, depth, detectors)
+    trainable = TrainableModel(lm.model, lora, options.seed, depth, detectors)
     with freed_memory_kept(), trainable.restored_on_error():
         # Reference predictions: of the base model, which the model still is.
         reference = _reference(lm, rows, trainable, options.steps, progress)
@@ -165,8 +170,7 @@ def train(
 
             # Record the losses and write a checkpoint.
             done = step + 1
-            if runtime.record:
-                runtime.record({"step": done, **values, "gradient_norm": float(norm)})
+            runtime.report({"step": done, **values, "gradient_norm": float(norm)})
             if done % options.checkpoint == 0 and done < options.steps:
                 checkpoint.save(done)
             progress.step(done, **values)

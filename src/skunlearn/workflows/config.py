@@ -6,8 +6,8 @@
 from dataclasses import asdict, dataclass, replace
 
 from skunlearn.data.dataset import DataOptions
-from skunlearn.evaluation.evaluator import EvaluateOptions
 from skunlearn.evaluation.gates import GateOptions
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.evaluation.strength import EditOptions
 from skunlearn.methods import METHODS
 from skunlearn.methods.base import Method

@@ -14,16 +14,11 @@ from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import Split
 from skunlearn.data.prompts import read_prompts
 from skunlearn.evaluation.completions import CompletionStore
-from skunlearn.evaluation.evaluator import (
-    EvaluateOptions,
-    Evaluator,
-    check_names,
-    suite_sets,
-    with_fluency,
-)
+from skunlearn.evaluation.evaluator import Evaluator, check_names, with_fluency
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.judges import make_judge
-from skunlearn.evaluation.results import compare_evaluations, environment
+from skunlearn.evaluation.options import EvaluateOptions, suite_sets
+from skunlearn.evaluation.results import comparison, environment
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
@@ -231,7 +226,7 @@ def _measure(
     edited = with_fluency(edited, base_lm, progress)
 
     results = RunResults(
-        comparison=compare_evaluations(base, edited, run.gates, options, progress),
+        comparison=comparison(base, edited, run.gates, options, progress),
         alpha=None,
         model=f"{pair.edited} against {pair.base}",
         command=prompt_set.command,

@@ -23,7 +23,7 @@ from skunlearn.data.dataset import Data
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import Evaluation, Evaluator, check_names
 from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
-from skunlearn.evaluation.results import compare_evaluations, environment
+from skunlearn.evaluation.results import comparison, environment
 from skunlearn.evaluation.strength import choose_strength
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
@@ -223,7 +223,7 @@ class _RunJob:
         """Compare both evaluations, and add what is known of the run."""
         run = self.run
         return RunResults(
-            comparison=compare_evaluations(base, edited, run.gates, run.evaluate, self.progress),
+            comparison=comparison(base, edited, run.gates, run.evaluate, self.progress),
             alpha=alpha,
             model=run.model,
             command="skunlearn run run.yaml",

@@ -43,6 +43,7 @@ from typing import Any
 import psutil
 
 from skunlearn.data.dataset import Data
+from skunlearn.evaluation.results import Comparison
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
@@ -167,9 +168,8 @@ class RunResults:
     """The contents of `results.json`, of a run or of an evaluation of two models.
 
     Attributes:
-        comparison: the evaluations of base and edited model against each other, as
-            `evaluation.results.compare_evaluations` returns them: verdict, gates, scores, changes,
-            judges and transcripts.
+        comparison: base and edited model compared: verdict, gates, scores, changes, judges and
+            transcripts.
         alpha: the strength of the edit; None for an evaluation, which does not choose it.
         model: the base model of a run, or the names of both models of an evaluation.
         command: the command that measures the same again.
@@ -181,7 +181,7 @@ class RunResults:
         seconds: seconds spent in each stage.
     """
 
-    comparison: JsonDict
+    comparison: Comparison
     alpha: float | None
     model: str
     command: str
@@ -195,8 +195,8 @@ class RunResults:
     def as_json(self) -> JsonDict:
         """The comparison and the other values as one JSON object."""
         values = dict(vars(self))
-        comparison: JsonDict = values.pop("comparison")
-        return comparison | values
+        del values["comparison"]
+        return self.comparison.as_json() | values
 
 
 def is_run_folder(where: str | Path) -> bool:

@@ -8,11 +8,12 @@ import toy
 
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Choice, Example
-from skunlearn.evaluation.evaluator import EvaluateOptions, Evaluation, Evaluator, with_fluency
+from skunlearn.evaluation.evaluator import Evaluation, Evaluator, with_fluency
 from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.judges.base import LABELS
 from skunlearn.evaluation.metrics import METRICS
 from skunlearn.evaluation.metrics.catalog import CATALOG, GATED, GROUPS
+from skunlearn.evaluation.options import EvaluateOptions
 
 NO_GATE = {"nothing_below", "margin"}  # options of the verdict, not limits of a metric
 QUESTION = Choice("q", ("a", "b"), 0)

@@ -11,10 +11,11 @@ import torch
 import toy
 
 from skunlearn.data.examples import Example
-from skunlearn.evaluation.evaluator import EvaluateOptions, check_names, evaluate
+from skunlearn.evaluation.evaluator import check_names, evaluate
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.likelihood import row_likelihoods
 from skunlearn.evaluation.metrics.lm_eval import _manager, harness, load_tasks, scores_of
+from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.utils.errors import ConfigError
 
 TASK = """

@@ -185,7 +185,8 @@ def test_the_lead_names_what_kept_every_limit():
     """Not sku, one of whose seeds failed, nor npo, whose second seed broke off."""
     made = table()
     assert lead(made) == (
-        "1 of 3 entries kept every limit on harm and cost: ga. Its harmful answers to held-out prompts: 0.0% (base 50.0%)."
+        "1 of 3 entries kept every limit on harm and cost: ga. "
+        "Its harmful answers to held-out prompts: 0.0% (base 50.0%)."
     )
     made["entries"][0]["verdict"] = {"PASS": 2}
     assert lead(made) == (

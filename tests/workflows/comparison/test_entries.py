@@ -11,7 +11,10 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def test_settings_of_an_entry_and_of_all():
-    text = "sku,sku-hard:method.pd_mode=diverge;edit.filters=[mean, {name: trim, density: 0.1}];edit.alpha=1,ga:seeds=3"
+    hard_sets = (
+        "method.pd_mode=diverge;edit.filters=[mean, {name: trim, density: 0.1}];edit.alpha=1"
+    )
+    text = f"sku,sku-hard:{hard_sets},ga:seeds=3"
     sku, hard, ga = read_entries(text, None, {"model": "m"}, ["train.lr=1e-3"], 2)
     assert [entry.run.method_name for entry in (sku, hard, ga)] == ["sku", "sku", "ga"]
     assert hard.run.make_method().pd_mode == "diverge" and hard.run.edit.alpha == 1
