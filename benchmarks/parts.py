@@ -23,7 +23,6 @@ from skunlearn.utils.registry import resolve
 TRICKS: dict[
     str, tuple[str, Any]
 ] = {  # what is done without: where it is decided, and what decides against it
-    "LoRA inside the products": ("skunlearn.training.lora.fuse", lambda model: None),
     "rows packed": ("skunlearn.models.forward.can_pack", lambda *_: False),
     "freed memory kept": ("skunlearn.training.train.freed_memory_kept", nullcontext),
 }

@@ -16,7 +16,6 @@ from skunlearn.models.compat import class_before_quantisation, lora_layers
 from skunlearn.models.packed_attention import packed_again
 from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
 from skunlearn.training.fsdp import restore_from, sharded, unsharded
-from skunlearn.training.fused_lora import fuse
 from skunlearn.training.trainable import LoraOptions, trained_modules, trained_parameters
 
 # LoRA's scale for what detectors write. With it, learning rates that suit LoRA suit detectors too.
@@ -67,7 +66,6 @@ class TrainableModel:
         else:
             names = list(detectors) if detectors else trained_modules(model, options, depth)
             self.whole = with_lora(model, names, options, seed)
-            fuse(self.whole)
             for name, right_1I in (detectors or {}).items():
                 factor = model.get_submodule(name).lora_A["default"].weight
                 factor.data.copy_(right_1I)
