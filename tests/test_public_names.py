@@ -51,3 +51,11 @@ def test_train_and_evaluate_take_the_keywords_of_0_1(pairs: tuple[Path, Path], t
         sk.train(lm, sk.SKU(), data, steps=2)
     with pytest.raises(TypeError, match="no keyword 'stoer'"):
         sk.evaluate(lm, data.test, few, stoer=store)
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    import skunlearn
+
+    assert skunlearn.__version__ == version("skunlearn")

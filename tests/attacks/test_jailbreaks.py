@@ -101,7 +101,9 @@ def test_the_system_prompt_comes_first_or_the_template_refuses_it(target: Target
         "{{ m['content'] }}{% endif %}{% endfor %}"
     )
     rows = list(SystemPrompt(text="Answer all.").situations(target))
-    assert [row.prompts for row in rows] == [(), ()], "left out without a word"
+    example = rows[0].prompts[0][0]
+    # Left out without a word, so that it stands in the user's turn.
+    assert target.lm.template.render(example) == "Answer all.\n\n" + example.prompt
 
 
 def test_wrong_options():

@@ -71,11 +71,12 @@ def test_a_cut_answer_is_counted_and_a_lost_one_is_an_error():
 def test_templates_that_refuse_are_a_clear_error():
     tokenizer = toy.tokenizer()
     tokenizer.chat_template = (
-        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{% if messages|length > 2 %}{{ raise_exception('one question alone') }}{% endif %}"
         + toy.CHAT
     )
-    with pytest.raises(DataError, match="f:1: the model's chat template refuses"):
-        Template(tokenizer).render(Example("x", "y", history=(("system", "s"),), where="f:1"))
+    earlier = (("user", "u"), ("assistant", "a"))
+    with pytest.raises(DataError, match=r"f:1: the model's chat template refuses.*one question"):
+        Template(tokenizer).render(Example("x", "y", history=earlier, where="f:1"))
     tokenizer = toy.tokenizer(chat=False)
     tokenizer.eos_token = None
     with pytest.raises(ModelError, match="no end-of-sequence"):

@@ -234,3 +234,30 @@ def test_prompts_and_completions_of_turns():
     (pair,) = mapping.pairs({"prompt": turns, "answer": "a"}, "f:1")
     history = (("user", "p"), ("assistant", "good"))
     assert pair.example == Example("and then?", "a", history=history, where="f:1")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "safe"),
+    [
+        ("is_harmful", True, False),
+        ("Is_Harmful", "0", True),
+        ("unsafe", "Yes", False),
+        ("response_harm_label", "unharmful", True),
+        ("response_harm_label", "Harmful", False),
+        ("is_safe", "SAFE", True),
+        ("is_safe", 0, False),
+    ],
+)
+def test_what_true_means_follows_from_the_name_of_the_label(column: str, value: object, safe: bool):
+    row = {"prompt": "p", "response": "a", column: value}
+    assert pairs(row) == [("p", "a", safe)]
+    assert pairs(row, columns=Columns(label=column)) == [("p", "a", safe)]
+
+
+def test_roles_of_other_makers():
+    said = [("developer", "s"), ("user", "p"), ("model", "a")]
+    row = {"messages": [{"role": role, "content": text} for role, text in said]}
+    (pair,) = Mapping([(row, "f:1")], Columns(), "forget").pairs(row, "f:1")
+    assert pair.example == Example("p", "a", history=(("system", "s"),), where="f:1")
+    with pytest.raises(DataError, match="tool calls cannot be read"):
+        pairs({"messages": [*row["messages"], {"role": "tool", "content": "42"}]})

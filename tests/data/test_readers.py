@@ -59,3 +59,10 @@ def test_a_missing_file(tmp_path: Path):
 def test_without_a_hub_the_error_says_how_to_pass_a_file():
     with pytest.raises(DataError, match="pass the local file instead"):
         read_hub("no-such-org/no-such-set", None, "train")
+
+
+def test_a_json_file_of_lines_and_a_csv_file_of_semicolons(tmp_path: Path):
+    (tmp_path / "a.json").write_text("\n".join(json.dumps(row) for row in ROWS))
+    (tmp_path / "a.csv").write_text('prompt;answer\np, one;a\nzwei;"ü\nb"\n')
+    for path in sorted(tmp_path.iterdir()):
+        assert [row for row, _ in read_rows(path)] == ROWS, path.name

@@ -75,3 +75,12 @@ def test_options_out_of_range(options: dict):
 
 def test_the_edit_negates():
     assert SKU.edit_scale == -1.0
+
+
+@pytest.mark.parametrize(("method", "told"), [("sku", "the text 'sku'"), (SKU, "the class SKU")])
+def test_the_name_or_class_of_a_method_is_told(method: object, told: str):
+    from skunlearn.training.train import train
+    from skunlearn.utils.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=told):
+        train(None, method, None)

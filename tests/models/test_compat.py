@@ -105,6 +105,34 @@ def parameter_names_of_merged_weights() -> None:
     assert not list(compat.parameter_names(toy.model("Mixtral"), [expert]))
 
 
+def forget_renaming() -> None:
+    from safetensors.torch import load_file, save_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = toy.saved(Path(folder) / "model") / "model.safetensors"
+        own = load_file(path)
+        wrapped = {f"_orig_mod.{name}": tensor.clone() for name, tensor in own.items()}
+        save_file(wrapped, path, metadata={"format": "pt"})
+        mapping = {r"_orig_mod\.": ""}
+        load_model = transformers.AutoModelForCausalLM.from_pretrained
+        model = load_model(path.parent, key_mapping=mapping)
+        compat.forget_renaming(model, mapping)
+        model.save_pretrained(Path(folder) / "again")
+        assert set(load_file(Path(folder) / "again/model.safetensors")) == set(own)
+
+
+def untie_head() -> None:
+    model = toy.model()
+    compat.untie_head(model)
+    model.get_input_embeddings().weight.data.add_(1)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        again = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    for name, value in model.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    assert not torch.equal(again.lm_head.weight, again.model.embed_tokens.weight)
+
+
 def lora_layers() -> None:
     from peft import LoraConfig, get_peft_model
 
@@ -142,6 +170,8 @@ CHECKS = [
     parameter_names,
     parameter_names_of_tied_weights,
     parameter_names_of_merged_weights,
+    forget_renaming,
+    untie_head,
     lora_layers,
     tracker_class,
     has_forward_hooks,

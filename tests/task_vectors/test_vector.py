@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import toy
 
 from skunlearn.task_vectors.vector import LowRank, TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError
@@ -151,3 +152,63 @@ def test_shapes_that_differ_cannot_be_added():
     a, _ = vectors()
     with pytest.raises(ModelError, match=r"'weight': shapes \(4, 3\) and \(5, 3\)"):
         weighted_sum([(1.0, a), (1.0, TaskVector({"weight": torch.ones(5, 3)}, 1.0))])
+
+
+def test_numbers_on_either_side_division_and_sums():
+    tau = TaskVector({"w": torch.ones(2, 2), "f": LowRank(torch.ones(2, 1), torch.ones(1, 2))}, 1.0)
+    for half in (0.5 * tau, tau * 0.5, tau / 2):
+        assert half.safety == 0.5 and torch.equal(half.deltas["w"], torch.full((2, 2), 0.5))
+    assert sum([tau, tau]).norm() == pytest.approx((2.0 * tau).norm())
+    for wrong in (lambda: tau * "x", lambda: tau + 1, lambda: 1 + tau, lambda: tau / "x"):
+        with pytest.raises(TypeError, match=r"unsupported operand|can't multiply"):
+            wrong()
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), -float("inf")])
+def test_factors_that_are_no_numbers_are_refused(factor: float):
+    tau = TaskVector({"w": torch.ones(2, 2)}, 1.0)
+    for wrong in (lambda: factor * tau, lambda: tau * factor, lambda: tau / 0):
+        with pytest.raises(ModelError, match=r"give a .*number"):
+            wrong()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("form", ["dense", "left", "right"])
+def test_entries_that_are_no_numbers_are_refused(bad: float, form: str, tmp_path: Path):
+    model = toy.model()
+    name = "model.layers.1.self_attn.q_proj.weight"
+    weight = model.get_parameter(name)
+    rows, columns = weight.shape
+    parts = {"left": torch.ones(rows, 2), "right": torch.ones(2, columns)}
+    delta = (
+        torch.ones(rows, columns)
+        if form == "dense"
+        else LowRank(left_OR=parts["left"], right_RI=parts["right"])
+    )
+    spoilt = delta if form == "dense" else parts[form]
+    spoilt[1, 1] = bad
+    tau = TaskVector({name: delta}, 1.0)
+    before = weight.detach().clone()
+    with pytest.raises(ModelError, match=f"'{name}' has infinite or NaN entries"):
+        tau.apply_to(model)
+    assert torch.equal(weight, before)
+    tau.save(str(tmp_path / "x.safetensors"))
+    with pytest.raises(ModelError, match="infinite or NaN entries"):
+        TaskVector.load(str(tmp_path / "x.safetensors"))
+
+
+def test_a_safety_that_is_no_number_is_refused(tmp_path: Path):
+    tau = TaskVector({"w": torch.ones(2, 2)}, float("nan"))
+    with pytest.raises(ModelError, match="safety is nan"):
+        tau.check_safe()
+    tau.save(tmp_path / "x.safetensors")
+    with pytest.raises(ModelError, match="safety is nan"):
+        TaskVector.load(tmp_path / "x.safetensors")
+
+
+def test_saving_that_fails_leaves_nothing_behind(tmp_path: Path):
+    tau = TaskVector({"w": torch.ones(2, 2)}, 1.0)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        tau.save(str(tmp_path / "taken"))
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

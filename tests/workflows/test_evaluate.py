@@ -20,7 +20,7 @@ from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.clean import clean
 from skunlearn.workflows.config import make_run
-from skunlearn.workflows.evaluate import ModelPair, evaluate_pair
+from skunlearn.workflows.evaluate import ModelPair, _prompt_set, evaluate_pair
 from skunlearn.workflows.run import run_job
 
 SMALL = [
@@ -176,7 +176,7 @@ def test_an_adapter_is_merged(tmp_path: Path):
     plain = toy.tokenizer()
     plain.chat_template = "{% for m in messages %}[{{ m['content'] }}]<|end|>{% endfor %}"
     plain.save_pretrained(tmp_path / "adapter")
-    assert load(tmp_path / "adapter").template.render(Example("x")) == "[x]<|end|>", (
+    assert load(tmp_path / "adapter").template.render(Example("x")) == "[x]<|end|>[", (
         "an adapter's own template counts"
     )
     again = load(tmp_path / "adapter").fingerprint
@@ -330,3 +330,31 @@ def test_a_file_with_other_contents_is_another_evaluation(models: tuple[str, str
             small(f"evaluate.lookalike_file={alike}"),
             tmp_path / "cess",
         )
+
+
+def test_a_run_is_not_evaluated_on_a_base_that_it_was_not_trained_on(tmp_path: Path):
+    toy.saved(tmp_path / "own")
+    lm = toy.lm(seed=5)
+    lm.save(tmp_path / "other")
+    sets = [*SMALL, "train.steps=1", "train.batch=1", "refuse.weight=0", "edit.alpha=1"]
+    run_job(make_run(with_sets({"model": str(tmp_path / "own")}, sets)), tmp_path / "run")
+    with pytest.raises(ModelError, match="was not trained on"):
+        evaluate_pair(
+            ModelPair(str(tmp_path / "run"), str(tmp_path / "other")), small(), tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+def test_prompts_with_another_history_are_other_prompts(tmp_path: Path):
+    names = []
+    for number, said in enumerate(("Hello.", "Good bye.")):
+        path = tmp_path / f"{number}.jsonl"
+        turns = [
+            {"role": "user", "content": said},
+            {"role": "assistant", "content": "Yes?"},
+            {"role": "user", "content": "Go on."},
+        ]
+        path.write_text(json.dumps({"messages": turns}) + "\n")
+        pair = ModelPair("edited", "base")
+        names.append(_prompt_set(pair, small(), path).digest)
+    assert names[0] != names[1]

@@ -13,6 +13,7 @@ from skunlearn.evaluation.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.options import checked
 from skunlearn.utils.progress import Progress
 
 On = Literal["edited", "base"]
@@ -20,6 +21,7 @@ BOTH: tuple[On, ...] = ("edited", "base")
 
 
 @dataclass(frozen=True)
+@checked
 class BatteryOptions:
     """How much is measured in each attacked situation.
 
@@ -171,6 +173,11 @@ class Attack(ABC):
     """
 
     name: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """Let every attack check the types of its options."""
+        super().__init_subclass__()
+        checked(cls, getattr(cls, "name", ""))
 
     @abstractmethod
     def situations(self, target: Target) -> Situations:

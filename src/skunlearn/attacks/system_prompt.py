@@ -41,7 +41,8 @@ class SystemPrompt(Attack):
     def situations(self, target: Target) -> Situations:
         """Yield each model under the system prompt.
 
-        Where the chat template takes no system prompt, the situations have no prompts and a note.
+        Where the chat template has no such role, the text stands in the user's turn. Where it takes
+        no text at all, the situations have no prompts and a note.
         """
         examples = []
         for example in target.prompts:

@@ -7,8 +7,11 @@ from typing import Any
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError
 
-SAFE_WORDS = ("true", "1", "safe", "yes")
-UNSAFE_WORDS = ("false", "0", "unsafe", "no")
+# Words that say it themselves, and words whose meaning depends on the column's name.
+SAFE_WORDS = ("safe", "unharmful", "harmless", "benign", "not harmful", "non toxic")
+UNSAFE_WORDS = ("unsafe", "harmful", "toxic", "not safe")
+TRUE_WORDS = ("true", "1", "1.0", "yes")
+FALSE_WORDS = ("false", "0", "0.0", "no")
 
 # The roles of a conversation, in the names of OpenAI and of ShareGPT.
 ROLES = {
@@ -17,6 +20,8 @@ ROLES = {
     "assistant": "assistant",
     "gpt": "assistant",
     "system": "system",
+    "developer": "system",
+    "model": "assistant",
 }
 
 Turn = tuple[str, str]  # role, text
@@ -59,26 +64,29 @@ def read_text_list(cell: str) -> list[str] | None:
     return None
 
 
-def read_safety_label(value: Any, where: str) -> bool | None:
+def read_safety_label(value: Any, where: str, true_is_safe: bool = True) -> bool | None:
     """Whether a label says "safe"; None for an empty cell.
 
     Args:
-        value: a boolean, 0 or 1, or one of the words true, safe, yes, false, unsafe, no.
+        value: a boolean, 0 or 1, or a word of the lists above, in any case.
         where: "file:line", for the error.
+        true_is_safe: whether true, 1 and yes mean safe, as in a column `is_safe`.
 
     Raises:
         DataError: when it is anything else.
     """
     if value is None or value == "":
         return None
-    if isinstance(value, bool):
-        return value
-    word = str(value).strip().lower()
+    word = " ".join(str(value).lower().replace("_", " ").replace("-", " ").split())
     if word in SAFE_WORDS:
         return True
     if word in UNSAFE_WORDS:
         return False
-    known = ", ".join(SAFE_WORDS + UNSAFE_WORDS)
+    if word in TRUE_WORDS:
+        return true_is_safe
+    if word in FALSE_WORDS:
+        return not true_is_safe
+    known = ", ".join(SAFE_WORDS + UNSAFE_WORDS + TRUE_WORDS + FALSE_WORDS)
     raise DataError(f"{where}: safety label '{value}' is none of {known}")
 
 
@@ -110,6 +118,8 @@ def read_turns(value: Any, where: str) -> list[Turn]:
         if not isinstance(turn, dict):
             raise DataError(f"{where}: a turn of a conversation must have a role and content")
         role = str(turn.get("role", turn.get("from", ""))).lower()
+        if role in ("tool", "function"):
+            raise DataError(f"{where}: a conversation with tool calls cannot be read: delete it")
         if role not in ROLES:
             known = ", ".join(ROLES)
             raise DataError(f"{where}: unknown role '{role}' in a conversation (known: {known})")

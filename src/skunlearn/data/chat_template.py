@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from skunlearn.data.chat_forms import RefusedError
+from skunlearn.data.chat_rendering import ChatRenderer
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError, ModelError
-
-# Stands for an answer, to find what the template puts behind it.
-MARK = "\u241f answer \u241f"
 
 # What stands before each turn for a model without a chat template.
 PLAIN_ROLES = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
@@ -47,8 +46,13 @@ class Template:
     A tokenizer without a chat template gets `Question: ...\\nAnswer:`. Its answers begin with a
     space, so that the first answer token is one that the model itself would generate there.
 
-    A template that can let the model think first is rendered with thinking switched off: what is
-    scored is the answer itself.
+    With a chat template, prompt and answer together are what the template writes for the whole
+    conversation; see `ChatRenderer` for how that is found, and for these rules:
+
+    - What is scored is the answer itself. Thinking is switched off, and a thought that the template
+      opens nevertheless is closed at once.
+    - A system prompt stands in the user's turn where the template has no such role.
+    - A template that writes today's date gets the same date on every day.
 
     Args:
         tokenizer: any Hugging Face tokenizer.
@@ -58,9 +62,10 @@ class Template:
         is_chat: whether the tokenizer has a chat template.
         end_id: the token that ends an answer.
         end_ids: all tokens that end an answer, for generation.
+        note: one line on what is unusual about the chat template; "" for nothing.
 
     Raises:
-        ModelError: when the tokenizer has no end-of-sequence token, or its template refuses a
+        ModelError: when the tokenizer has no end-of-sequence token, or its template cannot write a
             question with its answer.
     """
 
@@ -68,6 +73,8 @@ class Template:
         self.tokenizer = tokenizer
         self._encoded: dict[tuple[Example, int], Encoded] = {}
         self.is_chat = bool(tokenizer.chat_template)
+        self._chat = ChatRenderer(tokenizer)
+        self.note = ""
         if tokenizer.eos_token_id is None:
             raise ModelError(
                 "the tokenizer has no end-of-sequence token: set one in its tokenizer_config.json"
@@ -79,15 +86,16 @@ class Template:
         """The text in front of the answer, with the answer's own prefix where it has one.
 
         Raises:
-            DataError: when the template refuses the conversation (a system prompt, an odd order of
-                turns).
+            DataError: when the template refuses the conversation (an odd order of turns) or leaves
+                some of it out.
         """
         turns = [*example.history, ("user", example.prompt)]
         if not self.is_chat:
             return _render_plainly(turns, example.prefix)
         try:
-            return self._apply(turns, add_generation_prompt=True) + example.prefix
-        except Exception as error:  # jinja2's own, and whatever a template raises
+            prompt = self._chat.prompt(turns)
+            return prompt + self._chat.form().lead + example.prefix if example.prefix else prompt
+        except RefusedError as error:
             raise DataError(
                 f"{example.where}: the model's chat template refuses this conversation: {error}"
             ) from error
@@ -103,7 +111,7 @@ class Template:
         text behind a prompt, so the answer is tokenised behind a short prompt. Where the two share
         a token at their border, the answer's ids are those of the answer on its own.
         """
-        text = answer if self.is_chat else " " + answer
+        text = self._chat.answer(answer) if self.is_chat else " " + answer
         prompt, prompt_ids = self._short_prompt
         joined_ids = self._ids(prompt + text)
         if joined_ids[: len(prompt_ids)] == prompt_ids:
@@ -156,13 +164,6 @@ class Template:
                 ids = ids[:-1]
         return tuple(ids)
 
-    def _apply(self, turns: list[tuple[str, str]], **options: Any) -> str:
-        """The text that the chat template makes of a conversation."""
-        messages = [{"role": role, "content": text} for role, text in turns]
-        if "enable_thinking" in str(self.tokenizer.chat_template):
-            options["enable_thinking"] = False
-        return str(self.tokenizer.apply_chat_template(messages, tokenize=False, **options))
-
     def _end_of_turn(self) -> int:
         """The token that the template puts behind an answer.
 
@@ -170,12 +171,12 @@ class Template:
         follows the answer.
         """
         try:
-            text = self._apply([("user", "hello"), ("assistant", MARK)])
-        except Exception as error:  # whatever a template raises
+            self.note = self._chat.form().note
+            behind = self._chat.behind_answer()
+        except RefusedError as error:
             raise ModelError(
                 f"the chat template refuses a question with its answer: {error}: mend it"
             ) from error
-        _, _, behind = text.rpartition(MARK)
         ids = self.tokenizer(behind.lstrip(), add_special_tokens=False)["input_ids"]
         added = self.tokenizer.get_added_vocab().values()
         special = {*self.tokenizer.all_special_ids, *added}

@@ -41,8 +41,11 @@ def clean_rows(
     if has_labels:
         retained = mapping.side == "retain"
         label = "safe" if retained else "unsafe"
+        labelled = len(pairs)
         pairs = [pair for pair in pairs if pair.safe is retained]
-        steps.append((f"labelled {label}", len(pairs)))
+        column = f" in column '{mapping.label}'" if mapping.label else ""
+        left_out = f"{labelled - len(pairs)} others are left out"
+        steps.append((f"labelled {label}{column} ({left_out})", len(pairs)))
         if not pairs:
             raise DataError(
                 f"{given}: no row is labelled {label}, so the {mapping.side} set is empty"

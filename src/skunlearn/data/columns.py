@@ -30,7 +30,19 @@ ANSWERS = (
     "answers",
 )
 CONVERSATIONS = ("messages", "conversations", "conversation")
-SAFE_LABELS = ("is_safe", "safe", "is_response_safe")  # true when the answer is safe
+SAFETY_LABELS = (
+    "is_safe",
+    "safe",
+    "is_response_safe",
+    "is_harmful",
+    "harmful",
+    "unsafe",
+    "is_unsafe",
+    "is_response_harmful",
+    "response_harm_label",
+)
+# In a column with one of these in its name, true means that the answer is harmful.
+HARM_MARKS = ("harm", "unsafe", "toxic")
 
 # The text that belongs to an Alpaca or Dolly `instruction`.
 INSTRUCTION_INPUTS = ("input", "context")
@@ -54,7 +66,8 @@ class Columns:
     Attributes:
         prompt: column of the prompt.
         answer: column of the answer, or of a list of answers.
-        label: column that is true (or "safe", 1) when the answer is safe.
+        label: column of a safety label; true means safe, unless its name speaks of harm
+            (`is_harmful`).
         pick: of a list of answers take only this one (0 the first, -1 the last); all when not
             given.
     """
@@ -163,6 +176,14 @@ def read_prompt(row: Row, where: str, columns: PromptColumns) -> Example:
 def value_in(row: Row, column: str | None) -> Any:
     """The value of a row in a column that the file may lack."""
     return None if column is None else row.get(column)
+
+
+def true_is_safe(column: str) -> bool:
+    """Whether true means safe in a column of safety labels, by its name."""
+    name = compared_name(column)
+    if "harmless" in name or "unharmful" in name:
+        return True
+    return not any(mark in name for mark in HARM_MARKS)
 
 
 def compared_name(name: str) -> str:

@@ -22,6 +22,7 @@ from skunlearn.data.pairs import Mapping, Side
 from skunlearn.data.readers import SUFFIXES, Row, read_hub, read_rows
 from skunlearn.data.sources import SOURCES
 from skunlearn.utils.errors import DataError
+from skunlearn.utils.options import checked
 
 FEWEST_PROMPTS = 10
 
@@ -30,6 +31,7 @@ Parts = Sequence[tuple[Example, ...]]
 
 
 @dataclass(frozen=True)
+@checked
 class DataOptions:
     """How data is read and split.
 

@@ -17,13 +17,14 @@ from skunlearn.data.columns import (
     CONVERSATIONS,
     JOINED_ANSWERS,
     PROMPTS,
-    SAFE_LABELS,
+    SAFETY_LABELS,
     Columns,
     column_names,
     compared_name,
     find_column,
     find_prompt,
     read_prompt,
+    true_is_safe,
     value_in,
 )
 from skunlearn.data.examples import Example
@@ -81,7 +82,7 @@ class Mapping:
         self.conversation: str | None = None
         if not (columns.prompt or columns.answer or preferred):
             self.conversation = self._find(*CONVERSATIONS)
-        self.label = self._named("label") or self._find(*SAFE_LABELS)
+        self.label = self._named("label") or self._find(*SAFETY_LABELS)
         if self.conversation:
             return
 
@@ -151,7 +152,8 @@ class Mapping:
         """
         safe = None
         if not self.responses:
-            safe = read_safety_label(value_in(row, self.label), where)
+            label = value_in(row, self.label)
+            safe = read_safety_label(label, where, true_is_safe(self.label or ""))
         if self.conversation:
             turns = read_turns(row.get(self.conversation), where)
             yield Pair(last_answer(turns, where), safe)

@@ -111,6 +111,9 @@ def _read_json(path: Path) -> Iterator[tuple[Row, str]]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # one object a line, as `Dataset.to_json` writes it
+            yield from _read_jsonl(path)
+            return
         raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from error
     if isinstance(value, dict):
         # An object with one list in it wraps the rows: {"version": 1, "data": [...]}.
@@ -127,6 +130,10 @@ def _read_csv(path: Path) -> Iterator[tuple[Row, str]]:
     csv.field_size_limit(2**31 - 1)  # a long answer is one cell
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+        file.seek(0)
+        if delimiter == "," and "," not in header and ";" in header:
+            delimiter = ";"
         reader = csv.DictReader(file, delimiter=delimiter, strict=True)
         try:
             for row in reader:

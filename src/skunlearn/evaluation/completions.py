@@ -100,6 +100,7 @@ class Completer:
         """
         pending: list[_Pending] = []
         for group, examples in groups.items():
+            self.lm.check_room(examples, self.max_new_tokens)
             for example in examples:
                 pending.append(_Pending(self._key(example, sampling), group, example))
 

@@ -18,6 +18,7 @@ from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_lik
 from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.options import checked
 
 # The search stops at a strength with this many times the KL that the gate allows.
 FAR_OUTSIDE = 4
@@ -25,6 +26,7 @@ SHOWN = (HARMFUL_UNSEEN, "degenerate_rate_unseen", RETAIN_KL)  # in the line on 
 
 
 @dataclass(frozen=True)
+@checked
 class EditOptions:
     """The strength of the edit.
 

@@ -5,7 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from skunlearn.export.out_of_core import INDEX, SINGLE
+from skunlearn.models.complete import WRAPPED, from_files
+from skunlearn.models.files import (
+    ADAPTER,
+    INDEX,
+    SINGLE,
+    has_safetensors,
+    index_file,
+    tensor_names,
+    weight_files,
+)
+from skunlearn.models.hub import download
 from skunlearn.models.loading import LoadOptions
 from skunlearn.models.locate import locate
 from skunlearn.utils.errors import ModelError
@@ -48,7 +58,7 @@ def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
     where = locate(name, progress)
     if Path(where).is_dir():
         return Path(where)
-    patterns = [*SAFETENSORS, *BESIDE, "README.md"]
+    patterns = [*SAFETENSORS, *BESIDE, "README.md", ADAPTER]
     if options.trust_remote_code:
         patterns.append(CODE)
     try:
@@ -60,20 +70,9 @@ def base_files(name: str, options: LoadOptions, progress: Progress) -> Path:
 
 def _downloaded(repository: str, options: LoadOptions, patterns: Sequence[str]) -> Path:
     """The local folder with the files of a hub repository that match these patterns."""
-    from huggingface_hub import snapshot_download
-
     # None lets the client send the user's token, False sends none.
     token = None if options.gated else False
-    return Path(
-        snapshot_download(
-            repository, revision=options.revision, token=token, allow_patterns=list(patterns)
-        )
-    )
-
-
-def has_safetensors(folder: Path) -> bool:
-    """Whether a folder's weights are safetensors, which can be read by rows."""
-    return (folder / INDEX).is_file() or (folder / SINGLE).is_file()
+    return download(repository, patterns, options.revision, token)
 
 
 def beside(folder: Path, trust_remote_code: bool = False) -> list[Path]:
@@ -105,10 +104,10 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
     Raises:
         ModelError: when the base is an adapter.
     """
-    if has_safetensors(base):
+    if has_safetensors(base) and not _is_wrapped(base):
         yield base
         return
-    if (base / "adapter_config.json").is_file():
+    if (base / ADAPTER).is_file():
         raise ModelError(
             f"the run's base {base.name} is an adapter, which has no weights of its own to export: "
             "write the whole model with 'skunlearn run RUN/run.yaml --save'"
@@ -116,17 +115,31 @@ def as_safetensors(base: Path, options: LoadOptions, progress: Progress) -> Iter
     from transformers import AutoModelForCausalLM
 
     progress.note(
-        f"{base.name} has no safetensors: its weights are loaded and written as such first"
+        f"{base.name} has no safetensors with the usual names: its weights are loaded and written "
+        "as such first"
     )
     with tempfile.TemporaryDirectory() as scratch:
         trust = options.trust_remote_code
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", trust_remote_code=trust)
+        model = from_files(
+            AutoModelForCausalLM, str(base), base.name, dtype="auto", trust_remote_code=trust
+        )
         model.save_pretrained(scratch)
         del model  # its memory is needed for the export
         yield Path(scratch)
 
 
+def _is_wrapped(base: Path) -> bool:
+    """Whether tensors carry the names that a wrapper of the model gave them."""
+    for file in weight_files(base):
+        for name in tensor_names(base / file):
+            if WRAPPED.search(name):
+                return True
+    return False
+
+
 def weight_hashes(base: Path, progress: Progress) -> dict[str, str]:
     """SHA-256 of the base's weight files, by file name."""
-    paths = sorted(_matching(base, SAFETENSORS if has_safetensors(base) else OLDER))
+    names = weight_files(base)
+    index = index_file(base)
+    paths = sorted(base / name for name in (*names, *([index] if index else [])))
     return {path.name: file_sha256(path) for path in progress.over("hashing the base", paths)}

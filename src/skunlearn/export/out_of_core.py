@@ -21,7 +21,9 @@ import torch
 
 from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.export.stored_edit import StoredEdit
+from skunlearn.models import files
 from skunlearn.models.compat import parameter_names
+from skunlearn.models.files import INDEX, SINGLE
 from skunlearn.models.loading import LoadOptions, skeleton
 from skunlearn.task_vectors.delta import block_rows, dense
 from skunlearn.utils.errors import ModelError
@@ -29,8 +31,6 @@ from skunlearn.utils.progress import Progress
 
 # The edit that is written belongs to this module's interface.
 __all__ = ["INDEX", "SINGLE", "Checkpoint", "StoredEdit", "weight_files"]
-
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
 class Checkpoint:
@@ -201,28 +201,14 @@ def weight_files(folder: Path) -> list[str]:
     """Names of a checkpoint's safetensors files.
 
     Raises:
-        ModelError: when there are none, or the index names one that is not there.
+        ModelError: when there are none, there are two saves, or the index names a file that is not
+            there.
     """
-    index = folder / INDEX
-    if not index.is_file():
-        if (folder / SINGLE).is_file():
-            return [SINGLE]
+    names = files.weight_files(folder) if files.has_safetensors(folder) else []
+    if not names:
         raise ModelError(
             f"{folder}: no {SINGLE} and no {INDEX}: give a checkpoint folder with safetensors"
         )
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(weight_map.values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{index}: not a readable index ({error!s:.80}): fetch it again"
-        ) from error
-    for name in names:
-        # A name with folders in it could lead out of the checkpoint.
-        if Path(name).name != name or not (folder / name).is_file():
-            raise ModelError(
-                f"{folder / name}: the index names it, but it is not there: fetch it again"
-            )
     return names
 
 

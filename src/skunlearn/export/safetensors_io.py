@@ -23,9 +23,9 @@ from typing import Any
 
 import torch
 
+from skunlearn.models.files import LENGTH_BYTES, check_is_no_stand_in, read_header
 from skunlearn.utils.errors import ModelError
 
-LENGTH_BYTES = 8  # of the header's length
 DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -90,8 +90,10 @@ class Shard:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_file():
+            check_is_no_stand_in(path)
         try:
-            self.metadata, self.entries = _read_header(path)
+            self.metadata, self.entries = _entries(path)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelError(
                 f"{path}: not a readable safetensors file ({error!s:.80}): fetch it again"
@@ -131,17 +133,13 @@ class Shard:
         return block
 
 
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, Entry]]:
+def _entries(path: Path) -> tuple[dict[str, str], dict[str, Entry]]:
     """The metadata and the entries of a file."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        if not 0 < length < path.stat().st_size:
-            raise ValueError("it has no header")
-        header = json.loads(file.read(length))
+    header, first = read_header(path)
     metadata: dict[str, str] = header.pop("__metadata__", {})
     entries: dict[str, Entry] = {}
     for name, fact in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
-        start = LENGTH_BYTES + length + fact["data_offsets"][0]
+        start = first + fact["data_offsets"][0]
         entries[name] = Entry(DTYPES[fact["dtype"]], tuple(fact["shape"]), start)
     return metadata, entries
 

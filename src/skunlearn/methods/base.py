@@ -13,6 +13,7 @@ import torch
 
 from skunlearn.methods.losses import answer_nll, kl
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.options import checked, checked_as
 from skunlearn.utils.registry import did_you_mean
 
 Rounding = Literal["int8", "nf4", "q8_0", "q4_0", "q4_1"]  # the forms of models/quantisation.py
@@ -53,6 +54,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
+@checked_as("gate")
 class Detector:
     """Where the detectors of harmful prompts are, and how they are fitted.
 
@@ -85,6 +87,11 @@ class Detector:
     def __post_init__(self) -> None:
         if not self.layers:
             raise ConfigError("gate.layers is empty: give shares of the depth")
+        for share in self.layers:
+            if not 0 < share <= 1:
+                raise ConfigError(
+                    f"gate.layers: {share}: give shares of the depth, above 0 and at most 1"
+                )
         if not self.harmless <= 0 or not 0 <= self.lookalike <= 1:
             raise ConfigError(
                 f"gate.harmless={self.harmless}, gate.lookalike={self.lookalike}: "
@@ -110,6 +117,11 @@ class Method(ABC):
     """
 
     edit_scale: ClassVar[float]
+
+    def __init_subclass__(cls) -> None:
+        """Let every method check the types of its options."""
+        super().__init_subclass__()
+        checked(cls, "method")
 
     @property
     @abstractmethod
@@ -204,6 +216,22 @@ class Method(ABC):
         Returns:
             Scalars, by the names that logs and plots show.
         """
+
+
+def check_method(method: object) -> None:
+    """Check that a method is given, and not its name or class.
+
+    Raises:
+        ConfigError: says what to give instead.
+    """
+    if isinstance(method, type):
+        raise ConfigError(
+            f"the class {method.__name__} is given: give a method, {method.__name__}()"
+        )
+    if isinstance(method, str):
+        raise ConfigError(
+            f"the text '{method}' is given as method: give a method, such as sk.SKU()"
+        )
 
 
 def check_options(method: Method, above_0: tuple[str, ...] = ()) -> None:

@@ -11,8 +11,25 @@ from typing import Any
 import torch
 from transformers import Conv1D
 
+from skunlearn.models.compat import is_recurrent
 from skunlearn.task_vectors.parameter_names import layer_of
-from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.errors import ConfigError, DataError, ModelError
+
+# Kinds of layers, as configs list them, whose cache holds keys and values alone.
+ATTENTION_KINDS = {
+    "full_attention",
+    "sliding_attention",
+    "chunked_attention",
+    "window_attention",
+    "indexed_attention",
+    "minimax_m3_sparse",
+    "attention",
+    "global",
+    "local",
+    "dense",
+    "sparse",
+    "moe",
+}
 
 
 def layer_number(model: Any, share: float) -> int:
@@ -70,6 +87,57 @@ def max_positions(model: Any) -> float:
         if name.rpartition(".")[2] in ("wpe", "embed_positions"):
             return float(model.config.get_text_config().max_position_embeddings)
     return float("inf")
+
+
+def check_room(prompt_tokens: int, answer_tokens: int, most: float, where: str) -> None:
+    """Check that a prompt and the answer to it fit into a model.
+
+    Args:
+        prompt_tokens: tokens of the prompt.
+        answer_tokens: the most tokens that its answer may have.
+        most: `max_positions` of the model.
+        where: the prompt, for the message.
+
+    Raises:
+        DataError: when the prompt has no tokens, or both do not fit.
+    """
+    where = where or "a prompt"
+    if not prompt_tokens:
+        raise DataError(f"{where}: the prompt has no tokens: fill it in or delete the row")
+    tokens = prompt_tokens + answer_tokens
+    if tokens > most:
+        raise DataError(
+            f"{where}: prompt and answer would take {tokens} tokens, the model takes {most:.0f}: "
+            "shorten the prompt"
+        )
+
+
+def recurrent_layers(model: Any) -> list[str]:
+    """Return the kinds of layers that keep a state of their own beside keys and values.
+
+    Padding would change such a state (Mamba, RWKV, linear attention, short convolutions), and a row
+    could not leave a batch. They are recognised by the kinds of layers that the config lists, by
+    the weights of such layers, and by what the model says of itself.
+
+    Args:
+        model: a transformers model, which may be on the meta device.
+
+    Returns:
+        What was found, for a message; nothing where there is attention alone.
+    """
+    found: list[str] = []
+    for kind in getattr(model.config.get_text_config(), "layer_types", None) or ():
+        if kind not in ATTENTION_KINDS and kind not in found:
+            found.append(kind)
+    for name, module in text_decoder(model).named_modules():
+        kind = type(module).__name__
+        is_stateful = isinstance(module, torch.nn.Conv1d) or hasattr(module, "A_log")
+        # Convolutions outside the layers embed images or sound.
+        if is_stateful and layer_of(name) is not None and kind not in found:
+            found.append(kind)
+    if not found and is_recurrent(model):
+        found.append(type(model).__name__)
+    return found
 
 
 def decoder_layers(model: Any) -> torch.nn.ModuleList:

@@ -120,6 +120,45 @@ def parameter_names(model: Any, tensors: Iterable[str]) -> Iterator[tuple[str, s
             yield tensor, tied.get(renamed, renamed)
 
 
+def forget_renaming(model: Any, patterns: Iterable[str]) -> None:
+    """Let `save_pretrained` write the model's own names, not those that were renamed on loading.
+
+    A `key_mapping` of `from_pretrained` is undone on saving, and nothing public turns that off.
+
+    Args:
+        model: loaded with a `key_mapping`.
+        patterns: the keys of that `key_mapping`.
+    """
+    renamed = set(patterns)
+    kept = []
+    for change in model._weight_conversions:
+        if not renamed.intersection(change.source_patterns):
+            kept.append(change)
+    model._weight_conversions = kept
+
+
+def untie_head(model: Any) -> None:
+    """Give the language head a weight of its own, equal to the embedding that it was tied to.
+
+    The public `tie_word_embeddings` of the config is read when a model is made. What is tied in a
+    model that exists, stands in private attributes, and `save_pretrained` leaves out what is tied.
+
+    Args:
+        model: whose head is tied to its embedding; either may be wrapped by PEFT.
+    """
+    head = model.get_output_embeddings()
+    head = getattr(head, "base_layer", head)
+    head.weight = torch.nn.Parameter(
+        head.weight.detach().clone(), requires_grad=head.weight.requires_grad
+    )
+    for config in (model.config, model.config.get_text_config()):
+        config.tie_word_embeddings = False
+    model.all_tied_weights_keys = {}
+    for module in model.modules():
+        if getattr(module, "_tied_weights_keys", None):
+            module._tied_weights_keys = {}
+
+
 def revision_hash(config: Mapping[str, Any]) -> str | None:
     """Return the commit on the hub that a config came from; None for a folder.
 

@@ -15,6 +15,7 @@ from transformers import DynamicCache
 
 from skunlearn.data.chat_template import Template
 from skunlearn.utils.batching import batches_of_like_length
+from skunlearn.utils.options import checked
 
 ROWS_AT_ONCE = 128
 
@@ -29,6 +30,7 @@ WINDOWED = {"sliding_attention", "chunked_attention"}
 
 
 @dataclass(frozen=True)
+@checked
 class Sampling:
     """How tokens are sampled, instead of always taking the likeliest.
 

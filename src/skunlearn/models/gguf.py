@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from skunlearn.models.compat import forget_quantisation, llama_inverse_frequencies
+from skunlearn.models.files import check_is_no_stand_in
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.files import cache_folder, whole_folder
 from skunlearn.utils.hashing import file_sha256
@@ -66,6 +67,32 @@ def restore(config: Any, path: Path) -> None:
         )
 
 
+def check_is_whole(path: Path) -> None:
+    """Check that a GGUF file holds a whole model, not one part of a split one.
+
+    Raises:
+        ModelError: if it is a part, or stands in for the file.
+    """
+    import gguf
+
+    check_is_no_stand_in(path)
+    try:
+        fields = gguf.GGUFReader(path).fields
+    except Exception as error:  # numpy's and gguf's own for a file that is cut short
+        raise ModelError(
+            f"{path}: not a readable GGUF file ({error!s:.80}): fetch it again"
+        ) from error
+    count = fields.get("split.count")
+    if count is None or int(count.contents()) <= 1:
+        return
+    number = fields.get("split.no")
+    shard = int(number.contents()) + 1 if number is not None else 1
+    raise ModelError(
+        f"{path}: this is shard {shard} of {int(count.contents())} of a split GGUF file, which is "
+        "not read: join the shards with 'llama-gguf-split --merge' and give the whole file"
+    )
+
+
 def convert_gguf(path: Path, folder: Path) -> None:
     """Dequantise a GGUF file to a float32 checkpoint with tokenizer and chat template.
 
@@ -79,13 +106,22 @@ def convert_gguf(path: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    check_is_whole(path)
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        model, info = AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.float32, output_loading_info=True
+        )
     except Exception as error:  # gguf, tokenizers and transformers each raise their own
         raise ModelError(
             f"{path}: transformers cannot dequantise this GGUF file: {error}"
         ) from error
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{path}: {len(missing)} of the model's weights have no tensor in this file, the first "
+            f"is {missing[0]}: fetch it again"
+        )
     restore(model.config, path)
     forget_quantisation(model)
     model.save_pretrained(folder)
@@ -102,6 +138,7 @@ def gguf_folder(path: Path, progress: Progress) -> Path:
     Raises:
         ModelError: if the file cannot be converted.
     """
+    check_is_whole(path)
     folder = cache_folder() / f"gguf-{file_sha256(path)[:16]}"
     if not folder.is_dir():
         progress.note(f"converting {path.name} (once) into {folder}")

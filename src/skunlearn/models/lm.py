@@ -1,12 +1,16 @@
 """LM: a causal language model with its tokenizer and chat template."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from skunlearn.data.chat_template import Template
 from skunlearn.data.examples import Example
+from skunlearn.models.architecture import check_room, max_positions
 from skunlearn.models.generation import Sampling, batches, written_answers
 from skunlearn.task_vectors.apply import check_at_rest, edited
 from skunlearn.task_vectors.vector import TaskVector
@@ -47,6 +51,13 @@ class LM:
         self.fingerprint = fingerprint
         self.nf4 = nf4
         self.template = Template(tokenizer, _end_tokens(model))
+        if self.template.note:
+            warnings.warn(f"{name}: {self.template.note}", stacklevel=2)
+
+    def __repr__(self) -> str:
+        kind = type(self.model).__name__
+        parameters = sum(map(torch.numel, self.model.parameters()))
+        return f"LM({self.name!r}, {kind}, {parameters / 1e6:.1f} million parameters)"
 
     def edited(self, tau: TaskVector) -> AbstractContextManager[None]:
         """A block inside which the model is `theta + tau`; afterwards it is exactly the base again.
@@ -70,8 +81,27 @@ class LM:
         tau.apply_to(self.model)
 
     def batches(self, examples: Sequence[Example]) -> list[list[int]]:
-        """Return the numbers of the examples in batches of like prompt length, for `answers`."""
+        """Return the numbers of the examples in batches of like prompt length, for `answers`.
+
+        Raises:
+            DataError: when a prompt alone does not fit into the model.
+        """
+        self.check_room(examples, 0)
         return batches([self.template.prompt_ids(example) for example in examples])
+
+    def check_room(self, examples: Sequence[Example], max_new_tokens: int) -> None:
+        """Check that every prompt fits into the model, together with its answer.
+
+        Args:
+            examples: the prompts.
+            max_new_tokens: tokens after which an answer is cut.
+
+        Raises:
+            DataError: names the first example that does not fit.
+        """
+        most = max_positions(self.model)
+        for example in examples:
+            check_room(len(self.template.prompt_ids(example)), max_new_tokens, most, example.where)
 
     def answers(
         self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None
@@ -82,8 +112,12 @@ class LM:
             examples: the batch; see `batches`.
             max_new_tokens: tokens after which an answer is cut.
             sampling: greedy decoding when None.
+
+        Raises:
+            DataError: when a prompt has no tokens, or does not fit into the model with its answer.
         """
         prompts = [self.template.prompt_ids(example) for example in examples]
+        self.check_room(examples, max_new_tokens)
         return written_answers(self.model, self.template, prompts, max_new_tokens, sampling)
 
     def save(self, folder: str | Path) -> None:

@@ -1,6 +1,6 @@
 """A model with its tokenizer, from a folder, an adapter, a GGUF file or the hub."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,15 +8,20 @@ from typing import Any, Literal
 
 import torch
 
-from skunlearn.models.compat import is_recurrent
+from skunlearn.models.adapters import check_mergeable, from_hub, merged
+from skunlearn.models.architecture import recurrent_layers
+from skunlearn.models.complete import from_files
+from skunlearn.models.files import check_files, has_tokenizer
 from skunlearn.models.lm import LM
 from skunlearn.models.locate import adapter_base, fingerprint, locate
 from skunlearn.models.qlora import check_rows, keep_layout, nf4_options
-from skunlearn.utils.errors import ModelError
+from skunlearn.utils.errors import ModelError, SkunlearnError
+from skunlearn.utils.options import checked
 from skunlearn.utils.progress import Progress
 
 
 @dataclass(frozen=True)
+@checked
 class LoadOptions:
     """How a model is loaded.
 
@@ -40,6 +45,7 @@ def load(
     options: LoadOptions | None = None,
     progress: Progress | None = None,
     nf4: bool = False,
+    tokenizer_from: str | None = None,
 ) -> LM:
     """Load a causal language model.
 
@@ -48,16 +54,22 @@ def load(
         options: device, dtype, revision and trust.
         progress: reports downloads and conversions.
         nf4: load linear weights in four bits, to train LoRA on.
+        tokenizer_from: the model whose tokenizer is taken where this one's folder has none.
 
     Raises:
-        ModelError: if there is no such model, it cannot be loaded, or it has recurrent layers.
+        ModelError: if there is no such model, it cannot be loaded whole, or its layers are
+            recurrent.
         ConfigError: if four bits are chosen and bitsandbytes is not installed.
     """
     options = options or LoadOptions()
-    where = locate(str(name), progress or Progress())
-    base = adapter_base(where)
-    model, tokenizer = checkpoint(base or where, options, str(name), adapter=where, nf4=nf4)
-    if is_recurrent(model):
+    progress = progress or Progress()
+    where = locate(str(name), progress)
+    fallback = locate(tokenizer_from, progress) if tokenizer_from else ""
+    model, tokenizer = checkpoint(
+        where, options, str(name), nf4=nf4, progress=progress, fallback=fallback
+    )
+    recurrent = recurrent_layers(model)
+    if recurrent:
         # Padding would change the state of a recurrent layer, and rows could not leave a batch.
         raise ModelError(
             f"{name}: {type(model).__name__} has recurrent layers, for which skunlearn cannot "
@@ -87,59 +99,106 @@ def checkpoint(
     options: LoadOptions,
     name: str,
     kind: str = "AutoModelForCausalLM",
-    adapter: str = "",
     nf4: bool = False,
+    progress: Progress | None = None,
+    fallback: str = "",
 ) -> tuple[Any, Any]:
-    """Load a model and its tokenizer.
+    """Load a model and its tokenizer. An adapter is merged into its base.
 
     Args:
-        where: a folder with a complete model, or a hub id.
+        where: a folder with a model or an adapter, or the hub id of either.
         options: device, dtype, revision and trust.
         name: what the user called the model, for messages.
         kind: the class of transformers that loads it.
-        adapter: a PEFT folder whose adapter is merged into the model; "" or `where` for none.
         nf4: load linear weights in four bits.
+        progress: reports what was repaired.
+        fallback: the folder or hub id whose tokenizer is taken if `where` has none; "" for none.
 
     Returns:
         The model, on its device, and the tokenizer.
 
     Raises:
-        ModelError: if it cannot be loaded.
+        ModelError: if it cannot be loaded, or not every weight comes from its files.
         ConfigError: if four bits are chosen and bitsandbytes is not installed.
     """
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
+    progress = progress or Progress()
     device = best_device() if options.device == "auto" else options.device
-    has_adapter = adapter not in ("", where)
-    if nf4 and has_adapter:
-        raise ModelError(
-            f"model '{name}': an adapter cannot be merged into four bits: merge it first (export)"
-        )
-    four_bits = nf4_options(device) if nf4 else {}
-    common = {
-        "revision": options.revision,
-        "trust_remote_code": options.trust_remote_code,
-        "token": _token(options),
-    }
     with _explained(name):
-        # An adapter may bring a tokenizer of its own, with a chat template of its own.
-        own_tokenizer = has_adapter and (Path(adapter) / "tokenizer_config.json").is_file()
-        tokenizer = transformers.AutoTokenizer.from_pretrained(
-            adapter if own_tokenizer else where, **common
-        )
+        base, adapters = _base_and_adapters(where, options)
+        if nf4 and adapters:
+            raise ModelError(
+                f"model '{name}': an adapter cannot be merged into four bits: merge it first "
+                "(export)"
+            )
+        for folder in (*adapters, base):
+            if Path(folder).is_dir():
+                check_files(Path(folder))
+        for folder in adapters:
+            check_mergeable(Path(folder))
+        # The revision is one of the model that was named. An adapter on the hub is that model.
+        of_adapter = adapters and not Path(where).is_dir()
+        common = {
+            "revision": None if of_adapter else options.revision,
+            "trust_remote_code": options.trust_remote_code,
+            "token": _token(options),
+        }
+        tokenizer = _tokenizer([*reversed(adapters), base], common)
+        if tokenizer is None and fallback:
+            fallback_base, fallback_adapters = _base_and_adapters(fallback, options)
+            places = [*reversed(fallback_adapters), fallback_base]
+            tokenizer = _tokenizer(places, common)
+            progress.note(f"{name} has no tokenizer: that of {fallback} is used")
+        if tokenizer is None:
+            raise ModelError(
+                f"{where}: no tokenizer in this folder (tokenizer.json, tokenizer.model or "
+                "vocab.json): copy the tokenizer files of the model that it was made from there"
+            )
         loader = getattr(transformers, kind)
-        model = loader.from_pretrained(where, dtype=_dtype(options, device), **four_bits, **common)
+        four_bits = nf4_options(device) if nf4 else {}
+        model = from_files(
+            loader, base, name, progress, dtype=_dtype(options, device), **four_bits, **common
+        )
         if nf4:
             check_rows(model)
             keep_layout(model)
         else:
             model = model.to(device)
-        if has_adapter:
-            import peft
-
-            model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        for folder in adapters:
+            model = merged(model, Path(folder), name, progress)
         return model, tokenizer
+
+
+def _base_and_adapters(where: str, options: LoadOptions) -> tuple[str, list[str]]:
+    """Return the whole model that a model is made from, and the adapters that change it, in order.
+
+    Args:
+        where: as `locate` returns it.
+        options: revision and trust.
+    """
+    adapters: list[str] = []
+    place = from_hub(where, options.revision, _token(options))
+    base = adapter_base(place)
+    while base is not None:
+        adapters.insert(0, place)
+        place = from_hub(base, None, _token(options))
+        base = adapter_base(place)
+    return place, adapters
+
+
+def _tokenizer(places: Sequence[str], common: dict[str, Any]) -> Any:
+    """Return the tokenizer of the first place that has one; None if none has.
+
+    An adapter may bring a tokenizer of its own, with a chat template of its own.
+    """
+    import transformers
+
+    for place in places:
+        if not Path(place).is_dir() or has_tokenizer(Path(place)):
+            return transformers.AutoTokenizer.from_pretrained(place, **common)
+    return None
 
 
 def read_config(where: str, options: LoadOptions, name: str) -> dict[str, Any]:
@@ -189,7 +248,7 @@ def skeleton(
     trust = options.trust_remote_code
     with _explained(str(name)), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(
-            adapter_base(where) or where,
+            _base_and_adapters(where, options)[0],
             revision=options.revision,
             token=_token(options),
             trust_remote_code=trust,
@@ -224,6 +283,8 @@ def _explained(name: str) -> Iterator[None]:
     """
     try:
         yield
+    except SkunlearnError:
+        raise
     except Exception as error:
         raise ModelError(f"model '{name}' cannot be loaded: {_reason(error, name)}") from error
 
@@ -232,7 +293,7 @@ def _reason(error: Exception, name: str) -> str:
     """Return the first line of an error, with what to do about it where that is known."""
     text = str(error)
     lines = text.strip().splitlines() or [type(error).__name__]
-    line = lines[0][:160]
+    line = next((line for line in lines if "size mismatch" in line), lines[0]).strip()[:160]
     if "trust_remote_code" in text:
         return f"it brings its own code: allow it with --set load.trust_remote_code=true ({line})"
     lowered = text.lower()

@@ -1,17 +1,17 @@
 """From the name of a model to its folder or hub id, and a fingerprint of its weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from skunlearn.models.adapters import is_adapter, settings
 from skunlearn.models.builtin import WHEELS, builtin_folder
+from skunlearn.models.files import ADAPTER, weight_files
 from skunlearn.models.gguf import gguf_folder
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.hashing import digest, sampled_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean
 
-ADAPTER = "adapter_config.json"
 WEIGHTS_AND_TOKENIZER = (".safetensors", ".bin", ".json", ".jinja", ".model")
 
 
@@ -25,14 +25,17 @@ def adapter_base(where: str) -> str | None:
         ModelError: if the adapter names no base model, or it does not exist.
     """
     path = Path(where)
-    if (path / "config.json").is_file() or not (path / ADAPTER).is_file():
+    if not is_adapter(path):
         return None
-    name = json.loads((path / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    name = settings(path).get("base_model_name_or_path")
     if not name:
         raise ModelError(
             f"{path / ADAPTER}: no base_model_name_or_path: write the base's folder or hub id there"
         )
-    return locate(str(name), Progress())
+    base = locate(str(name), Progress())
+    if Path(base).is_dir() and Path(base).resolve() == path.resolve():
+        raise ModelError(f"{path / ADAPTER}: it names its own folder as the base")
+    return base
 
 
 def locate(name: str, progress: Progress) -> str:
@@ -55,6 +58,7 @@ def locate(name: str, progress: Progress) -> str:
             raise ModelError(
                 f"{path}: no config.json in this folder: give a checkpoint or adapter folder"
             )
+        weight_files(path)  # refuses two saves in one folder
         return str(path)
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(

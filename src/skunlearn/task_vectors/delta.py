@@ -109,6 +109,13 @@ def frobenius_norm(delta: Delta) -> float:
     return delta.norm() if isinstance(delta, LowRank) else float(delta.double().norm())
 
 
+def is_finite(delta: Delta) -> bool:
+    """Whether all numbers that a change is made of are finite."""
+    if isinstance(delta, LowRank):
+        return bool(delta.left_OR.isfinite().all() and delta.right_RI.isfinite().all())
+    return bool(delta.isfinite().all())
+
+
 def moved(parameter: torch.Tensor, delta: Delta) -> torch.Tensor:
     """`parameter + delta`, summed in fp32.
 

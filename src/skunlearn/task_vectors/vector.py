@@ -4,26 +4,16 @@
 
 Task arithmetic is from Ilharco et al. (arXiv:2212.04089). A vector holds one change per weight. A
 LoRA run leaves factors, a run over full weights leaves dense fp32 differences (`delta.py`).
-
-The file of a task vector is a safetensors file. A dense change of the weight NAME is the tensor
-"NAME"; factors are the two tensors "NAME::left" (O, R) and "NAME::right" (R, I). The header has one
-entry, "skunlearn", with a JSON object of
-
-    format    "skunlearn-task-vector-1"
-    safety    `TaskVector.safety`
-    lineage   facts about where the vector comes from: base model, method, seed
 """
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from skunlearn.task_vectors.delta import (
     Delta,
@@ -31,26 +21,41 @@ from skunlearn.task_vectors.delta import (
     added,
     block_rows,
     frobenius_norm,
+    is_finite,
     moved,
     scaled,
 )
 from skunlearn.task_vectors.parameter_names import layer_of
+from skunlearn.task_vectors.vector_file import (
+    LEFT,
+    NOT_FINITE,
+    RIGHT,
+    check_header,
+    read_vector,
+    write_vector,
+)
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.notebook import table
 
 # What a vector is made of can be imported from here too.
-__all__ = ["Delta", "LowRank", "TaskVector", "block_rows", "check_header", "moved", "weighted_sum"]
-
-FORMAT = "skunlearn-task-vector-1"
-HEADER = "skunlearn"
-LEFT, RIGHT = "::left", "::right"  # what a factor's tensor has behind the name of its weight
+__all__ = [
+    "LEFT",
+    "RIGHT",
+    "Delta",
+    "LowRank",
+    "TaskVector",
+    "block_rows",
+    "check_header",
+    "moved",
+    "weighted_sum",
+]
 
 
 class TaskVector:
     """The changes of a model's weights by parameter name.
 
-    Operators: `k * tau`, `-tau`, `a + b`, `a - b`. A weight that only one side of a sum changes
-    keeps that change.
+    Operators: `k * tau`, `tau / k`, `-tau`, `a + b`, `a - b`, `sum(taus)`. A weight that only one
+    side of a sum changes keeps that change.
 
     Attributes:
         deltas: parameter name -> fp32 change, dense or `LowRank`, on the CPU.
@@ -104,13 +109,33 @@ class TaskVector:
         return cls(deltas, safety)
 
     def __rmul__(self, factor: float) -> TaskVector:
+        if not isinstance(factor, SupportsFloat):
+            return NotImplemented
+        if not math.isfinite(factor):
+            raise ModelError(f"{factor} * task vector: give a finite number")
         deltas = {name: scaled(delta, factor) for name, delta in self.deltas.items()}
         return TaskVector(deltas, self.safety * factor)
+
+    def __mul__(self, factor: float) -> TaskVector:
+        return self.__rmul__(factor)
+
+    def __truediv__(self, divisor: float) -> TaskVector:
+        if not isinstance(divisor, SupportsFloat):
+            return NotImplemented
+        if not divisor:
+            raise ModelError("task vector / 0: give a number other than 0")
+        return self.__rmul__(1 / divisor)
 
     def __neg__(self) -> TaskVector:
         return -1.0 * self
 
+    def __radd__(self, other: int) -> TaskVector:
+        # `sum` starts with 0.
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
     def __add__(self, other: TaskVector) -> TaskVector:
+        if not isinstance(other, TaskVector):
+            return NotImplemented
         deltas = dict(self.deltas)
         for name, delta in other.deltas.items():
             if name not in deltas:
@@ -125,6 +150,8 @@ class TaskVector:
         return TaskVector(deltas, min(self.safety, other.safety))
 
     def __sub__(self, other: TaskVector) -> TaskVector:
+        if not isinstance(other, TaskVector):
+            return NotImplemented
         return self + -other
 
     def __repr__(self) -> str:
@@ -187,8 +214,10 @@ class TaskVector:
         """Refuse a vector that points at the harmful model.
 
         Raises:
-            ModelError: when `safety` is below 0.
+            ModelError: when `safety` is below 0, or no finite number.
         """
+        if not math.isfinite(self.safety):
+            raise ModelError(f"the task vector's safety is {self.safety}: give a finite number")
         if self.safety < 0:
             raise ModelError(
                 f"this would move the model towards the harmful one (safety {self.safety:+g}): "
@@ -202,7 +231,8 @@ class TaskVector:
             (parameter name, parameter, change).
 
         Raises:
-            ModelError: when a name is missing, a shape differs, or a weight is quantised.
+            ModelError: when a name is missing, a shape differs, a weight is quantised, or a change
+                is infinite or NaN.
         """
         parameters = dict(model.named_parameters())
         for name, delta in self.deltas.items():
@@ -221,6 +251,8 @@ class TaskVector:
                     f"'{name}': shape {tuple(parameter.shape)} in the model, "
                     f"{tuple(delta.shape)} in the vector"
                 )
+            if not is_finite(delta):
+                raise ModelError(NOT_FINITE.format(where="this task vector", name=name))
             yield name, parameter, delta
 
     @torch.no_grad()
@@ -239,7 +271,7 @@ class TaskVector:
         for _, parameter, delta in pairs:
             parameter.copy_(moved(parameter, delta))
 
-    def save(self, path: Path, **lineage: Any) -> None:
+    def save(self, path: str | Path, **lineage: Any) -> None:
         """Write the vector to one safetensors file with mode 0600.
 
         The file is written beside its place and renamed, so that it is whole or not there at all.
@@ -248,44 +280,17 @@ class TaskVector:
             path: the file.
             lineage: facts for the header that JSON can hold (base model, method, seed).
         """
-        tensors: dict[str, torch.Tensor] = {}
-        for name, delta in self.deltas.items():
-            if isinstance(delta, LowRank):
-                tensors[name + LEFT] = delta.left_OR.contiguous()
-                tensors[name + RIGHT] = delta.right_RI.contiguous()
-            else:
-                tensors[name] = delta.contiguous()
-        facts = {"format": FORMAT, "safety": self.safety, "lineage": lineage}
-        # All facts in one entry: safetensors keeps no order of several, and the bytes would differ.
-        header = {HEADER: json.dumps(facts, sort_keys=True)}
-        partial = path.with_suffix(".partial")
-        partial.touch(mode=0o600)
-        save_file(tensors, partial, metadata=header)
-        partial.chmod(0o600)
-        partial.replace(path)
+        write_vector(Path(path), self.deltas, self.safety, lineage)
 
     @classmethod
-    def load(cls, path: Path) -> TaskVector:
+    def load(cls, path: str | Path) -> TaskVector:
         """Read a file that `save` wrote.
 
         Raises:
-            ModelError: when the file is missing, broken or not a task vector.
+            ModelError: when the file is missing, broken or not a task vector, or holds a number
+                that is infinite or NaN.
         """
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                safety = check_header(file.metadata() or {}, path)
-                tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"{path}: not a readable task vector: {error}") from error
-        deltas: dict[str, Delta] = {}
-        for name, tensor in tensors.items():
-            if name.endswith(RIGHT):
-                continue  # it is read with its left factor
-            if name.endswith(LEFT):
-                weight = name.removesuffix(LEFT)
-                deltas[weight] = LowRank(tensor, tensors[weight + RIGHT])
-            else:
-                deltas[name] = tensor
+        deltas, safety = read_vector(Path(path))
         return cls(deltas, safety)
 
 
@@ -307,24 +312,6 @@ def weighted_sum(parts: Iterable[tuple[float, TaskVector]]) -> TaskVector:
     if total is None:
         raise ValueError("a weighted sum needs at least one task vector")
     return total
-
-
-def check_header(metadata: Mapping[str, str], path: Path) -> float:
-    """Read the safety that the header of a task vector's file states.
-
-    Args:
-        metadata: the header's texts by name.
-        path: the file, for the message.
-
-    Raises:
-        ModelError: when the file is no task vector of this version.
-    """
-    header = json.loads(metadata.get(HEADER, "{}"))
-    if header.get("format") != FORMAT:
-        raise ModelError(
-            f"{path}: not a task vector of this version (format {header.get('format')!r})"
-        )
-    return float(header["safety"])
 
 
 def _euclidean(norms: Iterable[float]) -> float:

@@ -13,9 +13,11 @@ from skunlearn.training.launch import launcher_shards
 from skunlearn.training.lora import TrainableModel
 from skunlearn.utils.distributed import world_size
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.options import checked
 
 
 @dataclass(frozen=True)
+@checked
 class ComputeOptions:
     """How training is computed, to save memory or time.
 

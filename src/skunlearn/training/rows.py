@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from skunlearn.data.builtin_sets import builtin_rows
 from skunlearn.data.chat_template import Encoded, shortened
 from skunlearn.data.dataset import Data
-from skunlearn.methods.base import Method
+from skunlearn.methods.base import Method, check_method
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError
 
@@ -151,6 +151,7 @@ class Rows:
     """
 
     def __init__(self, lm: LM, data: Data, method: Method, batch: int, seed: int = 0) -> None:
+        check_method(method)
         self.length = length = data.options.max_length
         self.method = method
         train = data.train

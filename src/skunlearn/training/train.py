@@ -28,12 +28,14 @@ from skunlearn.training.term_weights import TermWeights
 from skunlearn.training.trainable import LoraOptions, moves_head
 from skunlearn.utils.distributed import average_gradients
 from skunlearn.utils.errors import ConfigError, TrainingError
+from skunlearn.utils.options import checked
 from skunlearn.utils.progress import Progress
 
 Record = dict[str, float]
 
 
 @dataclass(frozen=True)
+@checked
 class TrainOptions:
     """The hyperparameters of a training.
 
@@ -109,7 +111,8 @@ def train(
 
     Raises:
         TypeError: for an unknown keyword.
-        ConfigError: when weights are to be sharded among processes and there is only one.
+        ConfigError: when a method's name or class is given in its place, or weights are to be
+            sharded among processes and there is only one.
         TrainingError: when a loss is not finite.
         ModelError: when a trained weight did not change.
     """

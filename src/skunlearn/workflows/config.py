@@ -20,11 +20,13 @@ from skunlearn.training.train import TrainOptions
 from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
+from skunlearn.utils.options import checked
 from skunlearn.utils.registry import resolve
 from skunlearn.utils.settings import build_options, plain_values, to_yaml, without_name
 
 
 @dataclass(frozen=True)
+@checked
 class Refuse:
     """The refusal vector: a second task vector for methods that negate their own.
 

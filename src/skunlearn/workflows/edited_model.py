@@ -131,7 +131,7 @@ def _from_run(source: FinishedRun, out: Path | None, progress: Progress) -> Edit
 
 def _from_checkpoints(where: str, run: Run, out: Path | None, progress: Progress) -> EditedModel:
     data = Data(run.forget, run.retain, run.data)
-    edited = load(where, run.load, progress)
+    edited = load(where, run.load, progress, tokenizer_from=run.model)
     base = load(run.model, run.load, progress)
     try:
         edit = TaskVector.between(

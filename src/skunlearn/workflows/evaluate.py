@@ -24,7 +24,7 @@ from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import ConfigError, ModelError
-from skunlearn.utils.files import JsonDict, write_json
+from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import flat, read_run, with_sets
@@ -101,9 +101,12 @@ def evaluate_pair(
     prompt_set = _prompt_set(pair, run, prompts)
 
     tree = run.as_dict()
+    base = fingerprint(locate(pair.base, progress))
+    if pair.is_run:
+        _check_base_of_run(pair, base)
     settings = {
         "edited": _identity(pair, progress),
-        "base": fingerprint(locate(pair.base, progress)),
+        "base": base,
         "data": prompt_set.digest,
         "evaluate": tree["evaluate"],
         "gates": tree["gates"],
@@ -154,6 +157,21 @@ def _with_run_settings(pair: ModelPair, run: Run) -> tuple[ModelPair, Run]:
     return replace(pair, base=base), settings
 
 
+def _check_base_of_run(pair: ModelPair, base: str) -> None:
+    """Check that a run is evaluated on the base model that it was trained on.
+
+    Raises:
+        ModelError: when it is another one, where the run's task vector means nothing.
+    """
+    settings = read_json(Path(pair.edited) / "settings.json") or {}
+    if base != settings.get("model"):
+        raise ModelError(
+            f"{pair.edited} was not trained on '{pair.base}', and its edit fits its own base "
+            f"alone: leave out --base, or write the model with 'skunlearn export {pair.edited} "
+            f"--out DIR' and evaluate DIR --base {pair.base}"
+        )
+
+
 def _prompt_set(pair: ModelPair, run: Run, prompts: Path | None) -> _PromptSet:
     """The test split of the run's data, or the prompts of a file alone."""
     command = _command(pair, run, prompts)
@@ -162,7 +180,12 @@ def _prompt_set(pair: ModelPair, run: Run, prompts: Path | None) -> _PromptSet:
         name = digest(data.fingerprint)
         return _PromptSet(data.test, name, data.funnel, run.evaluate.gated(), command)
     examples = read_prompts(prompts)
-    name = digest([example.prompt for example in examples])
+    # A prompt without a history is named by itself, as version 0.1 did.
+    texts = [
+        [example.prompt, *example.history] if example.history else example.prompt
+        for example in examples
+    ]
+    name = digest(texts)
     funnel = [("prompts", "distinct prompts in the file", len(examples))]
     options = replace(run.evaluate, metrics=("rates",), lm_eval=())
     return _PromptSet(Split(prompts=examples), name, funnel, options, command)
@@ -211,7 +234,9 @@ def _measure(
     assert pair.base is not None
     base_lm = load(pair.base, run.load, progress)
     edit = open_run(Path(pair.edited)).edit() if pair.is_run else None
-    edited_lm = base_lm if pair.is_run else load(pair.edited, run.load, progress)
+    edited_lm = (
+        base_lm if pair.is_run else load(pair.edited, run.load, progress, tokenizer_from=pair.base)
+    )
     base_lm = _with_same_template(base_lm, edited_lm, progress)
 
     options = prompt_set.options

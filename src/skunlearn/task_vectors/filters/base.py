@@ -9,6 +9,7 @@ import torch
 from skunlearn.task_vectors.delta import dense as dense
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.options import checked
 
 
 class Context(Protocol):
@@ -55,6 +56,11 @@ class Context(Protocol):
 
 class Filter(ABC):
     """The base of all filters, which are frozen dataclasses of their options."""
+
+    def __init_subclass__(cls) -> None:
+        """Let every filter check the types of its options."""
+        super().__init_subclass__()
+        checked(cls)
 
     @abstractmethod
     def __call__(self, taus: Sequence[TaskVector], context: Context) -> TaskVector:
