@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig
 
-from skunlearn.export.out_of_core import INDEX, Checkpoint, StoredEdit
+from skunlearn.export.out_of_core import INDEX, CheckpointFiles, StoredEdit
 from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.task_vectors.vector import LowRank, TaskVector, block_rows, moved
 from skunlearn.utils.memory import high_water
@@ -100,7 +100,7 @@ def edit(folder: Path) -> StoredEdit:
 def run(folder: Path, out: Path) -> None:
     """The measured process."""
     before, start = high_water() / 2**20, time.monotonic()
-    Checkpoint(folder).write(out, edit(folder), None, Progress())
+    CheckpointFiles(folder).write(out, edit(folder), None, Progress())
     print(
         json.dumps(
             {

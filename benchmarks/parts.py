@@ -17,7 +17,7 @@ from steps import EVERYWHERE, METHOD, mean_length, ours, rows_of, timed
 from skunlearn.data.dataset import Data
 from skunlearn.methods import METHODS
 from skunlearn.models.lm import LM
-from skunlearn.training.trainable import LoraOptions
+from skunlearn.training.lora import LoraOptions
 from skunlearn.utils.registry import resolve
 
 TRICKS: dict[

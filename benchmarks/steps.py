@@ -19,10 +19,10 @@ from skunlearn.data.dataset import Data
 from skunlearn.methods.base import Method
 from skunlearn.methods.sku import SKU
 from skunlearn.models.lm import LM
-from skunlearn.training.lora import with_lora
+from skunlearn.training.lora import LoraOptions, trained_modules
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import LoraOptions, trained_modules
+from skunlearn.training.trainable_model import with_lora
 from skunlearn.utils.progress import Progress
 
 METHOD = SKU(gd_weight=1.0, rd_weight=1.0, pd_weight=1.0, pd_anchor=0.0, mismatched=1)

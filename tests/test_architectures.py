@@ -28,8 +28,8 @@ from skunlearn.models.forward import (
     scored_states,
 )
 from skunlearn.models.loading import load
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
-from skunlearn.training.trainable import LoraOptions
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])

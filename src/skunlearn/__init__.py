@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from skunlearn.models.lm import LM
     from skunlearn.models.loading import LoadOptions, load
     from skunlearn.task_vectors.vector import TaskVector
+    from skunlearn.training.lora import LoraOptions, Trained
     from skunlearn.training.train import TrainOptions, train
-    from skunlearn.training.trainable import LoraOptions, Trained
     from skunlearn.utils.errors import SkunlearnError
     from skunlearn.workflows.config import Run, make_run
     from skunlearn.workflows.run import run_job
@@ -29,14 +29,14 @@ _NAMES = {
     "Evaluation": "skunlearn.evaluation.evaluator",
     "LM": "skunlearn.models.lm",
     "LoadOptions": "skunlearn.models.loading",
-    "LoraOptions": "skunlearn.training.trainable",
+    "LoraOptions": "skunlearn.training.lora",
     "Refusal": "skunlearn.methods.refusal",
     "Run": "skunlearn.workflows.config",
     "SKU": "skunlearn.methods.sku",
     "SkunlearnError": "skunlearn.utils.errors",
     "TaskVector": "skunlearn.task_vectors.vector",
     "TrainOptions": "skunlearn.training.train",
-    "Trained": "skunlearn.training.trainable",
+    "Trained": "skunlearn.training.lora",
     "evaluate": "skunlearn.evaluation.evaluator",
     "load": "skunlearn.models.loading",
     "make_run": "skunlearn.workflows.config",

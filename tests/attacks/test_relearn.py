@@ -45,8 +45,8 @@ def test_relearning_raises_the_likelihood_and_restores_the_weights_bit_for_bit(t
 
 def test_what_is_fine_tuned_is_the_edited_model(target: Target):
     """Training begins where the edit is, not at the base below it."""
-    from skunlearn.training.lora import TrainableModel
-    from skunlearn.training.trainable import LoraOptions
+    from skunlearn.training.lora import LoraOptions
+    from skunlearn.training.trainable_model import TrainableModel
 
     ids = torch.arange(8, 20)[None]
     logits = []

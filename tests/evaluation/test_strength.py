@@ -22,8 +22,8 @@ from skunlearn.evaluation.strength import (
     validation_options,
 )
 from skunlearn.methods.sku import SKU
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 
 

@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from skunlearn.export import gguf as gguf_export
 from skunlearn.export.base import ExportOptions, Job
 from skunlearn.export.gguf_tokenizer import _OTHERS, _WORDS, _cut, _scores, add_tokenizer
-from skunlearn.export.out_of_core import Checkpoint, StoredEdit
+from skunlearn.export.out_of_core import CheckpointFiles, StoredEdit
 from skunlearn.models.gguf import convert_gguf, restore
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
@@ -43,7 +43,7 @@ def job(family: str, dtype: str, folder: Path) -> Job:
     lm.apply(-0.5 * tau)
     lm.save(folder / "wanted")
     edit = StoredEdit([(folder / "tau.safetensors", -1.0)], 0.5)
-    return Job(base, Checkpoint(base), edit, ExportOptions("gguf", dtype=dtype), "toy")
+    return Job(base, CheckpointFiles(base), edit, ExportOptions("gguf", dtype=dtype), "toy")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_llama_3s_rotary_scaling_is_in_the_file_and_comes_back(tmp_path: Path):
     for folder in (made.base, tmp_path / "wanted"):
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | {"rope_parameters": scaling}))
-    made = replace(made, checkpoint=Checkpoint(made.base))
+    made = replace(made, checkpoint=CheckpointFiles(made.base))
     file = tmp_path / gguf_export.write(made, tmp_path, Progress())["file"]
     (found,) = (
         tensor.data

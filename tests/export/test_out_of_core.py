@@ -11,7 +11,7 @@ import toy
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from skunlearn.export.out_of_core import INDEX, SINGLE, Checkpoint, StoredEdit
+from skunlearn.export.out_of_core import INDEX, SINGLE, CheckpointFiles, StoredEdit
 from skunlearn.export.safetensors_io import Entry, Shard, write_shard
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ModelError
@@ -42,7 +42,7 @@ def edit_out_of_core(
     base: Path, out: Path, parts: list[tuple[Path, float]], dtype: torch.dtype | None = None
 ) -> Path:
     out.mkdir()
-    Checkpoint(base).write(out, StoredEdit(parts, 0.7), dtype, Progress())
+    CheckpointFiles(base).write(out, StoredEdit(parts, 0.7), dtype, Progress())
     (out / "config.json").write_bytes((base / "config.json").read_bytes())
     return out
 
@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path)
         json.dumps(config | {"quantization_config": {"quant_method": "gptq"}})
     )
     with pytest.raises(ModelError, match="quantised"):
-        Checkpoint(base)
+        CheckpointFiles(base)
 
 
 def test_experts_that_loading_regroups_are_refused(tmp_path: Path):

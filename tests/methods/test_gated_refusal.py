@@ -13,9 +13,9 @@ from skunlearn.methods.base import Detector
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.models.quantisation import quantised
 from skunlearn.training.detectors import detectors_of, fit_detectors, writer
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 

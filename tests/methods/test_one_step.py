@@ -13,9 +13,9 @@ from skunlearn.evaluation.metrics.likelihood import nll_score, row_likelihoods
 from skunlearn.methods import METHODS
 from skunlearn.methods.pdu import PDU
 from skunlearn.models.lm import LM
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.registry import resolve
 
 STEP = TrainOptions(steps=1, batch=4, lr=3e-3)

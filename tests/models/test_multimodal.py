@@ -5,12 +5,7 @@ import toy
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
 from skunlearn.models.architecture import decoder_layers, text_decoder
-from skunlearn.training.trainable import (
-    LoraOptions,
-    trained_layers,
-    trained_modules,
-    trained_parameters,
-)
+from skunlearn.training.lora import LoraOptions, trained_layers, trained_modules, trained_parameters
 
 
 def test_the_images_tower_is_left_alone():

@@ -12,8 +12,8 @@ from skunlearn.methods.sku import SKU
 from skunlearn.models import qlora as nf4
 from skunlearn.models.loading import LoadOptions, load, reload_unquantised
 from skunlearn.task_vectors.filters.base import dense
+from skunlearn.training.lora import LoraOptions, trained_modules
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import LoraOptions, trained_modules
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets

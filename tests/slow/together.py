@@ -20,9 +20,9 @@ from skunlearn.methods.dpo import DPO
 from skunlearn.methods.rmu import RMU
 from skunlearn.methods.sku import SKU
 from skunlearn.training.compute import ComputeOptions
-from skunlearn.training.lora import TrainableModel
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
-from skunlearn.training.trainable import LoraOptions
+from skunlearn.training.trainable_model import TrainableModel
 
 STEPS = TrainOptions(steps=4, batch=3, lr=5e-3, checkpoint=2)
 FSDP = {"shard": "fsdp"}

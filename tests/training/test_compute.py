@@ -18,9 +18,9 @@ from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training import launch as processes
 from skunlearn.training.compute import ComputeOptions
 from skunlearn.training.gradient_cache import GradientCache, assign_rows
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 
 STEPS = TrainOptions(steps=4, batch=4, lr=5e-3)
@@ -90,7 +90,7 @@ def test_gradients_of_checkpointed_layers_are_equal_and_the_layers_come_back(
     pairs: tuple[Path, Path],
 ):
     from skunlearn.methods.losses import answer_nll
-    from skunlearn.training.lora import TrainableModel
+    from skunlearn.training.trainable_model import TrainableModel
 
     lm = toy.lm()
     rows = Rows(lm, Data(*pairs), SKU(pd_mode="off"), STEPS.batch, STEPS.seed).at(0)["forget"]

@@ -17,10 +17,10 @@ from skunlearn.methods.finetune import FineTune
 from skunlearn.methods.pdu import PDU
 from skunlearn.methods.sku import SKU
 from skunlearn.task_vectors.vector import LowRank, TaskVector
-from skunlearn.training.lora import with_lora
+from skunlearn.training.lora import LoraOptions, trained_modules
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
-from skunlearn.training.trainable import LoraOptions, trained_modules
+from skunlearn.training.trainable_model import with_lora
 from skunlearn.utils.errors import DataError, TrainingError
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets

@@ -18,8 +18,8 @@ from skunlearn.methods.sku import SKU
 from skunlearn.models.loading import LoadOptions
 from skunlearn.task_vectors.filters.trim import Trim
 from skunlearn.training.compute import ComputeOptions
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.options import checked
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from skunlearn.export.out_of_core import Checkpoint, StoredEdit
+from skunlearn.export.out_of_core import CheckpointFiles, StoredEdit
 from skunlearn.utils.errors import ConfigError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -61,7 +61,7 @@ class Job:
     """
 
     base: Path
-    checkpoint: Checkpoint
+    checkpoint: CheckpointFiles
     edit: StoredEdit
     options: ExportOptions
     name: str

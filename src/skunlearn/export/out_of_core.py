@@ -30,10 +30,10 @@ from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
 # The edit that is written belongs to this module's interface.
-__all__ = ["INDEX", "SINGLE", "Checkpoint", "StoredEdit", "weight_files"]
+__all__ = ["INDEX", "SINGLE", "CheckpointFiles", "StoredEdit", "weight_files"]
 
 
-class Checkpoint:
+class CheckpointFiles:
     """A folder of safetensors, and which parameter of the model each tensor is.
 
     Args:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from skunlearn.training.fsdp import sharded_like, unsharded
-from skunlearn.training.lora import TrainableModel
 from skunlearn.training.term_weights import TermWeights
+from skunlearn.training.trainable_model import TrainableModel
 from skunlearn.utils.distributed import broadcast, rank
 
 

@@ -10,7 +10,7 @@ import torch
 from skunlearn.models.reference import Reference
 from skunlearn.training.gradient_cache import GradientCache
 from skunlearn.training.launch import launcher_shards
-from skunlearn.training.lora import TrainableModel
+from skunlearn.training.trainable_model import TrainableModel
 from skunlearn.utils.distributed import world_size
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.options import checked

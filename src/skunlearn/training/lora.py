@@ -1,190 +1,163 @@
-"""A model made ready for training, with LoRA (peft) or full weights, and its task vector."""
+"""Which weights are trained: LoRA factors on chosen layers, or the weights themselves."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from torch.distributed.tensor import DTensor
-from torch.utils.checkpoint import checkpoint
-from transformers import Conv1D
 
-from skunlearn.models.architecture import decoder_layers, text_decoder
-from skunlearn.models.compat import class_before_quantisation, lora_layers
-from skunlearn.models.packed_attention import packed_again
-from skunlearn.task_vectors.vector import Delta, LowRank, TaskVector
-from skunlearn.training.fsdp import restore_from, sharded, unsharded
-from skunlearn.training.trainable import LoraOptions, trained_modules, trained_parameters
-
-# LoRA's scale for what detectors write. With it, learning rates that suit LoRA suit detectors too.
-DETECTOR_SCALE = 100.0
+from skunlearn.models.architecture import linear_modules, text_decoder
+from skunlearn.task_vectors.parameter_names import layer_of
+from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.options import checked
+from skunlearn.utils.registry import did_you_mean
 
 
-class TrainableModel:
-    """A model with trainable parameters, which is restored when the task vector is taken.
+@dataclass(frozen=True)
+@checked
+class LoraOptions:
+    """Which weights are trained.
 
     Attributes:
-        base: the base model.
-        options: which weights are trained.
-        whole: the base model, with LoRA if it is trained that way.
-        model: what to run: `whole`, or its sharded copy.
-        parameters: what to optimize, by name.
-
-    Args:
-        model: the base model; with LoRA its own weights are not changed.
-        options: which weights are trained.
-        seed: of LoRA's random factors.
-        depth: how many layers, from the bottom, the losses depend on; None for all.
-        detectors: name of a linear module -> (1, I), a fixed right factor of LoRA. If given, only
-            the left factors of these modules are trained, whatever `options` says.
+        mode: "lora" trains LoRA factors, "full" the weights themselves.
+        rank: rank of the LoRA factors (1 or more).
+        alpha: LoRA's scale is alpha / rank (above 0); twice the rank when not given.
+        modules: last names of the modules to train (`q_proj`, ...); all linear ones when empty.
+        frozen: share of the layers, from the bottom, that is not trained (0..1, below 1). It counts
+            only layers that the losses depend on.
+        nf4: QLoRA: the frozen base model is held in four bits (NF4, by bitsandbytes) while LoRA
+            trains. The vector is float32; strength, evaluation and export use the unquantised
+            weights.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        options: LoraOptions,
-        seed: int,
-        depth: int | None = None,
-        detectors: Mapping[str, torch.Tensor] | None = None,
-    ) -> None:
-        if detectors:
-            options = replace(options, mode="lora", rank=1, alpha=DETECTOR_SCALE)
-        self.base = model
-        self.options = options
-        model.requires_grad_(False)
-        self.dtypes = {name: p.dtype for name, p in model.named_parameters()}
-        self.before: dict[str, torch.Tensor] = {}
-        self.checkpointed: list[Any] = []
-        if options.mode == "full":
-            # Train in float32: small updates are rounded away in half precision.
-            self._cast(dict.fromkeys(self.dtypes, torch.float32))
-            for parameter in trained_parameters(model, options, depth).values():
-                parameter.requires_grad_(True)
-            self.whole = model
-        else:
-            names = list(detectors) if detectors else trained_modules(model, options, depth)
-            self.whole = with_lora(model, names, options, seed)
-            for name, right_1I in (detectors or {}).items():
-                factor = model.get_submodule(name).lora_A["default"].weight
-                factor.data.copy_(right_1I)
-                factor.requires_grad_(False)
-        self._set_model(self.whole)
+    mode: Literal["lora", "full"] = "lora"
+    rank: int = 16
+    alpha: float | None = None
+    modules: tuple[str, ...] = ()
+    frozen: float = 1 / 3
+    nf4: bool = False
 
-    def shard(self) -> None:
-        """Shard the weights among the processes; the base model has none until `task_vector`."""
-        self._set_model(sharded(self.whole))
-
-    def checkpoint_layers(self) -> None:
-        """Turn on gradient checkpointing: decoder layers are recomputed in the backward pass."""
-        self.checkpointed = list(decoder_layers(self.model))
-        again = partial(packed_again, text_decoder(self.model))
-        for layer in self.checkpointed:
-            layer.forward = partial(
-                checkpoint, layer.forward, use_reentrant=False, context_fn=again
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
+        if self.alpha is not None and not self.alpha > 0:
+            raise ConfigError(f"lora.alpha={self.alpha}: give a number above 0")
+        if not 0 <= self.frozen < 1:
+            raise ConfigError(
+                f"lora.frozen={self.frozen}: give a share of the layers, 0 or more and below 1"
+            )
+        if self.nf4 and self.mode == "full":
+            raise ConfigError(
+                "lora.nf4=true with lora.mode=full: weights of four bits cannot be trained: "
+                "use lora.mode=lora"
             )
 
-    def _set_model(self, model: Any) -> None:
-        """Set what is run, collect its parameters, and copy them where they will be changed."""
-        self.model = model
-        self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        if self.options.mode == "full":
-            self.before = {name: _copied(p.detach()) for name, p in self.parameters.items()}
 
-    def task_vector(self, safety: float) -> TaskVector:
-        """Return what was learnt, and restore the base model.
-
-        Args:
-            safety: the `TaskVector.safety` of the result.
-
-        Raises:
-            ModelError: when a trained weight did not change.
-        """
-        deltas = self._differences() if self.options.mode == "full" else _lora_deltas(self.model)
-        tau = TaskVector(dict(deltas), safety)
-        self._restore()
-        tau.check_moved()
-        return tau
-
-    @contextmanager
-    def restored_on_error(self) -> Iterator[None]:
-        """A block that restores the base model when an error ends it, unless it is sharded."""
-        try:
-            yield
-        except BaseException:
-            if self.model is self.whole:
-                self._restore()
-            raise
-
-    @torch.no_grad()
-    def _restore(self) -> None:
-        """Undo everything that was done to the base model, in reverse order."""
-        for layer in self.checkpointed:
-            layer.__dict__.pop("forward", None)
-        for name, value in self.before.items():
-            self.parameters[name].copy_(value.to(self.parameters[name].device))
-        if self.model is not self.whole:
-            restore_from(self.whole, self.model)
-        if self.options.mode == "full":
-            self._cast(self.dtypes)
-        else:
-            self.whole.unload()
-        self.base.requires_grad_(False)
-
-    def _cast(self, dtypes: Mapping[str, torch.dtype]) -> None:
-        """Cast the parameters, but not the buffers.
-
-        Buffers, such as the frequencies of rotary embeddings, have a precision of their own.
-        """
-        for name, parameter in self.base.named_parameters():
-            parameter.data = parameter.data.to(dtypes[name])
-
-    @torch.no_grad()
-    def _differences(self) -> Iterator[tuple[str, Delta]]:
-        """The change of each parameter in full training, on the CPU."""
-        for name, parameter in self.parameters.items():
-            difference = parameter.detach() - self.before[name].to(parameter.device)
-            yield name, unsharded(difference).cpu()
+Trained = LoraOptions  # its name until 0.1; it goes with the next release
 
 
-def _copied(value: torch.Tensor) -> torch.Tensor:
-    """A copy on the CPU; of a sharded tensor, on its own device."""
-    return value.clone() if isinstance(value, DTensor) else value.to("cpu", copy=True)
-
-
-def with_lora(model: Any, names: list[str], options: LoraOptions, seed: int) -> Any:
-    """The model wrapped by peft, with LoRA on these modules.
+def trained_modules(model: Any, options: LoraOptions, depth: int | None = None) -> list[str]:
+    """The full names of the linear modules that get LoRA factors.
 
     Args:
         model: the base model.
-        names: full names of linear modules, all of one type.
-        options: rank and scale.
-        seed: of the random factors.
+        options: which weights are trained.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+
+    Raises:
+        ConfigError: when the model has no module with a name in `options.modules`.
+        ModelError: when the trained layers have no linear module.
     """
-    from peft import LoraConfig, get_peft_model
+    linear = linear_modules(model)
+    _check_names(options, {_last_name(name) for name in linear})
+    layers = trained_layers(model, options, depth)
+    chosen: list[str] = []
+    for name in linear:
+        named = not options.modules or _last_name(name) in options.modules
+        if named and layer_of(name) in layers:
+            chosen.append(name)
+    if not chosen:
+        raise ModelError(
+            "no linear module was found to put LoRA on: train in full with --set lora.mode=full"
+        )
+    return chosen
 
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha or 2 * options.rank,
-        target_modules=names,
-        lora_dropout=0.0,
-        fan_in_fan_out=isinstance(model.get_submodule(names[0]), Conv1D),
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
+
+def trained_layers(model: Any, options: LoraOptions, depth: int | None = None) -> range:
+    """The numbers of the layers that are trained.
+
+    Args:
+        model: the base model.
+        options: how many of the layers are frozen.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+    """
+    if depth is None:
+        names = text_decoder(model).named_parameters(prefix="body")
+        layers = {layer_of(name) for name, _ in names}
+        depth = len(layers - {None})
+    return range(int(depth * options.frozen), depth)
 
 
-def _lora_deltas(model: Any) -> Iterator[tuple[str, Delta]]:
-    """The change `scale * B @ A` of each adapted weight, as factors in the weight's orientation."""
-    for name, module in lora_layers(model.base_model.model):
-        a_RI = unsharded(module.lora_A["default"].weight.detach()).float().cpu()
-        b_OR = unsharded(module.lora_B["default"].weight.detach()).float().cpu()
-        b_OR = b_OR * module.scaling["default"]
-        # GPT-2's Conv1D has weights of (I, O). In four bits it is replaced by a linear module.
-        base = module.get_base_layer()
-        if type(base) is Conv1D or class_before_quantisation(base) is Conv1D:
-            yield f"{name}.weight", LowRank(a_RI.T.contiguous(), b_OR.T.contiguous())
-        else:
-            yield f"{name}.weight", LowRank(b_OR, a_RI)
+def trained_parameters(
+    model: Any, options: LoraOptions, depth: int | None = None
+) -> dict[str, torch.nn.Parameter]:
+    """The parameters that full training changes, by name: of the text decoder and the head.
+
+    Embeddings and head are trained only when all layers are.
+
+    Args:
+        model: the base model.
+        options: which weights are trained.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+
+    Raises:
+        ConfigError: when no part of a parameter's name is a name in `options.modules`.
+    """
+    parameters = dict(model.named_parameters())
+    parts: set[str] = set()
+    for name in parameters:
+        parts.update(name.split("."))
+    _check_names(options, parts)
+
+    # Compare by identity, since the head may share its weight with the embeddings.
+    text = set(map(id, text_decoder(model).parameters()))
+    text.update(map(id, model.get_output_embeddings().parameters()))
+    layers = trained_layers(model, options, depth)
+    trains_all = options.frozen == 0 and depth is None
+
+    chosen: dict[str, torch.nn.Parameter] = {}
+    for name, parameter in parameters.items():
+        layer = layer_of(name)
+        inside = trains_all if layer is None else layer in layers
+        named = not options.modules or not set(options.modules).isdisjoint(name.split("."))
+        if id(parameter) in text and parameter.is_floating_point() and named and inside:
+            chosen[name] = parameter
+    return chosen
+
+
+def moves_head(model: Any, options: LoraOptions, depth: int | None = None) -> bool:
+    """Whether training changes the language head.
+
+    Args:
+        model: the base model.
+        options: which weights are trained.
+        depth: how many layers, from the bottom, the losses depend on; None for all.
+    """
+    if options.mode != "full":
+        return False
+    head = set(map(id, model.get_output_embeddings().parameters()))
+    trained = trained_parameters(model, options, depth).values()
+    return not head.isdisjoint(map(id, trained))
+
+
+def _last_name(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _check_names(options: LoraOptions, known: Collection[str]) -> None:
+    """Raise ConfigError for the first name in `options.modules` that is not known."""
+    for name in options.modules:
+        if name not in known:
+            raise ConfigError(
+                f"lora.modules: the model has no module '{name}': {did_you_mean(name, known)}"
+            )

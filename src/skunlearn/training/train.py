@@ -22,10 +22,10 @@ from skunlearn.training.compute import ComputeOptions
 from skunlearn.training.detectors import detectors_of
 from skunlearn.training.fsdp import unsharded
 from skunlearn.training.gradient_cache import GradientCache
-from skunlearn.training.lora import TrainableModel
+from skunlearn.training.lora import LoraOptions, moves_head
 from skunlearn.training.rows import Rows, scored_tokens
 from skunlearn.training.term_weights import TermWeights
-from skunlearn.training.trainable import LoraOptions, moves_head
+from skunlearn.training.trainable_model import TrainableModel
 from skunlearn.utils.distributed import average_gradients
 from skunlearn.utils.errors import ConfigError, TrainingError
 from skunlearn.utils.options import checked

@@ -16,8 +16,8 @@ from skunlearn.models.loading import LoadOptions
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import Filter
 from skunlearn.training.compute import ComputeOptions
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.options import checked

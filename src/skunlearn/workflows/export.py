@@ -10,7 +10,7 @@ from skunlearn.export import adapter, gguf, merged
 from skunlearn.export.base import ExportOptions, Job
 from skunlearn.export.base_files import as_safetensors, base_files, weight_hashes
 from skunlearn.export.manifest import CARD, NAME, read_manifest, unlisted, write_manifest
-from skunlearn.export.out_of_core import Checkpoint
+from skunlearn.export.out_of_core import CheckpointFiles
 from skunlearn.export.stored_edit import StoredEdit
 from skunlearn.models.builtin import WHEELS
 from skunlearn.report.model_card import public, public_name, render
@@ -63,7 +63,7 @@ def export(run: Path, out: Path, options: ExportOptions, progress: Progress) -> 
     trust = source.run.load.trust_remote_code
     with as_safetensors(base, source.run.load, progress) as weights, whole_folder(out) as partial:
         edit = StoredEdit(source.parts, alpha)
-        job = Job(base, Checkpoint(weights, trust), edit, options, name, trust)
+        job = Job(base, CheckpointFiles(weights, trust), edit, options, name, trust)
         written = FORMATS[options.format].write(job, partial, progress)
         facts = lineage(source, job, weight_hashes(base, progress)) | written
         attacks = RunFolder(run).attack_rows()

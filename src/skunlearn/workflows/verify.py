@@ -9,7 +9,7 @@ from pathlib import Path
 from skunlearn.export.base import ExportOptions, Finding, Job
 from skunlearn.export.base_files import as_safetensors, base_files, weight_hashes
 from skunlearn.export.manifest import check_files, read_manifest
-from skunlearn.export.out_of_core import Checkpoint
+from skunlearn.export.out_of_core import CheckpointFiles
 from skunlearn.export.stored_edit import StoredEdit
 from skunlearn.models.loading import LoadOptions
 from skunlearn.utils.errors import ModelError
@@ -129,7 +129,7 @@ def _check_weights(
     try:
         with as_safetensors(base, load, progress) as weights:
             edit = StoredEdit(parts, manifest["options"]["alpha"])
-            checkpoint = Checkpoint(weights, trust)
+            checkpoint = CheckpointFiles(weights, trust)
             job = Job(base, checkpoint, edit, options, manifest["base"]["name"], trust)
             checkpoint.check_fits(edit)
             found: Finding = FORMATS[options.format].check(job, folder, manifest, progress)

@@ -13,7 +13,7 @@ from skunlearn.cli.main import app
 from skunlearn.data.dataset import Data
 from skunlearn.models.loading import LoadOptions, skeleton
 from skunlearn.training.compute import ComputeOptions
-from skunlearn.training.trainable import LoraOptions
+from skunlearn.training.lora import LoraOptions
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run, make_run

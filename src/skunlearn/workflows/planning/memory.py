@@ -10,7 +10,7 @@ from typing import Any
 from skunlearn.methods.base import Method
 from skunlearn.models.architecture import layers_needed, linear_modules
 from skunlearn.task_vectors.parameter_names import layer_of
-from skunlearn.training.trainable import moves_head, trained_layers
+from skunlearn.training.lora import moves_head, trained_layers
 from skunlearn.workflows.config import Run
 from skunlearn.workflows.planning.requirements import (
     StepSize,

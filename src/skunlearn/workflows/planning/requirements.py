@@ -20,8 +20,8 @@ from skunlearn.models.architecture import layers_needed, text_decoder
 from skunlearn.models.forward import ANOTHER_GROUP, ANOTHER_PASS
 from skunlearn.models.packed_attention import may_pack
 from skunlearn.models.qlora import true_shape
+from skunlearn.training.lora import trained_modules, trained_parameters
 from skunlearn.training.rows import Rows, scored_tokens
-from skunlearn.training.trainable import trained_modules, trained_parameters
 from skunlearn.workflows.config import Run, Stage
 
 # How long `matmul_flops` multiplies matrices, in seconds.

@@ -8,8 +8,8 @@ import toy
 
 from skunlearn.data.dataset import Data
 from skunlearn.methods.sku import SKU
+from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions, train
-from skunlearn.training.trainable import LoraOptions
 from skunlearn.utils.errors import ConfigError
 
 STEPS = TrainOptions(steps=6, batch=2, lr=1e-2, checkpoint=2)
