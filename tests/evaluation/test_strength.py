@@ -125,9 +125,11 @@ def test_the_validation_prompts_are_never_test_material_and_cost_no_more_than_th
 
 
 def test_a_negative_strength_is_refused():
-    for options in ({"alpha": -0.1}, {"alphas": (0.5, -1.0)}, {"alpha": float("nan")}):
+    for options in ({"alpha": -0.1}, {"alphas": (0.5, -1.0)}):
         with pytest.raises(ConfigError, match="refused"):
             EditOptions(**options)
+    with pytest.raises(ConfigError, match=r"edit\.alpha=nan: give a number that is finite"):
+        EditOptions(alpha=float("nan"))
 
 
 def test_several_answers_to_a_prompt_are_compared_row_by_row(tmp_path: Path):

@@ -68,7 +68,7 @@ def test_wrong_values_are_one_line(kind: type, options: dict[str, Any]):
 def test_the_line_says_what_to_give():
     with pytest.raises(ConfigError, match=r"method\.pd_mode='DIVERGE': did you mean 'diverge'\?"):
         SKU(pd_mode="DIVERGE")
-    with pytest.raises(ConfigError, match=r"TrainOptions\.steps=3\.5: give a whole number"):
+    with pytest.raises(ConfigError, match=r"train\.steps=3\.5: give a whole number"):
         TrainOptions(steps=3.5)
 
 
@@ -119,3 +119,10 @@ def test_all_kinds_of_types_and_the_classes_own_check():
             Derived(**options)
     with pytest.raises(ConfigError, match="maybe is needed"):
         Ordinary(kind=1)
+
+
+def test_only_an_option_without_a_limit_may_be_infinite():
+    assert SKU(pd_cap=float("inf")).pd_cap == float("inf")
+    for options in ({"pd_cap": float("nan")}, {"gd_weight": float("inf")}):
+        with pytest.raises(ConfigError, match="finite"):
+            SKU(**options)

@@ -22,7 +22,7 @@ from skunlearn.data.pairs import Mapping, Side
 from skunlearn.data.readers import SUFFIXES, Row, read_hub, read_rows
 from skunlearn.data.sources import SOURCES
 from skunlearn.utils.errors import DataError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 
 FEWEST_PROMPTS = 10
 
@@ -31,7 +31,7 @@ Parts = Sequence[tuple[Example, ...]]
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("data")
 class DataOptions:
     """How data is read and split.
 

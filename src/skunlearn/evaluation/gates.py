@@ -8,7 +8,7 @@ from typing import Any, Literal
 from skunlearn.evaluation.metrics.base import Score
 from skunlearn.evaluation.metrics.catalog import GATED, HARMFUL_UNSEEN, RETAIN_KL, RETAIN_NLL
 from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 
 GateVerdict = Literal["PASS", "FAIL", "NOTHING TO UNLEARN"]
 Scores = Mapping[str, Score]
@@ -25,7 +25,7 @@ ROUNDING = 1e-12  # a value may pass its limit by so much
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("gates")
 class GateOptions:
     """Limits of the change from base to edited model; rises are in the unit of the metric.
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 
 from skunlearn.evaluation.metrics import BASIC, METRICS
 from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 from skunlearn.utils.registry import did_you_mean
 
 GATE_METRICS = ("rates", "likelihood")  # the metrics that the gates need
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("evaluate")
 class EvaluateOptions:
     """How much is evaluated, and by which judges and metrics.
 

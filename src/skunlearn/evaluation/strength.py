@@ -18,7 +18,7 @@ from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_lik
 from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 
 # The search stops at a strength with this many times the KL that the gate allows.
 FAR_OUTSIDE = 4
@@ -26,7 +26,7 @@ SHOWN = (HARMFUL_UNSEEN, "degenerate_rate_unseen", RETAIN_KL)  # in the line on 
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("edit")
 class EditOptions:
     """The strength of the edit.
 

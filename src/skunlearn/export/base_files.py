@@ -10,6 +10,7 @@ from skunlearn.models.files import (
     ADAPTER,
     INDEX,
     SINGLE,
+    TOKENIZER_FILES,
     has_safetensors,
     index_file,
     tensor_names,
@@ -24,20 +25,7 @@ from skunlearn.utils.progress import Progress
 
 SAFETENSORS = (SINGLE, "model-*.safetensors", INDEX)
 OLDER = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
-BESIDE = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "chat_template*",
-    "additional_chat_templates/*.jinja",
-    "LICENSE*",
-    "NOTICE*",
-)
+BESIDE = ("config.json", "generation_config.json", *TOKENIZER_FILES, "LICENSE*", "NOTICE*")
 CODE = "*.py"  # a model's own code, which is fetched and copied only when it is trusted
 
 

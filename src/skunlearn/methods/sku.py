@@ -34,7 +34,7 @@ Where our defaults differ from the paper, and why (docs/paper.md):
   rows as L_GD.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -42,6 +42,7 @@ import torch
 from skunlearn.methods.base import Method, Scored
 from skunlearn.methods.losses import answer_nll, capped, kl
 from skunlearn.utils.errors import ConfigError
+from skunlearn.utils.options import INFINITE
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class SKU(Method):
     pd_weight: float = 1.0
     pd_mode: Literal["preserve", "diverge", "off"] = "preserve"
     pd_anchor: float = 2.0
-    pd_cap: float = 1.0
+    pd_cap: float = field(default=1.0, metadata={INFINITE: True})
     mismatched: int = 1  # read by `Method.num_mismatched`
 
     def __post_init__(self) -> None:

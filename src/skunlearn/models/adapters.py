@@ -10,21 +10,18 @@ import torch
 from skunlearn.models import hub
 from skunlearn.models.compat import untie_head
 from skunlearn.models.complete import listed
-from skunlearn.models.files import ADAPTER, ADAPTER_WEIGHTS, check_is_no_stand_in, weight_files
+from skunlearn.models.files import (
+    ADAPTER,
+    ADAPTER_WEIGHTS,
+    TOKENIZER_FILES,
+    check_is_no_stand_in,
+    weight_files,
+)
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
 PREFIX = "base_model.model."
-FETCHED = (
-    "adapter_*",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.*",
-    "merges.txt",
-    "spiece.model",
-    "chat_template*",
-)
+FETCHED = ("adapter_*", *TOKENIZER_FILES)
 # What compiled or distributed models put into the names of an adapter's tensors.
 WRAPPED = re.compile(
     r"_orig_mod\.|_fsdp_wrapped_module\.|_checkpoint_wrapped_module\."

@@ -15,6 +15,16 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 OLDER_SINGLE, OLDER_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 ADAPTER = "adapter_config.json"
 ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+TOKENIZER_FILES = (  # patterns of a tokenizer with its chat templates
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.*",
+    "merges.txt",
+    "spiece.model",
+    "chat_template*",
+    "additional_chat_templates/*.jinja",
+)
 
 VOCABULARIES = (
     "tokenizer.json",

@@ -16,12 +16,12 @@ from skunlearn.models.lm import LM
 from skunlearn.models.locate import adapter_base, fingerprint, locate
 from skunlearn.models.qlora import check_rows, keep_layout, nf4_options
 from skunlearn.utils.errors import ModelError, SkunlearnError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 from skunlearn.utils.progress import Progress
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("load")
 class LoadOptions:
     """How a model is loaded.
 

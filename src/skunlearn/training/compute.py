@@ -13,11 +13,11 @@ from skunlearn.training.launch import launcher_shards
 from skunlearn.training.trainable_model import TrainableModel
 from skunlearn.utils.distributed import world_size
 from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("compute")
 class ComputeOptions:
     """How training is computed, to save memory or time.
 

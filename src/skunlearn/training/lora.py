@@ -9,12 +9,12 @@ import torch
 from skunlearn.models.architecture import linear_modules, text_decoder
 from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.errors import ConfigError, ModelError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 from skunlearn.utils.registry import did_you_mean
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("lora")
 class LoraOptions:
     """Which weights are trained.
 

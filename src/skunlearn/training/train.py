@@ -28,14 +28,14 @@ from skunlearn.training.term_weights import TermWeights
 from skunlearn.training.trainable_model import TrainableModel
 from skunlearn.utils.distributed import average_gradients
 from skunlearn.utils.errors import ConfigError, TrainingError
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 from skunlearn.utils.progress import Progress
 
 Record = dict[str, float]
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("train")
 class TrainOptions:
     """The hyperparameters of a training.
 

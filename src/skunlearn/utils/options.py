@@ -1,5 +1,6 @@
 """Options in Python are checked as those of run files are: a wrong value is one line, not a run."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -12,6 +13,7 @@ from skunlearn.utils.registry import did_you_mean
 Class = TypeVar("Class", bound=type)
 
 POST_INIT = "__post_init__"
+INFINITE = "infinite"  # in a field's metadata: the option may be infinite, for no limit
 LARGEST = 2.0**63  # numbers beyond it are mistakes, and no computation can use them
 
 NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -21,8 +23,8 @@ def checked(cls: Class, section: str = "") -> Class:
     """A class decorator: every instance's fields are checked against their annotated types.
 
     It stands below `@dataclass`. The check comes before the class's own `__post_init__`. Numbers
-    must be finite, whole ones are given as `int`, and a list is taken for a tuple. The default of a
-    field may be anything.
+    must be finite unless the field's metadata has `INFINITE`, whole ones are given as `int`, and a
+    list is taken for a tuple. The default of a field may be anything.
 
     Args:
         cls: the class that becomes a dataclass of options.
@@ -70,7 +72,7 @@ def _check(options: Any, where: str) -> None:
     for field in fields(options):
         value = getattr(options, field.name)
         hint = hints.get(field.name, Any)
-        if _is_default(field, value):
+        if _is_default(field, value) or (field.metadata.get(INFINITE) and value == math.inf):
             continue
         if isinstance(value, list) and _takes_tuple(hint):
             value = tuple(value)

@@ -20,13 +20,13 @@ from skunlearn.training.lora import LoraOptions
 from skunlearn.training.train import TrainOptions
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 from skunlearn.utils.registry import resolve
 from skunlearn.utils.settings import build_options, plain_values, to_yaml, without_name
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("refuse")
 class Refuse:
     """The refusal vector: a second task vector for methods that negate their own.
 

@@ -43,7 +43,7 @@ SMALL = [
     "gates.retain_kl=100",
     "gates.perplexity_ratio=1e9",
 ]
-METHODS = "sku:seeds=2,negation,npo-broken:train.lr=1e30;train.clip=1e30,sku-strong:edit.alpha=1"
+METHODS = "sku:seeds=2,negation,npo-broken:train.lr=9e18;train.clip=1e18,sku-strong:edit.alpha=1"
 BUDGET = Budget(steps=2, batch=1)
 
 

@@ -25,7 +25,7 @@ from skunlearn.report.tuning import write_tuning
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, read_json, read_lines, write_json, write_text
 from skunlearn.utils.hashing import digest
-from skunlearn.utils.options import checked
+from skunlearn.utils.options import checked_as
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.edited_model import EditSource, open_edited_model
 from skunlearn.workflows.run_folder import RunFolder, is_run_folder
@@ -49,7 +49,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-@checked
+@checked_as("tune")
 class SearchOptions:
     """How long to search.
 
