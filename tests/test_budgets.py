@@ -37,7 +37,7 @@ def test_files_and_functions_are_short(path: Path):
     assert statements(tree) <= FILE_STATEMENTS
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS):
-            assert statements(node) - 1 <= FUNCTION_STATEMENTS, node.name
+            assert statements(node) <= FUNCTION_STATEMENTS, node.name
             assert path.parent.name == "cli" or parameters(node) <= PARAMETERS, node.name
 
 
@@ -110,4 +110,4 @@ def test_a_method_imports_torch_alone():
         "import sys, skunlearn.methods.sku\n"
         "assert not {'transformers', 'peft'} & set(sys.modules), 'a method imports a model library'"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

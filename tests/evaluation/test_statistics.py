@@ -52,7 +52,7 @@ def test_importing_statistics_imports_neither_scipy_nor_scikit_learn():
         "import sys, skunlearn, skunlearn.evaluation.statistics, skunlearn.cli.main\n"
         "assert not {'scipy', 'sklearn', 'torch'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_wilson_stays_inside_0_and_1_and_knows_nothing_of_nothing():

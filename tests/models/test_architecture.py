@@ -77,4 +77,5 @@ def test_a_model_that_is_not_prompted_as_usual_says_so():
     tokenizer = toy.tokenizer()
     tokenizer.chat_template = toy.CHAT.replace("{% endif %}", "<think>\n{% endif %}")
     with pytest.warns(UserWarning, match="toy: the chat template opens a thought"):
-        LM(toy.model(), tokenizer, "toy")
+        lm = LM(toy.model(), tokenizer, "toy")
+    assert "opens a thought" in lm.template.note

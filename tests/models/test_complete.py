@@ -109,7 +109,9 @@ def test_a_tied_head_that_is_stored_twice_and_old_buffers_are_harmless(tmp_path:
             }
         ),
     )
-    load(folder)
+    loaded = load(folder).model.state_dict()
+    for name, weight in toy.model("Llama").state_dict().items():
+        assert torch.equal(loaded[name], weight), name
 
 
 @pytest.mark.parametrize("family", ["Qwen2", "GPT2", "Llama"])

@@ -147,11 +147,9 @@ def train(
         progress.start("stage 1", options.steps)
         for step in range(first_step, options.steps):
             with runtime.compute.autocast(lm.model.device):
-                # Forward pass of all roles together. The logits are large and get no name here, so
-                # that they are freed as soon as possible.
-                terms = method.loss(_forward(cache, rows, step, reference))
-                # Weight the terms of the loss.
-                terms = weights.apply(step, terms)
+                # Forward pass of all roles together, and the weighted terms of the loss. The logits
+                # are large and get no name here, so that they are freed as soon as possible.
+                terms = weights.apply(step, method.loss(_forward(cache, rows, step, reference)))
             loss = torch.stack(list(terms.values())).sum()
 
             # Stop at a loss that is not finite, before it reaches the weights.
