@@ -21,7 +21,7 @@ import transformers
 import verdicts
 
 from skunlearn.evaluation.completions import CompletionStore
-from skunlearn.task_vectors import vector as task_vector
+from skunlearn.task_vectors import vector_file
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows import run as run_module
 from skunlearn.workflows.config import Run, make_run
@@ -159,7 +159,7 @@ def test_a_kill_in_every_stage(tree: dict[str, str], tmp_path: Path):
     whole = contents(tmp_path / "whole")
     for owner, name, after in (
         (torch, "save", ""),  # in training: the state is written, and has not got its name
-        (task_vector, "save_file", ""),  # tau is written, and has not got its name
+        (vector_file, "save_file", ""),  # tau is written, and has not got its name
         (CompletionStore, "add", "tau_refuse.safetensors"),  # in tune: answers of the base
         (CompletionStore, "add", "strength.json"),  # in evaluate
         (run_module, "write_report", ""),
