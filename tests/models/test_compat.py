@@ -150,15 +150,6 @@ def tracker_class() -> None:
     assert compat.tracker_class("tensorboard").requires_logging_directory
 
 
-def has_forward_hooks() -> None:
-    module = torch.nn.Linear(2, 2)
-    assert not compat.has_forward_hooks(module)
-    for register in (module.register_forward_hook, module.register_forward_pre_hook):
-        handle = register(lambda *_: None)
-        assert compat.has_forward_hooks(module)
-        handle.remove()
-
-
 CHECKS = [
     attention_implementation,
     replaced_attention,
@@ -174,7 +165,6 @@ CHECKS = [
     untie_head,
     lora_layers,
     tracker_class,
-    has_forward_hooks,
 ]
 
 

@@ -154,15 +154,17 @@ class Comparison:
 
     def as_json(self) -> JsonDict:
         """The keys of results.json that come from the evaluations, in its order."""
+        gates = [gate.as_dict() for gate in self.gates]
         changes = {name: change.as_json() for name, change in self.changes.items()}
+        transcripts = [transcript.as_json() for transcript in self.transcripts]
         return {
             "verdict": self.verdict,
-            "gates": [gate.as_dict() for gate in self.gates],
+            "gates": gates,
             "scores": {"base": as_json(self.base), "edited": as_json(self.edited)},
             "changes": changes,
             "judge": self.judge.as_json(),
             "second_judge": self.second_judge.as_json() if self.second_judge else None,
-            "transcripts": [transcript.as_json() for transcript in self.transcripts],
+            "transcripts": transcripts,
         }
 
 

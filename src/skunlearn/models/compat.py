@@ -208,11 +208,3 @@ def tracker_class(name: str) -> Any:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     return LOGGER_TYPE_TO_CLASS[name]
-
-
-def has_forward_hooks(module: torch.nn.Module) -> bool:
-    """Return whether anything is hooked to the module's forward pass.
-
-    torch can register and remove hooks publicly, but not list them.
-    """
-    return bool(module._forward_hooks or module._forward_pre_hooks)

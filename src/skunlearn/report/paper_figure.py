@@ -83,9 +83,11 @@ def _draw_sides(axes: Any, sides: dict[str, list[Dot]], x_title: str) -> None:
 
     for (side, colour), shift in zip(SIDES, (-0.12, 0.12), strict=True):
         dots = sides[side]
+        values = [dot.score["value"] for dot in dots]
+        heights = [rows[dot.label] + shift for dot in dots]
         axes.errorbar(
-            [dot.score["value"] for dot in dots],
-            [rows[dot.label] + shift for dot in dots],
+            values,
+            heights,
             xerr=interval_lengths(dots),
             fmt="o",
             color=colour,

@@ -89,12 +89,14 @@ def fit_device(
         ways.append(_choice(fit, model, run, device, flops, words))
 
     own_steps = by_batch[run.train.batch].steps
+    tokens = sum(step.read for step in own_steps)
+    rows = sum(step.rows for step in own_steps)
     return DeviceFit(
         model=run.model,
         method=run.method_name,
         weights=count_parameters(model),
         device_bytes=device.memory,
-        row_tokens=sum(step.read for step in own_steps) / sum(step.rows for step in own_steps),
+        row_tokens=tokens / rows,
         flops=flops,
         measured=device.flops is None,
         ways=ways,
