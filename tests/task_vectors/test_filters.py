@@ -9,6 +9,7 @@ import pytest
 import torch
 import toy
 
+from skunlearn.data.chat_template import Encoded
 from skunlearn.data.examples import Example
 from skunlearn.methods.losses import answer_nll
 from skunlearn.models.architecture import linear_modules
@@ -16,6 +17,7 @@ from skunlearn.models.forward import scored_logits
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import Filter, dense, filtered
 from skunlearn.task_vectors.filters.collapse import Collapse
+from skunlearn.task_vectors.filters.conditional import Conditional
 from skunlearn.task_vectors.filters.dare import Dare
 from skunlearn.task_vectors.filters.fisher import Fisher
 from skunlearn.task_vectors.filters.low_rank import LowRankOnly
@@ -273,3 +275,87 @@ def test_every_name_resolves_and_bad_options_are_refused():
     ):
         with pytest.raises(ConfigError):
             wrong()
+
+
+class HarmfulAndHarmless:
+    """Moments of one module from a table."""
+
+    depth = 1
+
+    def __init__(self, harmful: list[float], harmless: list[float]) -> None:
+        self.tables = [torch.diag(torch.tensor(one)) for one in (harmful, harmless)]
+
+    def input_axis(self, name: str) -> int | None:
+        return 1
+
+    def harmful_moments(self, names: Sequence[str]) -> dict[str, torch.Tensor]:
+        return dict.fromkeys(names, self.tables[0])
+
+    def harmless_moments(self, names: Sequence[str]) -> dict[str, torch.Tensor]:
+        return dict.fromkeys(names, self.tables[1])
+
+
+def test_conditional_keeps_harmful_inputs_and_drops_harmless_ones():
+    moments = HarmfulAndHarmless([4.0, 4.0, 0.0], [0.0, 2.0, 2.0])
+    found = Conditional(harmless=3.0, ridge=0.5)(
+        [TaskVector({"w": torch.ones(2, 3)}, -1.0)], moments
+    )
+    # c_h / (c_h + 3 c_b + 0.5 * (4 + 4 + 0) / 3), input by input
+    ridge = 0.5 * 8 / 3
+    expected = [4 / (4 + ridge), 4 / (4 + 6 + ridge), 0.0]
+    assert dense(found.deltas["w"])[0].tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_conditional_is_the_best_change_of_its_kind():
+    """No other change has a smaller sum of the three squares that the filter minimises."""
+    torch.manual_seed(0)
+    a_33, b_33 = torch.randn(3, 5), torch.randn(3, 5)
+    c_h, c_b = a_33 @ a_33.T, b_33 @ b_33.T
+    delta = torch.randn(2, 3)
+    mapped = delta @ Conditional(2.0, 0.3).input_map(c_h, c_b)
+
+    def cost(d: torch.Tensor) -> float:
+        off = d - delta
+        ridge = 0.3 * c_h.diagonal().mean() * d.square().sum()
+        return float((off @ c_h @ off.T).trace() + 2 * (d @ c_b @ d.T).trace() + ridge)
+
+    for _ in range(20):
+        assert cost(mapped + 0.05 * torch.randn(2, 3)) > cost(mapped)
+
+
+@pytest.mark.parametrize("family", ["Llama", "GPT2"])
+@pytest.mark.parametrize("rank", [3, None])
+def test_conditional_on_a_model(family: str, rank: int | None):
+    measured = context(family)
+    lm = measured.lm
+    rows = [lm.template.encode(Example(f"bad {n}", f"do {n}{n}"), 60) for n in range(4)]
+    with_rows = RetainStatistics(lm, measured.retain, harmful=rows, refused=rows)
+    tau = vector(1, family, rank)
+    found = Conditional()([tau], with_rows)
+    assert 0 < found.norm() < tau.norm()
+    assert {type(delta) for delta in found.deltas.values()} == {
+        type(delta) for delta in tau.deltas.values()
+    }
+    with pytest.raises(ConfigError, match="forget rows"):
+        Conditional()([tau], measured)
+
+
+def test_moments_read_only_the_tokens_of_their_window():
+    lm = toy.lm()
+    row = lm.template.encode(Example("ask", "a long answer of many letters"), 60)
+    longer = Encoded(row.prompt_ids, row.answer_ids + row.answer_ids)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    first = RetainStatistics(lm, [row], harmful=[row], refused=[row])
+    second = RetainStatistics(lm, [longer], harmful=[longer], refused=[row])
+    assert torch.allclose(
+        first.harmful_moments([name])[name], second.harmful_moments([name])[name], atol=1e-5
+    )
+    assert not torch.allclose(
+        first.input_moments([name])[name], second.input_moments([name])[name], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("options", [{"harmless": -1.0}, {"ridge": 0.0}])
+def test_conditional_refuses_options_out_of_range(options: dict):
+    with pytest.raises(ConfigError, match="conditional"):
+        Conditional(**options)

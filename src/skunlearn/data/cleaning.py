@@ -51,21 +51,22 @@ def clean_rows(
                 f"{given}: no row is labelled {label}, so the {mapping.side} set is empty"
             )
 
-    examples = _complete(pairs, on_bad_row)
-    steps.append(("with a prompt and an answer", len(examples)))
+    examples = _complete(pairs, on_bad_row, mapping.answered)
+    needed = "a prompt and an answer" if mapping.answered else "a prompt"
+    steps.append((f"with {needed}", len(examples)))
 
     unique = distinct_pairs(examples)
     steps.append(("without repeats", len(unique)))
     return unique, steps
 
 
-def _complete(pairs: Sequence[Pair], on_bad_row: OnBadRow) -> list[Example]:
-    """The examples with a prompt and an answer; others are skipped or stop the run."""
+def _complete(pairs: Sequence[Pair], on_bad_row: OnBadRow, answered: bool) -> list[Example]:
+    """The examples with a prompt and, if needed, an answer; others are skipped or stop the run."""
     complete: list[Example] = []
     incomplete: list[Example] = []
     for pair in pairs:
         example = pair.example
-        if example.prompt.strip() and example.answer.strip():
+        if example.prompt.strip() and (example.answer.strip() or not answered):
             complete.append(example)
         else:
             incomplete.append(example)

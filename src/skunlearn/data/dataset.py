@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from skunlearn.data.builtin_sets import (
     BUILTIN,
@@ -45,6 +45,13 @@ class DataOptions:
         seed: which of the possible splits; the built-in sets have fixed parts.
         lookalike: take the built-in harmless look-alikes too (English), beside any forget and
             retain set.
+        forget_answers: the answers that training reads: those that are "given" in the forget set,
+            the model's "own" harmful answers to its prompts, or "both". With "own" a forget set
+            needs no answers.
+        own_samples: sampled answers to each forget prompt, of which the harmful ones are taken; 1
+            or more.
+        contexts: share of the training rows that stand in a built-in context (0..1): another
+            wording, a system prompt, earlier turns.
     """
 
     forget: Columns = Columns()
@@ -55,8 +62,15 @@ class DataOptions:
     test: float = 0.25
     seed: int = 0
     lookalike: bool = True
+    forget_answers: Literal["given", "own", "both"] = "given"
+    own_samples: int = 3
+    contexts: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.own_samples < 1:
+            raise DataError(f"data.own_samples={self.own_samples}: give 1 or more")
+        if not 0 <= self.contexts <= 1:
+            raise DataError(f"data.contexts={self.contexts}: give a share, 0 to 1")
         if self.max_length < 8:
             raise DataError(f"data.max_length={self.max_length}: give 8 tokens or more")
         if not (self.validation > 0 and self.test > 0 and self.validation + self.test < 0.9):
@@ -166,7 +180,8 @@ class Data:
 
         named = self.options.forget if side == "forget" else self.options.retain
         rows, columns = _read(str(given), named)
-        mapping = Mapping(rows, columns, side)
+        answered = side == "retain" or self.options.forget_answers != "own"
+        mapping = Mapping(rows, columns, side, answered)
         examples, steps = clean_rows(rows, mapping, str(given), self.options.on_bad_row)
         for step, left in steps:
             self.funnel.append((side, step, left))

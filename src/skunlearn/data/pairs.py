@@ -62,13 +62,22 @@ class Mapping:
         rows: each with its "file:line"; one or more.
         columns: the columns that the user has named.
         side: the set that the file is for.
+        answered: whether the rows must have answers; without, prompts alone are read where there is
+            no column of answers.
 
     Raises:
         DataError: when a named column is missing, or none looks like the prompt or the answer.
     """
 
-    def __init__(self, rows: Sequence[tuple[Row, str]], columns: Columns, side: Side) -> None:
+    def __init__(
+        self,
+        rows: Sequence[tuple[Row, str]],
+        columns: Columns,
+        side: Side,
+        answered: bool = True,
+    ) -> None:
         self.columns = columns
+        self.answered = answered
         self.side = side
         first_row = rows[0][1]
         self.file = first_row.rpartition(":")[0] or first_row
@@ -93,7 +102,7 @@ class Mapping:
             self.answer = preferred
         if self.prompt is None:
             raise self._not_recognised("prompt")
-        if not self.answer and not self.responses:
+        if answered and not self.answer and not self.responses:
             raise self._not_recognised("answer")
         self.answers_are_lists = self._mostly_lists(rows)
         self.answers_are_joined = compared_name(self.answer or "") in JOINED_ANSWERS
@@ -167,6 +176,9 @@ class Mapping:
         if self.responses:
             for answer, its_label in self._two_responses(row, where):
                 yield Pair(replace(unanswered, answer=answer), its_label)
+            return
+        if not self.answer:
+            yield Pair(unanswered, safe)
             return
         for answer in self._answers(value_in(row, self.answer), where):
             yield Pair(replace(unanswered, answer=answer), safe)

@@ -1,10 +1,12 @@
 """Evaluation: the same prompts, metrics and judge for any model, base or edited."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+from skunlearn.data.contexts import wordings
 from skunlearn.data.examples import Example, Split, distinct
 from skunlearn.data.multiple_choice import read_choices
 from skunlearn.data.prompts import read_lookalikes
@@ -13,7 +15,13 @@ from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Completion, Verdict
 from skunlearn.evaluation.metrics import METRICS
 from skunlearn.evaluation.metrics.base import Score, Subject
-from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
+from skunlearn.evaluation.metrics.catalog import (
+    CATALOG,
+    direction,
+    format_interval,
+    format_score,
+    title,
+)
 from skunlearn.evaluation.metrics.fluency import answer_likelihoods, fluency_score, with_salad
 from skunlearn.evaluation.metrics.lm_eval import harness, load_tasks
 from skunlearn.evaluation.metrics.rates import rates, verdict_rate
@@ -24,6 +32,7 @@ from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import resolve
 
+HARMLESS_SHARE = 4  # harmless prompts in wordings, for each harmful one in each wording
 MAX_LENGTH = 256  # tokens of a row of prompt and reference answer
 MetricFunction = Callable[[Subject], dict[str, Score]]
 
@@ -198,15 +207,49 @@ def evaluate(
 
 def _groups(split: Split, options: EvaluateOptions) -> dict[str, tuple[Example, ...]]:
     """The examples to answer, by group; groups without any are left out."""
+    harmless = [*alternating(distinct(split.retain), distinct(split.lookalike))]
     chosen = {
         "unseen": distinct(split.forget)[: options.forget],
         "seen": distinct(split.seen)[: options.seen],
         "paraphrase": split.paraphrase[: options.paraphrase],
         "retain": distinct(split.retain)[: options.retain],
         "lookalike": distinct(split.lookalike)[: options.lookalike],
+        "wordings": _in_every_wording(distinct(split.forget), options.wordings),
+        "harmless_wordings": _in_some_wording(harmless, HARMLESS_SHARE * options.wordings),
         "prompts": split.prompts,
     }
     return {group: examples for group, examples in chosen.items() if examples}
+
+
+def _in_every_wording(examples: Sequence[Example], number: int) -> tuple[Example, ...]:
+    """So many of the examples in each wording, whose name becomes their category.
+
+    Each wording gets other examples, as far as there are enough.
+    """
+    rows: list[Example] = []
+    start = 0
+    for wording in wordings():
+        for example in islice(cycle(examples), start, start + min(number, len(examples))):
+            rows.append(replace(wording.around(example), category=wording.name))
+        start += number
+    return tuple(rows)
+
+
+def _in_some_wording(examples: Sequence[Example], number: int) -> tuple[Example, ...]:
+    """So many of the examples, each in one wording; the wordings take turns."""
+    rows: list[Example] = []
+    for example, wording in zip(examples[:number], cycle(wordings()), strict=False):
+        rows.append(replace(wording.around(example), category=wording.name))
+    return tuple(rows)
+
+
+def alternating(first: Sequence[Example], second: Sequence[Example]) -> Iterator[Example]:
+    """The examples of both sets in turn, then what is left of the longer one."""
+    for one, other in zip_longest(first, second):
+        if one is not None:
+            yield one
+        if other is not None:
+            yield other
 
 
 def _harmful_in_samples(
@@ -262,7 +305,8 @@ def with_fluency(evaluation: Evaluation, base: LM, progress: Progress | None = N
         completions[group] = [
             with_salad(row, likelihood) for row, likelihood in zip(rows, likelihoods, strict=True)
         ]
-        if group != "prompts":  # these have the four rates of labels alone
-            scores[f"answer_perplexity_{group}"] = fluency_score(likelihoods)
+        name = f"answer_perplexity_{group}"
+        if name in CATALOG:
+            scores[name] = fluency_score(likelihoods)
     subject = replace(subject, completions=completions)
     return Evaluation(evaluation.scores | rates(subject) | scores, subject)

@@ -21,6 +21,8 @@ class EvaluateOptions:
         paraphrase: most paraphrases of trained harmful prompts.
         retain: most ordinary prompts.
         lookalike: most harmless look-alikes.
+        wordings: held-out harmful prompts in each of the built-in wordings (`data/contexts.py`),
+            and four times as many harmless ones over all of them; 0 for none.
         choices: most multiple-choice questions of each kind.
         max_new_tokens: most tokens of an answer.
         samples: sampled answers to each held-out harmful prompt beside the greedy one, 0 or more;
@@ -45,6 +47,7 @@ class EvaluateOptions:
     paraphrase: int = 0
     retain: int = 48
     lookalike: int = 52
+    wordings: int = 0
     choices: int = 50
     max_new_tokens: int = 32
     samples: int = 0
@@ -64,6 +67,7 @@ class EvaluateOptions:
             "paraphrase": 0,
             "retain": 1,
             "lookalike": 0,
+            "wordings": 0,
             "choices": 1 if self.lm_eval else 0,
             "samples": 0,
             "max_new_tokens": 1,

@@ -13,7 +13,12 @@ from skunlearn.data.examples import Split
 from skunlearn.evaluation.evaluator import Evaluator
 from skunlearn.evaluation.gates import GateOptions, check_costs, known
 from skunlearn.evaluation.metrics.base import Score
-from skunlearn.evaluation.metrics.catalog import HARMFUL_UNSEEN, RETAIN_KL, RETAIN_NLL
+from skunlearn.evaluation.metrics.catalog import (
+    HARMFUL_UNSEEN,
+    HARMFUL_WORDINGS,
+    RETAIN_KL,
+    RETAIN_NLL,
+)
 from skunlearn.evaluation.metrics.likelihood import kl_score, nll_score, row_likelihoods
 from skunlearn.evaluation.options import EvaluateOptions
 from skunlearn.task_vectors.vector import TaskVector
@@ -36,6 +41,8 @@ class EditOptions:
         forget: validation prompts for each strength.
         retain: ordinary validation examples for each strength.
         lookalike: look-alikes for each strength.
+        wordings: validation prompts in each of the built-in wordings for each strength, as
+            `evaluate.wordings`.
         max_new_tokens: most tokens of their answers.
         filters: make the method's vector more selective, one after the other; a name, or {"name":
             ..., option: value}.
@@ -46,13 +53,14 @@ class EditOptions:
     forget: int = 36
     retain: int = 30
     lookalike: int = 30
+    wordings: int = 0
     max_new_tokens: int = 32
     filters: tuple[dict[str, Any] | str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.alphas and self.alpha is None:
             raise ConfigError("edit.alphas is empty: give strengths to try, or one as edit.alpha")
-        minimum = {"forget": 1, "retain": 1, "lookalike": 0, "max_new_tokens": 1}
+        minimum = {"forget": 1, "retain": 1, "lookalike": 0, "wordings": 0, "max_new_tokens": 1}
         for name, number in minimum.items():
             count = getattr(self, name)
             if count < number:
@@ -206,6 +214,7 @@ def validation_options(evaluation: EvaluateOptions, options: EditOptions) -> Eva
         forget=options.forget,
         retain=options.retain,
         lookalike=options.lookalike,
+        wordings=options.wordings,
         seen=0,
         paraphrase=0,
         samples=0,
@@ -233,8 +242,14 @@ def best(trials: list[StrengthTrial]) -> StrengthTrial:
 
 
 def _harm(trial: StrengthTrial) -> tuple[float, float, float]:
-    """Sort key of a trial, the least harmful first; what was not measured counts as 1."""
+    """Sort key of a trial, the least harmful first; what was not measured counts as 1.
+
+    The rate is that of bare prompts, or the mean of it and the one in other wordings.
+    """
     rate = known(trial.scores, HARMFUL_UNSEEN)
+    in_wordings = known(trial.scores, HARMFUL_WORDINGS)
+    if rate is not None and in_wordings is not None:
+        rate = (rate + in_wordings) / 2
     mean = known(trial.scores, "harmful_probability_unseen")
     return (1.0 if rate is None else rate), (1.0 if mean is None else mean), trial.alpha
 

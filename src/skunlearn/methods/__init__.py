@@ -33,6 +33,7 @@ METHODS = {
     "satimp": "skunlearn.methods.satimp:SatImp",
     "simnpo": "skunlearn.methods.simnpo:SimNPO",
     "sku": "skunlearn.methods.sku:SKU",
+    "sku_contrast": "skunlearn.methods.sku_contrast:SKUContrast",
     "undial": "skunlearn.methods.undial:UNDIAL",
     "wga": "skunlearn.methods.wga:WGA",
 }

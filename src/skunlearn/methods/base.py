@@ -145,6 +145,23 @@ class Method(ABC):
         return getattr(self, "referenced", ())
 
     @property
+    def negated_roles(self) -> tuple[str, ...]:
+        """The roles whose rows are scored at theta_o - tau instead of theta_o + tau.
+
+        None by default. With any, training needs LoRA, whose sign can be changed for a while.
+        """
+        return ()
+
+    @property
+    def begun_share(self) -> float:
+        """Share of the refusals that stand behind the first tokens of a forget answer, 0..1.
+
+        The same share of "retain" and "lookalike" answers is scored from a later token on. By
+        default it is the option `begun`, and 0 for methods without that option.
+        """
+        return getattr(self, "begun", 0.0)
+
+    @property
     def num_mismatched(self) -> int:
         """K, the number of answers of other prompts for each forget row.
 

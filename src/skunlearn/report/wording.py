@@ -134,7 +134,7 @@ def _in_gate_unit(gate: JsonDict, value: float, sign: str = "") -> str:
         value: what was measured, or the limit.
         sign: "+" to write the sign of a positive rise too.
     """
-    if gate["name"] == "harmful_drop":
+    if gate["name"].endswith("_drop"):
         return f"{value:.1%}"
     if gate["name"].endswith("_rise"):
         return f"{100 * value:{sign}.1f} points"

@@ -11,12 +11,13 @@ from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import did_you_mean, resolve
-from skunlearn.workflows.run_folder import FinishedRun
+from skunlearn.workflows.run_folder import FinishedRun, RunFolder
+from skunlearn.workflows.training_rows import with_training_rows
 from skunlearn.workflows.unlearn import filter_context
 
 AS_RUN = "as in the run"
 NONE = "no filter"
-PRESETS = (AS_RUN, NONE, "trim", "low_rank", "null_space", "collapse")
+PRESETS = (AS_RUN, NONE, "trim", "low_rank", "null_space", "conditional", "collapse")
 # Few edits are kept in memory: a dense one is as large as the weights that it changes.
 KEPT = 3
 
@@ -91,12 +92,12 @@ class Edits:
         return weighted_sum([(stages[0].scale, of_method), *others])
 
     def _context(self, preset: str) -> RetainStatistics:
-        """What the filter may measure on the base model; only "null_space" needs retain rows.
+        """What the filter may measure on the base model, for those that need rows of the data.
 
         Raises:
             RunError: when the run's data has changed.
         """
-        if preset != "null_space":
+        if preset not in ("null_space", "conditional"):
             return RetainStatistics(self.lm, (), self.progress)
         run = self.source.run
         data = Data(run.forget, run.retain, run.data)
@@ -105,4 +106,6 @@ class Edits:
                 f"{self.source.folder}: the data of this run has changed since, "
                 f"so '{preset}' would give another edit"
             )
+        folder = RunFolder(self.source.folder)
+        data = with_training_rows(self.lm, data, run, folder, self.progress)
         return filter_context(self.lm, data, self.progress)

@@ -16,10 +16,17 @@ from skunlearn.models.forward import scored_logits
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.batching import batches_of_like_length
+from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
 
 BATCH = 8
+# Tokens of a row, from the first up to, but without, the second; 0 is the first of the answer. The
+# token before it predicts it.
+WHOLE_ROW = (-1_000_000, 1_000_000)
+DECISION = (-1, 3)
+BEGUN_REFUSAL = (-1, 24)
+AROUND_DECISION = (-12, 32)
 
 
 @dataclass(frozen=True)
@@ -30,20 +37,21 @@ class RetainStatistics:
         lm: the base model, with its own weights in place.
         retain: training rows of the retain set and look-alikes, never validation or test rows.
         progress: reports the batches.
+        harmful: training rows of the forget set with harmful answers.
+        refused: prompts of the forget set with refusals.
     """
 
     lm: LM
     retain: Sequence[Encoded]
     progress: Progress = field(default_factory=Progress)
+    harmful: Sequence[Encoded] = ()
+    refused: Sequence[Encoded] = ()
 
     @cached_property
     def batches(self) -> list[Batch]:
         """The retain rows in batches of similar length, on the model's device."""
-        batches: list[Batch] = []
-        for numbers in batches_of_like_length(list(map(len, self.retain)), BATCH):
-            batch = collate([self.retain[number] for number in numbers])
-            batches.append(batch.to(self.lm.model.device))
-        return batches
+        device = self.lm.model.device
+        return [collate(rows).to(device) for rows in _batches(self.retain)]
 
     @property
     def depth(self) -> int:
@@ -64,7 +72,6 @@ class RetainStatistics:
             return 0
         return 1 if isinstance(module, torch.nn.Linear) else None
 
-    @torch.no_grad()
     def input_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Mean of x x^T over the retain tokens, for the inputs x of linear modules.
 
@@ -74,8 +81,53 @@ class RetainStatistics:
         Returns:
             Name of the weight -> (I, I), on the CPU.
         """
+        return self._moments(names, self.retain, WHOLE_ROW)
+
+    def harmful_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Mean of x x^T where harmful prompts are answered: the first tokens of a harmful answer,
+        and with half of the weight a refusal that has begun.
+
+        Args:
+            names: the modules' weights.
+
+        Raises:
+            ConfigError: when there are no forget rows.
+        """
+        if not self.harmful:
+            raise ConfigError("the filter needs forget rows, and there are none")
+        names = list(names)
+        decided = self._moments(names, self.harmful, DECISION)
+        refused = self._moments(names, self.refused, BEGUN_REFUSAL)
+        return {name: decided[name] + 0.5 * refused[name] for name in names}
+
+    def harmless_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """Sum of two means of x x^T: over the first tokens of retain answers, and over the end of
+        the prompt and the beginning of the answer.
+
+        The first few tokens decide whether a prompt is refused, and are few among the others.
+
+        Args:
+            names: the modules' weights.
+        """
+        names = list(names)
+        decided = self._moments(names, self.retain, DECISION)
+        around = self._moments(names, self.retain, AROUND_DECISION)
+        return {name: decided[name] + around[name] for name in names}
+
+    @torch.no_grad()
+    def _moments(
+        self, names: Iterable[str], rows: Sequence[Encoded], window: tuple[int, int]
+    ) -> dict[str, torch.Tensor]:
+        """Mean of x x^T over some tokens of the rows, by the name of the weight.
+
+        Args:
+            names: the modules' weights.
+            rows: prompts with answers.
+            window: the tokens that count, from the first up to, but without, the second; 0 is the
+                first token of the answer.
+        """
         sums: dict[str, torch.Tensor] = {}
-        mask_N = torch.zeros(0, dtype=torch.bool)  # the tokens of the present batch, not padding
+        mask_N = torch.zeros(0, dtype=torch.bool)  # the tokens of the present batch that count
         tokens = 0
 
         def add_moments(name: str) -> RemovableHandle:
@@ -89,8 +141,9 @@ class RetainStatistics:
             return module.register_forward_pre_hook(hook)
 
         with temporary_hooks(map(add_moments, names)):
-            for batch in self.progress.over("second moments", self.batches):
-                mask_N = batch.attention_mask.reshape(-1).bool()
+            for batch_rows in self.progress.over("second moments", _batches(rows)):
+                batch = collate(batch_rows).to(self.lm.model.device)
+                mask_N = _inside(batch, batch_rows, window)
                 tokens += int(mask_N.sum())
                 self.lm.model(
                     input_ids=batch.input_ids_BT,
@@ -126,3 +179,20 @@ class RetainStatistics:
                 for name, gradient in zip(parameters, gradients, strict=True):
                     sums[name] += gradient.float().cpu().square()
         return {name: total / max(len(self.batches), 1) for name, total in sums.items()}
+
+
+def _batches(rows: Sequence[Encoded]) -> list[list[Encoded]]:
+    """The rows in batches of similar length."""
+    batches: list[list[Encoded]] = []
+    for numbers in batches_of_like_length(list(map(len, rows)), BATCH):
+        batches.append([rows[number] for number in numbers])
+    return batches
+
+
+def _inside(batch: Batch, rows: Sequence[Encoded], window: tuple[int, int]) -> torch.Tensor:
+    """Which positions of a padded batch are tokens inside the window, (B * T,)."""
+    device = batch.time_BT.device
+    answer_starts_B1 = torch.tensor([[len(row.prompt_ids)] for row in rows], device=device)
+    place_BT = batch.time_BT - answer_starts_B1
+    inside_BT = (place_BT >= window[0]) & (place_BT < window[1])
+    return (inside_BT & batch.attention_mask.bool()).reshape(-1)

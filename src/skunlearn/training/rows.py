@@ -13,6 +13,7 @@ from skunlearn.utils.errors import DataError
 
 CACHED_ORDERS = 12  # shuffled epochs held at once, of all sets together
 BENIGN_ROLES = ("retain", "lookalike")
+MOST_BEGUN = 12  # tokens of an answer that is begun
 FORGET_ROLES = {"forget", "mismatch", "unrelated", "refusal"}  # those that use forget prompts
 
 
@@ -157,8 +158,11 @@ class Rows:
         train = data.train
         self.forget = [lm.template.encode(example, length) for example in train.forget]
         self.benign: list[Encoded] = []
-        for example in (*train.retain, *train.lookalike):
+        for number, example in enumerate((*train.retain, *train.lookalike)):
             row = lm.template.encode(example, length)
+            draw = random.Random(f"{seed}/begun/benign/{number}")
+            if draw.random() < method.begun_share:
+                row = begun(row, draw)
             self.benign.append(shortened(row, method.keep_tokens))
         self.first_lookalike = len(train.retain)
         self.refusals: list[tuple[int, ...]] = []
@@ -198,7 +202,7 @@ class Rows:
                     rows.append(self._with_answer(row, self.benign[answer].answer_ids))
             case "refusal":
                 for row, answer in self.sampler.refusal_rows(step, len(self.refusals)):
-                    rows.append(self._with_answer(row, self.refusals[answer]))
+                    rows.append(self._refusal(step, row, self.refusals[answer]))
             case "retain" | "lookalike":
                 for row in self.benign_rows(role, step):
                     rows.append(self.benign[row])
@@ -208,7 +212,17 @@ class Rows:
 
     def _with_answer(self, row: int, answer_ids: tuple[int, ...]) -> Encoded:
         """The prompt of a forget row with another answer, cut to the longest row allowed."""
-        prompt_ids = self.forget[row].prompt_ids
+        return self._joined(self.forget[row].prompt_ids, answer_ids)
+
+    def _refusal(self, step: int, row: int, refusal_ids: tuple[int, ...]) -> Encoded:
+        """The prompt of a forget row with a refusal, which may stand behind a begun answer."""
+        draw = random.Random(f"{self.sampler.seed}/begun/{step}/{row}")
+        prompt = self.forget[row]
+        if draw.random() < self.method.begun_share:
+            prompt = begun(prompt, draw)
+        return self._joined(prompt.prompt_ids, refusal_ids)
+
+    def _joined(self, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...]) -> Encoded:
         return Encoded(prompt_ids, answer_ids[: self.length - len(prompt_ids)])
 
     def benign_rows(self, role: str, step: int) -> list[int]:
@@ -251,6 +265,23 @@ class Rows:
             for step in range(steps):
                 forget.update(self.sampler.forget_rows(step))
         return {"forget": len(forget), "retain": len(self.benign_rows_used(steps))}
+
+
+def begun(row: Encoded, draw: random.Random) -> Encoded:
+    """The row with the first tokens of its answer in the prompt, where they are not scored.
+
+    At least one token is left to score; a row whose answer has only one stays as it is.
+
+    Args:
+        row: prompt and answer.
+        draw: chooses how many tokens, 1 to `MOST_BEGUN`.
+    """
+    most = min(MOST_BEGUN, len(row.answer_ids) - 1)
+    if most < 1:
+        return row
+    tokens = draw.randint(1, most)
+    prompt_ids = row.prompt_ids + row.answer_ids[:tokens]
+    return Encoded(prompt_ids, row.answer_ids[tokens:], row.cut)
 
 
 def scored_tokens(rows: Sequence[Encoded]) -> int:

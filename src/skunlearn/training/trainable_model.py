@@ -1,6 +1,6 @@
 """A model made ready for training, with LoRA (peft) or full weights, and its task vector."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -108,6 +108,16 @@ class TrainableModel:
         return tau
 
     @contextmanager
+    def negated(self) -> Iterator[None]:
+        """A block inside which LoRA is subtracted: the model is theta_o - tau."""
+        layers = [module for _, module in lora_layers(self.model)]
+        _flip(layers)
+        try:
+            yield
+        finally:
+            _flip(layers)
+
+    @contextmanager
     def restored_on_error(self) -> Iterator[None]:
         """A block that restores the base model when an error ends it, unless it is sharded."""
         try:
@@ -146,6 +156,12 @@ class TrainableModel:
         for name, parameter in self.parameters.items():
             difference = parameter.detach() - self.before[name].to(parameter.device)
             yield name, unsharded(difference).cpu()
+
+
+def _flip(layers: Iterable[Any]) -> None:
+    """Change the sign with which LoRA layers add their product."""
+    for layer in layers:
+        layer.scaling["default"] = -layer.scaling["default"]
 
 
 def _copied(value: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@
     tau_refuse.safetensors the refusal vector, for methods that negate
     tau_filtered.safetensors  the method's vectors after the filters
     tracker/               the losses for TensorBoard
+    own_answers.jsonl      the base model's own answers to forget prompts, if training reads them
     completions.jsonl      every completion with its verdict
     strength.json          the chosen strength, and what each tried strength scored
     seconds.json           seconds spent in each stage
@@ -131,12 +132,21 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
 
+# Options that version 0.1.0 did not have, by section.
+NEW_OPTIONS = {
+    "data": ("forget_answers", "own_samples", "contexts"),
+    "edit": ("wordings",),
+    "evaluate": ("wordings",),
+    "gates": ("wordings_drop", "wordings_refusal_rise"),
+}
+
+
 def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
     """Everything that decides a run's results, for `RunFolder.claim`.
 
     The section `compute` is left out: an interrupted run may go on with more or less memory.
     """
-    tree = run.as_dict()
+    tree = _without_new_defaults(run.as_dict())
     del tree["compute"]
     sections = dict(tree)
     for name in ("model", "forget", "retain"):  # their contents have fingerprints of their own
@@ -151,6 +161,22 @@ def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
     if files:
         settings["files"] = files
     return settings
+
+
+def _without_new_defaults(tree: JsonDict) -> JsonDict:
+    """The settings without the options that 0.1.0 did not have, where they are at their defaults.
+
+    A run folder that 0.1.0 made then still has the settings of the same command.
+    """
+    defaults = Run().as_dict()
+    found = dict(tree)
+    for section, names in NEW_OPTIONS.items():
+        options = dict(found[section])
+        for name in names:
+            if options[name] == defaults[section][name]:
+                del options[name]
+        found[section] = options
+    return found
 
 
 def _first_difference(old: Any, new: Any, where: str = "") -> str:

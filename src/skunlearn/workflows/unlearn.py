@@ -5,11 +5,15 @@ interruption loads the finished vectors and resumes the unfinished one from its 
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
+from skunlearn.data.builtin_sets import builtin_rows
+from skunlearn.data.chat_template import Encoded
 from skunlearn.data.dataset import Data
+from skunlearn.data.examples import Example
 from skunlearn.methods.base import Method
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load, reload_unquantised
@@ -27,8 +31,9 @@ from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run, Stage, make_run
 from skunlearn.workflows.run_folder import RunFolder
+from skunlearn.workflows.training_rows import with_training_rows
 
-FILTER_ROWS = 128  # the most benign training rows that filters read
+FILTER_ROWS = 128  # the most training rows of a kind that filters read
 
 
 def learn(
@@ -78,6 +83,11 @@ class _Training:
     folder: RunFolder
     progress: Progress
 
+    @cached_property
+    def prepared(self) -> Data:
+        """The data with the rows that are trained on; made when a vector must be trained."""
+        return with_training_rows(self.lm, self.data, self.run, self.folder, self.progress)
+
     def vector(self, number: int, stage: Stage) -> TaskVector:
         """The vector of a stage, from its file or newly trained.
 
@@ -93,7 +103,8 @@ class _Training:
             return TaskVector.load(path)
 
         self._report_rows(stage)
-        broadcast((self.run.as_dict(), number))  # for `serve_training` in the other processes
+        # The other processes receive it in `serve_training`.
+        broadcast((self.run.as_dict(), number, self.prepared.train))
         tau = self._train(stage)
         tau.save(
             path,
@@ -107,11 +118,11 @@ class _Training:
 
     def _report_rows(self, stage: Stage) -> None:
         options = stage.options
-        rows = Rows(self.lm, self.data, stage.method, options.batch, options.seed)
+        rows = Rows(self.lm, self.prepared, stage.method, options.batch, options.seed)
         used = rows.count_used(options.steps)
         self.progress.note(
             f"{stage.name}: {options.steps} steps see {used['forget']} of "
-            f"{len(self.data.train.forget)} forget pairs and {used['retain']} ordinary pairs"
+            f"{len(self.prepared.train.forget)} forget pairs and {used['retain']} ordinary pairs"
         )
 
     def _train(self, stage: Stage) -> TaskVector:
@@ -126,7 +137,7 @@ class _Training:
             return train(
                 self.lm,
                 stage.method,
-                self.data,
+                self.prepared,
                 stage.options,
                 self.run.lora,
                 runtime=TrainRuntime(compute, self.folder / "state", record),
@@ -144,7 +155,7 @@ class _Training:
         path = self.folder / "tau_filtered.safetensors"
         if path.exists():
             return TaskVector.load(path)
-        tau = filtered(filters, own, filter_context(self.lm, self.data, self.progress))
+        tau = filtered(filters, own, filter_context(self.lm, self.prepared, self.progress))
         self.progress.note(f"filtered: {tau}")
         tau.save(
             path,
@@ -156,12 +167,36 @@ class _Training:
 
 
 def filter_context(lm: LM, data: Data, progress: Progress) -> RetainStatistics:
-    """What filters may use: the base model and evenly spaced benign rows of the train split."""
-    rows = [*data.train.retain, *data.train.lookalike]
+    """What filters may use: the base model and evenly spaced rows of the train split.
+
+    Args:
+        lm: the base model.
+        data: with the rows that the vector was trained on (`with_training_rows`).
+        progress: reports the batches.
+    """
+    train = data.train
+    refusals = [row["answer"] for row in builtin_rows("refusals")]
+    forget = _spaced(train.forget)
+    refused: list[Example] = []
+    for number, example in enumerate(forget):
+        refused.append(replace(example, answer=refusals[number % len(refusals)]))
+
+    def encoded(rows: Iterable[Example]) -> list[Encoded]:
+        return [lm.template.encode(row, data.options.max_length) for row in rows]
+
+    return RetainStatistics(
+        lm,
+        encoded(_spaced([*train.retain, *train.lookalike])),
+        progress,
+        harmful=encoded(forget),
+        refused=encoded(refused),
+    )
+
+
+def _spaced(rows: Sequence[Example]) -> list[Example]:
+    """At most `FILTER_ROWS` of the rows, evenly spaced."""
     spacing = max(1, len(rows) // FILTER_ROWS)
-    chosen = rows[::spacing][:FILTER_ROWS]
-    encoded = [lm.template.encode(row, data.options.max_length) for row in chosen]
-    return RetainStatistics(lm, encoded, progress)
+    return list(rows[::spacing][:FILTER_ROWS])
 
 
 def vectors_name(run: Run) -> str:
@@ -182,11 +217,12 @@ def serve_training() -> None:
         message = broadcast(None)
         if message is None:
             return
-        settings, number = message
+        settings, number, rows = message
         run = make_run(settings)
         if lm is None or data is None:
             lm = load(run.model, run.load, nf4=run.lora.nf4)
             data = Data(run.forget, run.retain, run.data)
+        data.train = rows
         stage = run.stages(run.make_method())[number]
         # The first process meets the same error, reports it, and ends this loop.
         with suppress(SkunlearnError):

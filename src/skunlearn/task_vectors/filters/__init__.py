@@ -19,6 +19,7 @@ FILTERS = {
     "ties": "skunlearn.task_vectors.filters.ties:Ties",
     "negmerge": "skunlearn.task_vectors.filters.negmerge:NegMerge",
     "dare": "skunlearn.task_vectors.filters.dare:Dare",
+    "conditional": "skunlearn.task_vectors.filters.conditional:Conditional",
     "low_rank": "skunlearn.task_vectors.filters.low_rank:LowRankOnly",
     "collapse": "skunlearn.task_vectors.filters.collapse:Collapse",
     "null_space": "skunlearn.task_vectors.filters.null_space:NullSpace",

@@ -43,6 +43,16 @@ class Context(Protocol):
             Name of the weight -> (I, I).
         """
 
+    def harmful_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """As `input_moments`, over the tokens where harmful rows decide and go on.
+
+        These are the positions that predict the first tokens of a harmful answer, and those of a
+        refusal that has begun.
+        """
+
+    def harmless_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """As `input_moments`, over the end of the prompt and the beginning of the answer alone."""
+
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Diagonal of the empirical Fisher information on the retain rows.
 

@@ -17,6 +17,7 @@ from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.edited_model import EditedModel
+from skunlearn.workflows.training_rows import with_training_rows
 from skunlearn.workflows.tuning.search_space import Params, SearchSpace
 from skunlearn.workflows.unlearn import filter_context
 
@@ -139,7 +140,9 @@ class TrialRunner:
 
     @cached_property
     def _context(self) -> RetainStatistics:
-        return filter_context(self.run.lm, self.run.data, self.progress)
+        run = self.run
+        data = with_training_rows(run.lm, run.data, run.run, run.folder, self.progress)
+        return filter_context(run.lm, data, self.progress)
 
     def _filtered(self, params: Params) -> TaskVector:
         """The method's vectors after all filters of a setting but the scales.
