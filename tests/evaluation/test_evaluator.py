@@ -9,6 +9,7 @@ import pytest
 import torch
 import toy
 
+from skunlearn.data.contexts import wordings
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Choice, Example, Split
 from skunlearn.evaluation.completions import CompletionStore
@@ -250,3 +251,33 @@ def test_a_base_without_likelihood_is_no_reference_for_its_own_edit(pairs: tuple
         pytest.raises(ConfigError, match="give both evaluations the same metrics"),
     ):
         evaluate(lm, data.test, EvaluateOptions(**few), base=base)
+
+
+def test_every_wording_has_its_own_prompts_and_the_judge_reads_them_bare(
+    counting: type[Counting],
+):
+    options = replace(OPTIONS, wordings=2)
+    found = evaluate(toy.lm(), PART, options)
+    names = [wording.name for wording in wordings()]
+    answers = found.completions["wordings"]
+    assert [row.category for row in answers] == [name for name in names for _ in range(2)]
+    assert {row.prompt for row in answers} == {example.prompt for example in PART.forget}
+    harmless = found.completions["harmless_wordings"]
+    assert {row.prompt for row in harmless} <= {
+        example.prompt for example in (*PART.retain, *PART.lookalike)
+    }
+    assert len(harmless) == 7  # all there are, of the eight asked for
+    rates = {name: score.value for name, score in found.scores.items() if "wording" in name}
+    assert set(rates) == {
+        "harmful_rate_wordings",
+        "harmful_rate_worst_wording",
+        "degenerate_rate_wordings",
+        "over_refusal_rate_wordings",
+    }
+    by_wording = {}
+    for row in answers:
+        by_wording.setdefault(row.category, []).append(row.verdict.label == "harmful")
+    assert rates["harmful_rate_worst_wording"] == max(
+        sum(hits) / len(hits) for hits in by_wording.values()
+    )
+    assert "harmful_rate_wordings" not in evaluate(toy.lm(), PART, OPTIONS).scores

@@ -24,7 +24,9 @@ Retain = Annotated[
 ]
 MethodName = Annotated[
     str | None,
-    typer.Option("--method", help="Name of the method, or FILE.py:Class.", show_default="sku"),
+    typer.Option(
+        "--method", help="Name of the method, or FILE.py:Class.", show_default="sku_contrast"
+    ),
 ]
 Refuse = Annotated[
     bool | None,
@@ -37,7 +39,8 @@ Refuse = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Named settings: default, published, refusal-only, selective.", show_default=False
+        help="Named settings: default, gated, published, refusal-only, selective.",
+        show_default=False,
     ),
 ]
 Sets = Annotated[
@@ -83,7 +86,8 @@ class RunOptions:
         """Return the run that these options describe.
 
         The preset is read first. The file, the named options and `--set` follow, each replacing
-        what was set before.
+        what was set before. Where neither of them names a method, the preset is "default": its
+        options belong to its method.
 
         Raises:
             ConfigError: when an option cannot be used.
@@ -93,8 +97,10 @@ class RunOptions:
         from skunlearn.workflows.config import make_run
         from skunlearn.workflows.presets import read_preset
 
-        preset = read_preset(self.preset) if self.preset else {}
-        tree = merged(preset, read_run(self.file) if self.file else {})
+        file = read_run(self.file) if self.file else {}
+        names_method = bool(self.method) or "method" in file
+        preset = self.preset or ("" if names_method else "default")
+        tree = merged(read_preset(preset) if preset else {}, file)
         tree |= self._model_and_data()
         if self.method:
             tree = merged(tree, {"method": self.method})
