@@ -14,9 +14,10 @@ from skunlearn.methods.sku_contrast import SKUContrast
 from skunlearn.models.forward import make_batch, scored_logits
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.training.begun_answers import begun
 from skunlearn.training.compute import ComputeOptions
 from skunlearn.training.lora import LoraOptions
-from skunlearn.training.rows import Rows, begun
+from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
 from skunlearn.utils.errors import ConfigError
 

@@ -329,7 +329,9 @@ def test_conditional_on_a_model(family: str, rank: int | None):
     measured = context(family)
     lm = measured.lm
     rows = [lm.template.encode(Example(f"bad {n}", f"do {n}{n}"), 60) for n in range(4)]
-    with_rows = RetainStatistics(lm, measured.retain, harmful=rows, refused=rows)
+    with_rows = RetainStatistics(
+        lm, measured.retain, harmful=rows, refused=rows, harmless=measured.retain
+    )
     tau = vector(1, family, rank)
     found = Conditional()([tau], with_rows)
     assert 0 < found.norm() < tau.norm()
@@ -345,8 +347,8 @@ def test_moments_read_only_the_tokens_of_their_window():
     row = lm.template.encode(Example("ask", "a long answer of many letters"), 60)
     longer = Encoded(row.prompt_ids, row.answer_ids + row.answer_ids)
     name = "model.layers.0.self_attn.q_proj.weight"
-    first = RetainStatistics(lm, [row], harmful=[row], refused=[row])
-    second = RetainStatistics(lm, [longer], harmful=[longer], refused=[row])
+    first = RetainStatistics(lm, [row], harmful=[row], refused=[row], harmless=[row])
+    second = RetainStatistics(lm, [longer], harmful=[longer], refused=[row], harmless=[row])
     assert torch.allclose(
         first.harmful_moments([name])[name], second.harmful_moments([name])[name], atol=1e-5
     )

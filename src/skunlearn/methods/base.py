@@ -269,6 +269,17 @@ def check_options(method: Method, above_0: tuple[str, ...] = ()) -> None:
             raise ConfigError(f"method.{option.name}={value}: give a number above 0")
 
 
+def check_share(**options: float) -> None:
+    """Check that options of a method are shares.
+
+    Raises:
+        ConfigError: for the first that is not between 0 and 1.
+    """
+    for name, value in options.items():
+        if not 0 <= value <= 1:
+            raise ConfigError(f"method.{name}={value}: give a share, 0 to 1")
+
+
 def active_roles(**weights: float) -> tuple[str, ...]:
     """The roles whose weight is above 0, in the order given."""
     return tuple(role for role, weight in weights.items() if weight > 0)

@@ -30,7 +30,7 @@ arXiv:2202.05262).
 from dataclasses import dataclass
 from typing import ClassVar
 
-from skunlearn.methods.base import Detector, Method, check_options
+from skunlearn.methods.base import Detector, Method, check_options, check_share
 from skunlearn.methods.refusal import Declining
 
 
@@ -46,6 +46,8 @@ class GatedRefusal(Declining, Method):
         gate: where the detectors are, and how they are fitted.
         refusal_tokens: how many tokens of a refusal are learnt, 1 or more. The first few decide
             whether the model refuses, and it completes the sentence by itself.
+        begun: share of the forget prompts whose answer has begun: the detectors are fitted, and the
+            refusals learnt, behind its first tokens; likewise for ordinary answers; 0..1.
     """
 
     edit_scale: ClassVar[float] = 1.0
@@ -56,6 +58,8 @@ class GatedRefusal(Declining, Method):
     keep_tokens: int = 4
     gate: Detector = Detector()  # read by `Method.detector`
     refusal_tokens: int = 8
+    begun: float = 0.0  # read by `Method.begun_share`
 
     def __post_init__(self) -> None:
         check_options(self, above_0=("refusal_weight", "kept", "keep_tokens", "refusal_tokens"))
+        check_share(begun=self.begun)

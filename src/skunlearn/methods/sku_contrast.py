@@ -30,8 +30,14 @@ from typing import ClassVar
 
 import torch
 
-from skunlearn.methods.base import Method, Scored, check_options, kl_terms, nll_terms
-from skunlearn.utils.errors import ConfigError
+from skunlearn.methods.base import (
+    Method,
+    Scored,
+    check_options,
+    check_share,
+    kl_terms,
+    nll_terms,
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,11 @@ class SKUContrast(Method):
     kept: int = 2  # read by `Method.benign_per_forget`
     keep_tokens: int = 4
     refusal_tokens: int = 8
-    begun: float = 0.3
+    begun: float = 0.3  # read by `Method.begun_share`
 
     def __post_init__(self) -> None:
         check_options(self, above_0=("refusal_weight", "kept", "keep_tokens", "refusal_tokens"))
-        if self.begun > 1:
-            raise ConfigError(f"method.begun={self.begun}: give a share, 0 to 1")
+        check_share(begun=self.begun)
 
     @property
     def roles(self) -> tuple[str, ...]:

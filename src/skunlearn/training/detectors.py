@@ -28,6 +28,7 @@ from skunlearn.models.architecture import decoder_layers, layer_number
 from skunlearn.models.forward import make_batch, recorded_layers, scored_hidden
 from skunlearn.models.lm import LM
 from skunlearn.models.quantisation import quantised
+from skunlearn.training.begun_answers import with_begun
 from skunlearn.training.detector_moments import DetectorMoments
 from skunlearn.training.rows import Rows
 from skunlearn.utils.batching import batched
@@ -135,6 +136,10 @@ def detectors_of(lm: LM, rows: Rows, progress: Progress) -> dict[str, torch.Tens
         return None
     # Of several rows with one prompt the last is taken.
     harmful = {row.prompt_ids: row for row in rows.forget}
+    if rows.method.begun_share:
+        # A detector that must be silent in begun answers cannot respond in them.
+        for row in with_begun(rows.forget, rows.method.begun_share, rows.sampler.seed):
+            harmful[row.prompt_ids] = shortened(row, 1)
     ordinary = rows.benign[: rows.first_lookalike]
     lookalike = rows.benign[rows.first_lookalike :]
     fitted = fit_detectors(lm.model, list(harmful.values()), ordinary, lookalike, options, progress)

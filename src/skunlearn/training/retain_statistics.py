@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from transformers import Conv1D
 
 from skunlearn.data.batches import Batch, collate
-from skunlearn.data.chat_template import Encoded
+from skunlearn.data.chat_template import Encoded, shortened
 from skunlearn.methods.losses import answer_nll
 from skunlearn.models.forward import scored_logits
 from skunlearn.models.lm import LM
@@ -21,6 +21,7 @@ from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
 
 BATCH = 8
+Window = tuple[int, int]
 # Tokens of a row, from the first up to, but without, the second; 0 is the first of the answer. The
 # token before it predicts it.
 WHOLE_ROW = (-1_000_000, 1_000_000)
@@ -39,6 +40,7 @@ class RetainStatistics:
         progress: reports the batches.
         harmful: training rows of the forget set with harmful answers.
         refused: prompts of the forget set with refusals.
+        harmless: training rows of the retain set and look-alikes, more of them than `retain`.
     """
 
     lm: LM
@@ -46,6 +48,7 @@ class RetainStatistics:
     progress: Progress = field(default_factory=Progress)
     harmful: Sequence[Encoded] = ()
     refused: Sequence[Encoded] = ()
+    harmless: Sequence[Encoded] = ()
 
     @cached_property
     def batches(self) -> list[Batch]:
@@ -81,7 +84,7 @@ class RetainStatistics:
         Returns:
             Name of the weight -> (I, I), on the CPU.
         """
-        return self._moments(names, self.retain, WHOLE_ROW)
+        return self._moments(names, self.retain, (WHOLE_ROW,))[0]
 
     def harmful_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Mean of x x^T where harmful prompts are answered: the first tokens of a harmful answer,
@@ -93,11 +96,11 @@ class RetainStatistics:
         Raises:
             ConfigError: when there are no forget rows.
         """
-        if not self.harmful:
-            raise ConfigError("the filter needs forget rows, and there are none")
+        if not self.harmful or not self.harmless:
+            raise ConfigError("the filter needs forget rows and retain rows, and there are none")
         names = list(names)
-        decided = self._moments(names, self.harmful, DECISION)
-        refused = self._moments(names, self.refused, BEGUN_REFUSAL)
+        (decided,) = self._moments(names, self.harmful, (DECISION,))
+        (refused,) = self._moments(names, self.refused, (BEGUN_REFUSAL,))
         return {name: decided[name] + 0.5 * refused[name] for name in names}
 
     def harmless_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -110,47 +113,53 @@ class RetainStatistics:
             names: the modules' weights.
         """
         names = list(names)
-        decided = self._moments(names, self.retain, DECISION)
-        around = self._moments(names, self.retain, AROUND_DECISION)
+        decided, around = self._moments(names, self.harmless, (DECISION, AROUND_DECISION))
         return {name: decided[name] + around[name] for name in names}
 
     @torch.no_grad()
     def _moments(
-        self, names: Iterable[str], rows: Sequence[Encoded], window: tuple[int, int]
-    ) -> dict[str, torch.Tensor]:
-        """Mean of x x^T over some tokens of the rows, by the name of the weight.
+        self, names: Iterable[str], rows: Sequence[Encoded], windows: Sequence[Window]
+    ) -> list[dict[str, torch.Tensor]]:
+        """For each window the mean of x x^T over its tokens, by the name of the weight.
 
         Args:
             names: the modules' weights.
-            rows: prompts with answers.
-            window: the tokens that count, from the first up to, but without, the second; 0 is the
-                first token of the answer.
+            rows: prompts with answers; what comes behind all windows is cut off.
+            windows: which tokens of a row count.
         """
-        sums: dict[str, torch.Tensor] = {}
-        mask_N = torch.zeros(0, dtype=torch.bool)  # the tokens of the present batch that count
-        tokens = 0
+        sums: list[dict[str, torch.Tensor]] = [{} for _ in windows]
+        masks: list[torch.Tensor] = []  # for each window, its tokens in the present batch
 
         def add_moments(name: str) -> RemovableHandle:
-            """Register a hook that adds the moments of the present batch to the sum."""
+            """Register a hook that adds the moments of the present batch to the sums."""
 
             def hook(_module: object, args: tuple[torch.Tensor, ...]) -> None:
-                x_NI = args[0].reshape(-1, args[0].shape[-1])[mask_N].float()
-                sums[name] = sums.get(name, 0) + x_NI.T @ x_NI
+                x_NI = args[0].reshape(-1, args[0].shape[-1])
+                for total, mask_N in zip(sums, masks, strict=True):
+                    inside_MI = x_NI[mask_N].float()
+                    total[name] = total.get(name, 0) + inside_MI.T @ inside_MI
 
             module = self.lm.model.get_submodule(name.removesuffix(".weight"))
             return module.register_forward_pre_hook(hook)
 
+        needed = max(end for _, end in windows)
+        tokens = [0] * len(windows)
         with temporary_hooks(map(add_moments, names)):
-            for batch_rows in self.progress.over("second moments", _batches(rows)):
+            batches = _batches([shortened(row, needed) for row in rows])
+            for batch_rows in self.progress.over("second moments", batches):
                 batch = collate(batch_rows).to(self.lm.model.device)
-                mask_N = _inside(batch, batch_rows, window)
-                tokens += int(mask_N.sum())
+                masks[:] = [_inside(batch, batch_rows, window) for window in windows]
+                for number, mask_N in enumerate(masks):
+                    tokens[number] += int(mask_N.sum())
                 self.lm.model(
                     input_ids=batch.input_ids_BT,
                     attention_mask=batch.attention_mask,
                     use_cache=False,
                 )
-        return {name: total.cpu() / max(tokens, 1) for name, total in sums.items()}
+        found: list[dict[str, torch.Tensor]] = []
+        for total, count in zip(sums, tokens, strict=True):
+            found.append({name: value.cpu() / max(count, 1) for name, value in total.items()})
+        return found
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Diagonal of the empirical Fisher information on the retain rows.
@@ -189,7 +198,7 @@ def _batches(rows: Sequence[Encoded]) -> list[list[Encoded]]:
     return batches
 
 
-def _inside(batch: Batch, rows: Sequence[Encoded], window: tuple[int, int]) -> torch.Tensor:
+def _inside(batch: Batch, rows: Sequence[Encoded], window: Window) -> torch.Tensor:
     """Which positions of a padded batch are tokens inside the window, (B * T,)."""
     device = batch.time_BT.device
     answer_starts_B1 = torch.tensor([[len(row.prompt_ids)] for row in rows], device=device)

@@ -9,11 +9,11 @@ from skunlearn.data.chat_template import Encoded, shortened
 from skunlearn.data.dataset import Data
 from skunlearn.methods.base import Method, check_method
 from skunlearn.models.lm import LM
+from skunlearn.training.begun_answers import begun, with_begun
 from skunlearn.utils.errors import DataError
 
 CACHED_ORDERS = 12  # shuffled epochs held at once, of all sets together
 BENIGN_ROLES = ("retain", "lookalike")
-MOST_BEGUN = 12  # tokens of an answer that is begun
 FORGET_ROLES = {"forget", "mismatch", "unrelated", "refusal"}  # those that use forget prompts
 
 
@@ -157,12 +157,10 @@ class Rows:
         self.method = method
         train = data.train
         self.forget = [lm.template.encode(example, length) for example in train.forget]
+        encoded = [lm.template.encode(example, length) for example in train.retain]
+        encoded += [lm.template.encode(example, length) for example in train.lookalike]
         self.benign: list[Encoded] = []
-        for number, example in enumerate((*train.retain, *train.lookalike)):
-            row = lm.template.encode(example, length)
-            draw = random.Random(f"{seed}/begun/benign/{number}")
-            if draw.random() < method.begun_share:
-                row = begun(row, draw)
+        for row in with_begun(encoded, method.begun_share, seed):
             self.benign.append(shortened(row, method.keep_tokens))
         self.first_lookalike = len(train.retain)
         self.refusals: list[tuple[int, ...]] = []
@@ -265,23 +263,6 @@ class Rows:
             for step in range(steps):
                 forget.update(self.sampler.forget_rows(step))
         return {"forget": len(forget), "retain": len(self.benign_rows_used(steps))}
-
-
-def begun(row: Encoded, draw: random.Random) -> Encoded:
-    """The row with the first tokens of its answer in the prompt, where they are not scored.
-
-    At least one token is left to score; a row whose answer has only one stays as it is.
-
-    Args:
-        row: prompt and answer.
-        draw: chooses how many tokens, 1 to `MOST_BEGUN`.
-    """
-    most = min(MOST_BEGUN, len(row.answer_ids) - 1)
-    if most < 1:
-        return row
-    tokens = draw.randint(1, most)
-    prompt_ids = row.prompt_ids + row.answer_ids[:tokens]
-    return Encoded(prompt_ids, row.answer_ids[tokens:], row.cut)
 
 
 def scored_tokens(rows: Sequence[Encoded]) -> int:

@@ -30,10 +30,11 @@ from skunlearn.utils.files import append_lines, read_lines
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 from skunlearn.workflows.config import Run, Stage, make_run
-from skunlearn.workflows.run_folder import RunFolder
+from skunlearn.workflows.run_folder import RunFolder, without_new_defaults
 from skunlearn.workflows.training_rows import with_training_rows
 
-FILTER_ROWS = 128  # the most training rows of a kind that filters read
+FILTER_ROWS = 128  # the most benign training rows that most filters read
+MOMENT_ROWS = 384  # the most rows of a kind for the moments of the conditional filter
 
 
 def learn(
@@ -176,7 +177,8 @@ def filter_context(lm: LM, data: Data, progress: Progress) -> RetainStatistics:
     """
     train = data.train
     refusals = [row["answer"] for row in builtin_rows("refusals")]
-    forget = _spaced(train.forget)
+    benign = [*train.retain, *train.lookalike]
+    forget = _spaced(train.forget, MOMENT_ROWS)
     refused: list[Example] = []
     for number, example in enumerate(forget):
         refused.append(replace(example, answer=refusals[number % len(refusals)]))
@@ -186,22 +188,23 @@ def filter_context(lm: LM, data: Data, progress: Progress) -> RetainStatistics:
 
     return RetainStatistics(
         lm,
-        encoded(_spaced([*train.retain, *train.lookalike])),
+        encoded(_spaced(benign, FILTER_ROWS)),
         progress,
         harmful=encoded(forget),
         refused=encoded(refused),
+        harmless=encoded(_spaced(benign, MOMENT_ROWS)),
     )
 
 
-def _spaced(rows: Sequence[Example]) -> list[Example]:
-    """At most `FILTER_ROWS` of the rows, evenly spaced."""
-    spacing = max(1, len(rows) // FILTER_ROWS)
-    return list(rows[::spacing][:FILTER_ROWS])
+def _spaced(rows: Sequence[Example], most: int) -> list[Example]:
+    """At most so many of the rows, evenly spaced."""
+    spacing = max(1, len(rows) // most)
+    return list(rows[::spacing][:most])
 
 
 def vectors_name(run: Run) -> str:
     """A name for what a run adds at strength 1, for the store of completions."""
-    tree = run.as_dict()
+    tree = without_new_defaults(run.as_dict())
     parts = [tree[part] for part in ("train", "method", "vectors", "refuse", "lora")]
     return digest([*parts, tree["edit"]["filters"]])
 
