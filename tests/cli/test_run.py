@@ -51,6 +51,10 @@ SMALL = [
     "evaluate.max_new_tokens=4",
     "--set",
     "data.max_length=600",
+    "--set",
+    "edit.wordings=0",
+    "--set",
+    "evaluate.wordings=0",
 ]
 NAMES = {
     "harmful_rate_seen",
@@ -358,6 +362,8 @@ def test_ctrl_c_and_too_little_memory_are_told(
     for error, code, text in (
         (KeyboardInterrupt(), 130, "the same command goes on"),
         (OutOfMemoryError(), 2, "compute.accumulate=4"),
+        (MemoryError(), 2, "compute.accumulate=4"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "compute.accumulate=4"),
     ):
         monkeypatch.setattr(
             "skunlearn.workflows.clean.clean",

@@ -114,7 +114,7 @@ def test_an_empty_part_is_told_before_any_work(pairs: tuple[Path, Path]):
 def test_a_source_keeps_its_columns_but_for_those_that_are_given(monkeypatch: pytest.MonkeyPatch):
     row = {"question": "q", "correct_answers": ["one", "two"], "best_answer": "x"}
     rows = [(row | {"question": f"q {n}"}, f"hub:{n}") for n in range(20)]
-    monkeypatch.setattr("skunlearn.data.dataset.read_hub", lambda *_: rows)
+    monkeypatch.setattr("skunlearn.data.sources.read_hub", lambda *_: rows)
     data = Data(None, "truthfulqa", DataOptions(retain=Columns(pick=0)))
     assert {row.answer for row in data.train.retain} == {"one"}
 
@@ -162,7 +162,7 @@ def test_a_folder_of_that_name_hides_no_named_source(
     (tmp_path / "truthfulqa").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "skunlearn.data.dataset.read_hub",
+        "skunlearn.data.sources.read_hub",
         lambda *_: [({"question": "from the hub", "correct_answers": "a"}, "1")],
     )
     with pytest.raises(DataError, match="1 distinct prompts"):

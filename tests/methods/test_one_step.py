@@ -16,6 +16,7 @@ from skunlearn.models.lm import LM
 from skunlearn.training.lora import LoraOptions
 from skunlearn.training.rows import Rows
 from skunlearn.training.train import TrainOptions, TrainRuntime, train
+from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.registry import resolve
 
 STEP = TrainOptions(steps=1, batch=4, lr=3e-3)
@@ -43,6 +44,7 @@ EFFECTS: dict[str, tuple[dict[str, int], dict[str, Any]]] = {
     "satimp": (FORGET_UP, {"saturation": 1.0, "retain_weight": 0.0}),
     "simnpo": (FORGET_UP, {"beta": 0.5, "retain_weight": 0.0}),
     "sku": (FORGET_UP, {}),
+    "sku_contrast": (FORGET_UP | REFUSAL_DOWN, {"begun": 0.0}),
     "undial": (FORGET_UP, {}),
     "wga": (FORGET_UP, {"retain_weight": 0.0}),
 }
@@ -103,6 +105,10 @@ def test_the_edit_moves_the_losses_as_the_docstring_says(
     if family != "Llama" and name in ALONE:
         effect, options = ALONE[name]
     lm, method = toy.lm(family), resolve(name, METHODS, "method")(**options)
+    if mode == "full" and method.negated_roles:
+        with pytest.raises(ConfigError, match="both signs of LoRA"):
+            train(lm, method, data, STEP, LoraOptions(mode=mode))
+        return
     rows = Rows(lm, data, method, STEP.batch, STEP.seed)
     before = nll(lm, rows)
     tau = train(lm, method, data, STEP, LoraOptions(mode=mode, rank=4, frozen=0))

@@ -35,6 +35,25 @@ RECURRENT = {
         "linear_value_head_dim": 8,
         "layer_types": ["linear_attention", "full_attention"] * 2,
     },
+    "Jamba": {**SMALL, "num_experts": 2, "mamba_d_state": 4, "mamba_dt_rank": 4},
+    "FalconH1": {
+        **SMALL,
+        "mamba_d_ssm": 32,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 8,
+        "mamba_n_groups": 1,
+        "mamba_d_state": 4,
+    },
+    "FalconMamba": {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2},
+    "Bamba": {
+        **SMALL,
+        "mamba_n_heads": 8,
+        "mamba_d_head": 8,
+        "mamba_d_state": 4,
+        "attn_layer_indices": [1],
+    },
+    "RecurrentGemma": {**SMALL, "lru_width": 32},
+    "MiniMax": {**SMALL, "num_key_value_heads": 2, "num_local_experts": 2, "head_dim": 8},
 }
 
 

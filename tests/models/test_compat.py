@@ -150,6 +150,13 @@ def tracker_class() -> None:
     assert compat.tracker_class("tensorboard").requires_logging_directory
 
 
+def read_as_experts() -> None:
+    model = toy.model("Mixtral")
+    assert compat.read_as_experts(model, {"q_proj"}) == set()
+    model.config.model_type = "deepseek_v3"
+    assert compat.read_as_experts(model, {"q_proj", "gate_proj"}) == {"gate_proj"}
+
+
 CHECKS = [
     attention_implementation,
     replaced_attention,
@@ -164,6 +171,7 @@ CHECKS = [
     forget_renaming,
     untie_head,
     lora_layers,
+    read_as_experts,
     tracker_class,
 ]
 

@@ -251,3 +251,29 @@ def test_trained_prompts_are_not_the_same_prompts():
         "no attack was run" not in base_alone
         and "no answer of the edited model under attack is scored" in base_alone
     )
+
+
+def test_other_wordings_are_told_one_by_one():
+    found = results()
+    for side in ("base", "edited"):
+        found["scores"][side]["harmful_rate_wordings"] = score(0.25)
+    row = found["transcripts"][0]
+    labels = [("greeting", "harmful", "refused"), ("greeting", "safe", None)]
+    labels.append(("upper-case", "harmful", "harmful"))
+    for wording, base, edited in labels:
+        found["transcripts"].append(
+            row
+            | {
+                "group": "wordings",
+                "category": wording,
+                "base": row["base"] | {"label": base},
+                "edited": row["edited"] | {"label": edited},
+            }
+        )
+    assert words.by_wording(found["transcripts"]) == [
+        {"wording": "greeting", "n": 2, "base": 1, "edited": 0},
+        {"wording": "upper-case", "n": 1, "base": 1, "edited": 1},
+    ]
+    page = render(found)
+    assert "In 2 other wordings" in page and '<h3 id="wordings">' in page
+    assert "other wordings" not in render(results())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy
+from safetensors.torch import save_file
 
 from skunlearn.task_vectors.vector import LowRank, TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError
@@ -202,13 +203,57 @@ def test_a_safety_that_is_no_number_is_refused(tmp_path: Path):
     with pytest.raises(ModelError, match="safety is nan"):
         tau.check_safe()
     tau.save(tmp_path / "x.safetensors")
-    with pytest.raises(ModelError, match="safety is nan"):
+    with pytest.raises(ModelError, match=r"x\.safetensors: the header: .*NaN"):
         TaskVector.load(tmp_path / "x.safetensors")
+
+
+HEADERS = [
+    "[1]",
+    "7",
+    "{",
+    "[" * 3000 + "]" * 3000,
+    '{"format": "skunlearn-task-vector-1"}',
+    '{"format": "skunlearn-task-vector-1", "safety": [1]}',
+    '{"format": "skunlearn-task-vector-1", "safety": true}',
+    '{"format": "skunlearn-task-vector-1", "safety": 1e300}',
+    '{"format": "skunlearn-task-vector-1", "safety": ' + "9" * 5000 + "}",
+    '{"format": "skunlearn-task-vector-1", "safety": 1, "safety": 2}',
+    '{"format": ["skunlearn-task-vector-1"], "safety": 1}',
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_a_header_that_somebody_changed_is_one_line(header: str, tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    save_file({"w": torch.ones(2, 2)}, path, metadata={"skunlearn": header})
+    with pytest.raises(ModelError, match=r"x\.safetensors"):
+        TaskVector.load(path)
+
+
+@pytest.mark.parametrize("right", [None, torch.ones(3, 4), torch.ones(2)])
+def test_factors_that_do_not_fit_are_one_line(right: torch.Tensor | None, tmp_path: Path):
+    path = tmp_path / "x.safetensors"
+    tensors = {"w::left": torch.ones(4, 2)} | ({} if right is None else {"w::right": right})
+    header = '{"format": "skunlearn-task-vector-1", "safety": 1.0}'
+    save_file(tensors, path, metadata={"skunlearn": header})
+    with pytest.raises(ModelError, match="factors of 'w' do not fit"):
+        TaskVector.load(path)
 
 
 def test_saving_that_fails_leaves_nothing_behind(tmp_path: Path):
     tau = TaskVector({"w": torch.ones(2, 2)}, 1.0)
     (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="taken"):
+    with pytest.raises(ModelError, match="taken: this is a folder"):
         tau.save(str(tmp_path / "taken"))
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("where", ["folder", "folder/", "nowhere/x", "."])
+def test_a_path_that_cannot_be_a_file_is_refused_before_anything_is_written(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    with pytest.raises(ModelError, match="give the name of a file"):
+        TaskVector({"w": torch.ones(2, 2)}, 1.0).save(where)
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]

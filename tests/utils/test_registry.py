@@ -1,6 +1,8 @@
 """Names to classes."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,8 @@ import pytest
 from skunlearn.methods import METHODS
 from skunlearn.methods.sku import SKU
 from skunlearn.utils.errors import ConfigError
-from skunlearn.utils.registry import did_you_mean, resolve
+from skunlearn.utils.registry import did_you_mean, place_in_own_code, resolve
+from skunlearn.utils.settings import build_options
 
 
 def test_every_name_in_the_tables_resolves():
@@ -105,3 +108,57 @@ def test_old_names_are_gone_outside_of_such_files(tmp_path: Path):
     (tmp_path / "other.py").write_text("import skunlearn.lm.model")
     with pytest.raises(ConfigError, match="its modules have moved"):
         resolve(f"{tmp_path}/other.py:Mine", {}, "judge")
+
+
+def test_annotations_that_are_texts_and_dataclasses_work(tmp_path: Path):
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass, field, KW_ONLY
+from typing import ClassVar
+from skunlearn.methods.sku import SKU
+
+@dataclass(frozen=True)
+class Mine(SKU):
+    kind: ClassVar[str] = "x"
+    _: KW_ONLY
+    mine: float | None = None
+    own: tuple[str, ...] = ()
+"""
+    for folder in ("a", "b"):  # two files of one name do not meet
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(text.replace('"x"', f'"{folder}"'))
+    classes = [resolve(f"{tmp_path / folder}/mine.py:Mine", {}, "method") for folder in ("a", "b")]
+    assert [cls.kind for cls in classes] == ["a", "b"]
+    assert build_options(classes[0], {"mine": 2, "own": ["a"]}, "method").mine == 2.0
+    with pytest.raises(ConfigError, match="mine"):
+        build_options(classes[1], {"mine": "x"}, "method")
+
+
+def test_an_error_in_a_file_of_ones_own_is_named(tmp_path: Path):
+    path = tmp_path / "mine.py"
+    path.write_text("def mine(x):\n    return helper(x)\n\ndef helper(x):\n    return 1 / x\n")
+    mine = resolve(f"{path}:mine", {}, "metric")
+    with pytest.raises(ZeroDivisionError) as caught:
+        mine(0)
+    assert place_in_own_code(caught.value) == f"{path}:5"
+    assert place_in_own_code(ValueError("not from there")) == ""
+
+
+MAIN = """
+import sys
+from skunlearn.cli import main
+from skunlearn.utils.registry import resolve
+def raises(**_):
+    resolve(sys.argv[1], {}, "metric")(0)
+main.app = raises
+main.main()
+"""
+
+
+def test_the_command_line_says_that_the_file_is_ones_own(tmp_path: Path):
+    path = tmp_path / "mine.py"
+    path.write_text("def mine(x):\n    return 1 / x\n")
+    words = [sys.executable, "-c", MAIN, f"{path}:mine"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert f"{path}:2: ZeroDivisionError" in done.stderr

@@ -2,18 +2,25 @@
 one."""
 
 import json
-import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import toy
+from locks import other_process_holds
 
+from skunlearn.export.base import ExportOptions
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import append_lines, read_json, write_json
+from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.clean import MARK, clean, without_texts
 from skunlearn.workflows.config import make_run
+from skunlearn.workflows.export import export
 from skunlearn.workflows.run import run_job
+from skunlearn.workflows.run_folder import open_run
+from skunlearn.workflows.verify import verify
 
 SMALL = [
     "train.steps=2",
@@ -108,14 +115,13 @@ def test_nothing_of_a_comparison_goes_while_any_of_it_is_in_use(tmp_path: Path):
         write_json(folder / "settings.json", {})
         (folder / "completions.jsonl").touch()
     for folder in (tmp_path, inner):
-        (folder / "lock").write_text(str(os.getppid()))
-        with pytest.raises(RunError, match="is in use by process"):
-            clean(tmp_path)
-        assert len([*tmp_path.rglob("completions.jsonl")]) == 2
-        assert [path.parent for path in tmp_path.rglob("lock")] == [folder], (
-            "what was locked for it is free again"
-        )
-        (folder / "lock").unlink()
+        with other_process_holds(folder / "lock"):
+            with pytest.raises(RunError, match="is in use by process"):
+                clean(tmp_path)
+            assert len([*tmp_path.rglob("completions.jsonl")]) == 2
+            assert [path.parent for path in tmp_path.rglob("lock")] == [folder], (
+                "what was locked for it is free again"
+            )
     assert len(clean(tmp_path)["removed"]) == 2
 
 
@@ -155,3 +161,37 @@ def test_what_is_no_run_folder_is_left_alone(tmp_path: Path):
     with pytest.raises(RunError, match="not a run folder"):
         clean(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["tau.safetensors"]
+
+
+def test_links_are_unlinked_and_what_they_lead_to_stays(tmp_path: Path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "settings.json").write_text("{}")
+    (outside / "completions.jsonl").write_text("mine")
+    run = tmp_path / "run"
+    (run / "sku").mkdir(parents=True)
+    write_json(run / "settings.json", {})
+    (run / "state").symlink_to(outside)
+    (run / "completions.jsonl").symlink_to(outside / "completions.jsonl")
+    (run / "gone.partial").symlink_to(tmp_path / "nowhere")
+    (run / "sku/seed-0").symlink_to(outside)
+    done = clean(run)
+    assert sorted(done["removed"]) == ["completions.jsonl", "gone.partial", "sku/seed-0", "state"]
+    assert not [path for path in run.rglob("*") if path.is_symlink()]
+    assert (outside / "completions.jsonl").read_text() == "mine"
+    assert (outside / "settings.json").read_text() == "{}"
+
+
+def test_a_cleaned_run_is_not_checked_rather_than_different(
+    finished: Callable[..., Path], tmp_path: Path
+):
+    run = tmp_path / "run"
+    shutil.copytree(finished("Llama"), run)
+    export(run, tmp_path / "out", ExportOptions(), Progress())
+    clean(run)
+    findings = {one.name: one for one in verify(tmp_path / "out", None, run, Progress())}
+    vectors = findings["task vectors"]
+    assert (vectors.outcome, vectors.detail.partition(":")[0]) == ("not checked", "cleaned")
+    assert "differs" not in {one.outcome for one in findings.values()}
+    with pytest.raises(RunError, match="removed by 'skunlearn clean'"):
+        open_run(run)

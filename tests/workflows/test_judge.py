@@ -9,7 +9,8 @@ from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Verdict
 from skunlearn.report.judge import write_judge_page
 from skunlearn.utils.errors import ConfigError, DataError
-from skunlearn.workflows.judge import LabelledAnswer, check_judge, label_rows, read_labelled
+from skunlearn.workflows.judge import check_judge, label_rows
+from skunlearn.workflows.labelled_answers import LabelledAnswer, read_labelled
 
 CSV = "source,question,response,label\na,q1,yes do it,1\na,q2,sorry,0\nb,q3,,0\nb,q4,yes please,1\n"
 
@@ -79,7 +80,11 @@ def test_the_shipped_answers_are_the_default():
         ("bad.csv", "prompt,answer\na,b\n", "no column 'label'"),
         ("bad.csv", "prompt,answer,label\n,b,1\n", ":2: no prompt"),
         ("bad.csv", "prompt,answer,label\na,b,\n", ":2: no label"),
-        ("bad.csv", "prompt,answer,label\na,b,odd\n", "is one of harmful"),
+        (
+            "bad.csv",
+            "prompt,answer,label\na,b,odd\n",
+            ":2: safety label 'odd' is not known.*known are also harmful",
+        ),
         ("bad.csv", "prompt,answer,label\n", "has no rows"),
         ("bad.csv", "", "has no rows"),
         (
@@ -206,3 +211,63 @@ def test_the_page_of_a_file_without_sources(tmp_path: Path):
     write_judge_page(found, tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "Judge keyword" in page and "By source" not in page
+
+
+def labels(folder: Path, column: str, values: list) -> list[str]:
+    """The labels that are read from a column with these values."""
+    path = folder / "labels.jsonl"
+    rows = [{"prompt": f"q{n}", "answer": "a", column: value} for n, value in enumerate(values)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return [row.label for row in read_labelled(path)]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "expected"),
+    [
+        ("label", ["safe", "unsafe"], ["other", "harmful"]),
+        ("label", ["Unharmful", "HARMFUL"], ["other", "harmful"]),
+        ("label", ["no", "yes"], ["other", "harmful"]),
+        ("label", [0, 1.0], ["other", "harmful"]),
+        ("is_safe", [True, False], ["other", "harmful"]),
+        ("is_safe", ["1", "0"], ["other", "harmful"]),
+        ("response_harm_label", ["unharmful", "harmful"], ["other", "harmful"]),
+        ("toxicity", [0, 1], ["other", "harmful"]),
+        ("label", ["safe", "harmful", "refused"], ["safe", "harmful", "refused"]),
+        ("label", ["safe", "harmful"], ["safe", "harmful"]),
+    ],
+)
+def test_labels_have_the_words_and_names_that_forget_sets_may_have(
+    tmp_path: Path, column: str, values: list, expected: list[str]
+):
+    assert labels(tmp_path, column, values) == expected
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("label", ["harmful", "spam"], r"labels\.jsonl:2: safety label 'spam'.*'harmful', 'spam'"),
+        ("is_harmful", ["perhaps", "maybe"], r"jsonl:1: safety label 'perhaps'.*'maybe'"),
+        ("safety_label", [0, 1], "rename the column to is_safe or is_harmful"),
+        ("prompt_harm_label", ["harmful", "unharmful"], "no column 'label'"),
+    ],
+)
+def test_labels_that_cannot_be_told_are_an_error(
+    tmp_path: Path, column: str, values: list, message: str
+):
+    with pytest.raises(DataError, match=message):
+        labels(tmp_path, column, values)
+
+
+def test_answers_stand_in_the_columns_that_a_forget_set_may_have(tmp_path: Path):
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "yes"}]
+    for row in (
+        {"behavior": "q", "generation": "yes"},
+        {"messages": turns},
+        {"instruction": "q", "output": "yes"},
+        {"prompt": turns[:1], "model_output": "yes"},
+    ):
+        path = tmp_path / "answers.jsonl"
+        path.write_text(json.dumps(row | {"is_safe": False}))
+        assert read_labelled(path) == [LabelledAnswer("q", "yes", "harmful")]
+        (labelled,) = label_rows(Keyword(), path)
+        assert labelled["verdict"] == "harmful"

@@ -7,6 +7,7 @@ import pytest
 from skunlearn.cli.options import RunOptions
 from skunlearn.methods.gated_refusal import GatedRefusal
 from skunlearn.methods.sku import SKU
+from skunlearn.methods.sku_contrast import SKUContrast
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.settings import merged
 from skunlearn.workflows.config import make_run
@@ -19,8 +20,8 @@ NAMES = sorted(
 )
 
 
-def test_at_most_four_and_each_is_a_run():
-    assert NAMES == ["default", "published", "refusal-only", "selective"]
+def test_at_most_five_and_each_is_a_run():
+    assert NAMES == ["contrast", "default", "published", "refusal-only", "selective"]
     for name in NAMES:
         make_run(read_preset(name))
 
@@ -40,6 +41,9 @@ def test_published_is_the_paper():
 
 
 def test_the_others():
+    contrast = make_run(read_preset("contrast"))
+    assert isinstance(contrast.make_method(), SKUContrast)
+    assert [stage.name for stage in contrast.stages(contrast.make_method())] == ["tau"]
     assert isinstance(make_run(read_preset("refusal-only")).make_method(), GatedRefusal)
     assert make_run(read_preset("selective")).make_filters()
 

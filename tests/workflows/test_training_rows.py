@@ -21,7 +21,8 @@ from skunlearn.workflows.training_rows import with_training_rows
 def prepared(folder: Path, *sets: str) -> tuple[Data, Data]:
     """The built-in data as read, and with its training rows."""
     judge = f"evaluate.judge='{HERE}'"
-    run: Run = make_run(with_sets({"model": "toy"}, [judge, *sets]))
+    defaults = ["data.contexts=0", "data.max_length=900"]  # the toy's tokens are letters
+    run: Run = make_run(with_sets({"model": "toy"}, [judge, *defaults, *sets]))
     data = Data(options=run.data)
     return data, with_training_rows(toy.lm(), data, run, RunFolder(folder), Progress())
 
@@ -65,6 +66,13 @@ def test_contexts_reach_all_training_rows_and_no_other(tmp_path: Path):
     assert (found.validation, found.test) == (data.validation, data.test)
 
 
+def test_a_row_that_a_context_would_make_too_long_stands_alone(tmp_path: Path):
+    data, found = prepared(tmp_path, "data.contexts=1.0", "data.max_length=200")
+    wrapped = [row for row in found.train.retain if row.intent]
+    assert 0 < len(wrapped) < len(data.train.retain)
+    assert all(len(toy.lm().template.prompt_ids(row)) <= 200 for row in wrapped)
+
+
 def test_a_model_that_never_complies_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     judge = HashJudge()
     monkeypatch.setattr(
@@ -92,13 +100,21 @@ def test_options_out_of_range(text: str):
         make_run(with_sets({}, [text]))
 
 
-def test_options_at_their_defaults_leave_the_settings_of_0_1_as_they_were(
+def test_options_that_change_nothing_leave_the_settings_of_0_1_as_they_were(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr("skunlearn.workflows.run_folder.locate", lambda *_: "toy")
     monkeypatch.setattr("skunlearn.workflows.run_folder.fingerprint", lambda *_: "toy")
-    plain = settings_of(make_run({}), Data(), Progress())["run"]
-    assert "contexts" not in plain["data"] and "wordings" not in plain["evaluate"]
-    run = make_run(with_sets({}, ["data.contexts=0.5", "evaluate.wordings=3"]))
-    changed = settings_of(run, Data(options=run.data), Progress())["run"]
-    assert (changed["data"]["contexts"], changed["evaluate"]["wordings"]) == (0.5, 3)
+    as_then = make_run(with_sets({}, ["data.contexts=0", "evaluate.wordings=0"]))
+    found = settings_of(as_then, Data(), Progress())["run"]
+    assert "contexts" not in found["data"] and "wordings" not in found["evaluate"]
+    now = settings_of(make_run({}), Data(), Progress())["run"]
+    assert (now["data"]["contexts"], now["evaluate"]["wordings"]) == (0.6, 6)
+
+
+def test_a_complete_run_file_without_the_new_options_does_what_it_did():
+    complete = make_run({"method": "sku"}).as_dict()
+    del complete["data"]["contexts"], complete["evaluate"]["wordings"]
+    found = make_run(complete)
+    assert (found.data.contexts, found.evaluate.wordings) == (0.0, 0)
+    assert make_run({"data": {"seed": 1}}).data.contexts == 0.6

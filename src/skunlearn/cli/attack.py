@@ -32,6 +32,8 @@ def attack(
         str | None,
         typer.Option(help="A judge other than the run's (with --out).", show_default=False),
     ] = None,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
     json: o.Json = False,
 ) -> None:
     """Attack an edited model (relearn, quantise, jailbreak, mirror): how much harm comes back, at

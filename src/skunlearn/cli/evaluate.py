@@ -44,6 +44,8 @@ def evaluate(
     ] = None,
     sets: o.Sets = None,
     gate: o.Gate = False,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
     json: o.Json = False,
 ) -> None:
     """Measure any edited model beside its base: harm, over-refusal, usefulness, memory."""

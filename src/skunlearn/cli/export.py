@@ -26,6 +26,8 @@ def export(
         ),
     ] = None,
     rank: Annotated[int, typer.Option(help="Rank of an adapter from a dense task vector.")] = 64,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
     json: o.Json = False,
 ) -> None:
     """Write the edited model as a checkpoint, a PEFT adapter or a GGUF file, with model card and

@@ -41,7 +41,8 @@ def check(
 ) -> None:
     """Compare a judge with labelled answers."""
     from skunlearn.evaluation.judges import make_judge
-    from skunlearn.workflows.judge import check_judge, read_labelled
+    from skunlearn.workflows.judge import check_judge
+    from skunlearn.workflows.labelled_answers import read_labelled
 
     rows = read_labelled(data)
     result = check_judge(make_judge(judge), rows, terminal_progress())

@@ -26,7 +26,9 @@ from skunlearn.cli import (
     tune,
     verify,
 )
-from skunlearn.utils.errors import SkunlearnError
+from skunlearn.utils.errors import SkunlearnError, is_out_of_memory
+from skunlearn.utils.printable import plain_streams, printable
+from skunlearn.utils.registry import place_in_own_code
 
 STOPPED = 130  # exit code after Ctrl-C
 OUT_OF_MEMORY = (
@@ -59,10 +61,16 @@ app.add_typer(judge.app, name="judge")
 
 
 def main() -> None:
-    """Run the command line.
+    """Run the command line, whose output a terminal cannot take for orders."""
+    with plain_streams():
+        _run()
+
+
+def _run() -> None:
+    """Run a command.
 
     An error that a user can fix is one line on standard error and exit code 2. Any other error is
-    a bug in skunlearn and keeps its traceback.
+    a bug in skunlearn and keeps its traceback, unless it came from a file of the user's own.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -77,10 +85,13 @@ def main() -> None:
     except OSError as error:
         where = error.filename or "the system"
         _fail(f"{where}: {error.strerror or error}: check path, rights and free space")
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; torch may not be imported
+    except Exception as error:
+        if is_out_of_memory(error):
+            _fail(OUT_OF_MEMORY)
+        place = place_in_own_code(error)
+        if not place:
             raise
-        _fail(OUT_OF_MEMORY)
+        _fail(f"{place}: {type(error).__name__}: {error}: mend this file, which is your own")
     else:
         if code == STOPPED:  # typer turns Ctrl-C into an exit code without a message
             message = "stopped; the same command goes on from the last finished piece of work"
@@ -102,5 +113,5 @@ def _usage(error: TyperException) -> str:
 
 def _fail(text: str) -> None:
     """Print the text as one line and exit with code 2."""
-    print("skunlearn: " + " ".join(text.split()), file=sys.stderr)
+    print("skunlearn: " + printable(" ".join(text.split())), file=sys.stderr)
     sys.exit(2)

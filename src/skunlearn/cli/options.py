@@ -6,9 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from skunlearn.utils.consent import allowing, name_here
+
 RunFile = Annotated[
     Path | None,
-    typer.Argument(help="A YAML run file; its fields are those of --set.", show_default=False),
+    typer.Argument(
+        help="A YAML run file, whose fields are those of --set, or a run folder that has one.",
+        show_default=False,
+    ),
 ]
 Model = Annotated[
     str | None,
@@ -24,9 +29,7 @@ Retain = Annotated[
 ]
 MethodName = Annotated[
     str | None,
-    typer.Option(
-        "--method", help="Name of the method, or FILE.py:Class.", show_default="sku_contrast"
-    ),
+    typer.Option("--method", help="Name of the method, or FILE.py:Class.", show_default="sku"),
 ]
 Refuse = Annotated[
     bool | None,
@@ -39,7 +42,7 @@ Refuse = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="Named settings: default, gated, published, refusal-only, selective.",
+        help="Named settings: default, contrast, published, refusal-only, selective.",
         show_default=False,
     ),
 ]
@@ -54,6 +57,50 @@ Processes = Annotated[
 Save = Annotated[bool, typer.Option("--save", help="Write the edited checkpoint to OUT/model.")]
 Gate = Annotated[bool, typer.Option("--gate", help="Exit with code 1 when the verdict is FAIL.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+def _allow_code(context: typer.Context, value: bool) -> bool:
+    """Allow the classes that a run folder names, until the command ends."""
+    context.with_resource(allowing(code=value))
+    return value
+
+
+def _allow_remote_code(context: typer.Context, value: bool) -> bool:
+    """Allow the code of the models that a run folder trusts, until the command ends."""
+    context.with_resource(allowing(remote_code=value))
+    return value
+
+
+def _allow_judge(context: typer.Context, value: str | None) -> str | None:
+    """Allow a judge by its name, until the command ends."""
+    context.with_resource(allowing(judge=value))
+    return value
+
+
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        callback=_allow_code,
+        help="Run the FILE.py:Class that a run folder names; read the file first.",
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        callback=_allow_remote_code,
+        help="Run the code of the model, where a run folder says load.trust_remote_code.",
+    ),
+]
+SameJudge = Annotated[
+    str | None,
+    typer.Option(
+        callback=_allow_judge,
+        help="The run's judge, named again where it is an address that gets your key.",
+        show_default=False,
+    ),
+]
 
 Job = Any  # a skunlearn.workflows.config.Run, which is imported only when it is needed
 
@@ -86,8 +133,7 @@ class RunOptions:
         """Return the run that these options describe.
 
         The preset is read first. The file, the named options and `--set` follow, each replacing
-        what was set before. Where neither of them names a method, the preset is "default": its
-        options belong to its method.
+        what was set before.
 
         Raises:
             ConfigError: when an option cannot be used.
@@ -97,10 +143,9 @@ class RunOptions:
         from skunlearn.workflows.config import make_run
         from skunlearn.workflows.presets import read_preset
 
-        file = read_run(self.file) if self.file else {}
-        names_method = bool(self.method) or "method" in file
-        preset = self.preset or ("" if names_method else "default")
-        tree = merged(read_preset(preset) if preset else {}, file)
+        name_here([self.method, with_sets({}, self.sets or [])])
+        preset = read_preset(self.preset) if self.preset else {}
+        tree = merged(preset, read_run(self.run_file) if self.run_file else {})
         tree |= self._model_and_data()
         if self.method:
             tree = merged(tree, {"method": self.method})
@@ -113,6 +158,11 @@ class RunOptions:
                 f"{run.method_name} is not: leave it out"
             )
         return run
+
+    @property
+    def run_file(self) -> Path | None:
+        """The YAML file; that of the folder where a run folder is given."""
+        return self.file / "run.yaml" if self.file and self.file.is_dir() else self.file
 
     def words(self) -> list[str]:
         """Return these options as words of a command."""

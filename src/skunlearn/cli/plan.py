@@ -36,6 +36,8 @@ def plan(
             show_default="measured here",
         ),
     ] = None,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
     json: o.Json = False,
 ) -> None:
     """Show what a run would do: data, one example as the model sees it, memory and time; or what

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Any
 
+from skunlearn.utils.printable import printable, raw_stream
 from skunlearn.utils.progress import Progress
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -19,7 +20,7 @@ class Lines(Progress):
         self.last_line = 0.0
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def start(self, name: str, total: int) -> None:
         self.name = name
@@ -44,12 +45,12 @@ class Bars(Progress):
     def __init__(self) -> None:
         from rich.console import Console
 
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(file=raw_stream(sys.stderr), highlight=False)
         self.display: Any = None  # the bar that is shown now
         self.task: Any = None
 
     def note(self, text: str) -> None:
-        self.console.print(text, markup=False)
+        self.console.print(printable(text), markup=False)
 
     def start(self, name: str, total: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -65,15 +66,22 @@ class Bars(Progress):
             console=self.console,
         )
         self.display.start()
-        self.task = self.display.add_task(name, total=total, info="")
+        self.task = self.display.add_task(_bar_text(name), total=total, info="")
 
     def step(self, done: int, **info: float | str) -> None:
-        self.display.update(self.task, completed=done, info=_values(info))
+        self.display.update(self.task, completed=done, info=_bar_text(_values(info)))
 
     def stop(self) -> None:
         if self.display:
             self.display.stop()
             self.display = None
+
+
+def _bar_text(text: str) -> str:
+    """A text beside a bar, in which nothing is markup and nothing is an order to the terminal."""
+    from rich.markup import escape
+
+    return escape(printable(text))
 
 
 def terminal_progress() -> Progress:

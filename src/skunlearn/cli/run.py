@@ -27,6 +27,9 @@ def run(
     ] = None,
     json: o.Json = False,
     processes: o.Processes = 1,
+    judge: o.SameJudge = None,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
     """Unlearn, choose the strength, evaluate, check the gates, write the report."""
     from skunlearn.training.launch import launch, process_group, started
@@ -39,6 +42,10 @@ def run(
         if not is_first:  # the other processes only take part in the training
             serve_training()
             return
+        if judge:
+            sets = [f"evaluate.judge={judge}", *(sets or [])]
+        if file and file.is_dir():
+            out = out or file  # a run folder goes on where it is
         options = o.RunOptions(file, model, forget, retain, method, sets, refuse, preset)
         results = run_job(options.make_run(), out, save, terminal_progress(), attacks)
     tables.result(results, json)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from skunlearn.utils.printable import plain_streams
+
 FIRST_STEPS = """\
 Make a language model forget harmful knowledge and keep the rest, with proof.
 
@@ -42,6 +44,7 @@ def start(
     ] = False,
 ) -> None:
     """Make a language model forget harmful knowledge and keep the rest, with proof."""
+    context.with_resource(plain_streams())
     if context.invoked_subcommand is not None:
         return
     print(FIRST_STEPS)

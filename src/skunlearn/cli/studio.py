@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from skunlearn.cli import options as o
 from skunlearn.cli.progress import terminal_progress
 
 
@@ -27,6 +28,9 @@ def studio(
         str | None,
         typer.Option(envvar="SKUNLEARN_STUDIO_PASSWORD", help="Password of the page."),
     ] = None,
+    judge: o.SameJudge = None,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
 ) -> None:
     """Try a run by hand on a local page: base and edited answers side by side at any strength."""
     from skunlearn.studio.server import check_access, gradio, serve

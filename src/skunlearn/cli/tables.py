@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 from skunlearn.utils.files import JsonDict
+from skunlearn.utils.printable import printable, raw_stream
 
 
 def result(results: JsonDict, as_json: bool) -> None:
@@ -46,7 +47,7 @@ def scores_table(scores: JsonDict) -> None:
     for name, edited in scores["edited"].items():
         base = scores["base"].get(name)
         table.add_row(
-            title(name),
+            printable(title(name)),
             format_score(base),
             format_score(edited),
             format_interval(edited),
@@ -63,7 +64,8 @@ def state(name: str, text: str) -> None:
     from rich.text import Text
 
     colour = {"ok": "green", "warn": "yellow", "bad": "red"}[name]
-    _console().print(Text.assemble((f"{name:>4}", colour), f"  {text}"), soft_wrap=True)
+    line = Text.assemble((f"{name:>4}", colour), f"  {printable(text)}")
+    _console().print(line, soft_wrap=True)
 
 
 def agreement_table(result: JsonDict) -> None:
@@ -111,15 +113,15 @@ def attacks_table(rows: list[JsonDict]) -> None:
         scores = row["scores"]
         harmful = scores["harmful_rate"]
         table.add_row(
-            row["attack"],
-            f"{row['variant']} *" if row["note"] else row["variant"],
-            row["on"],
+            printable(row["attack"]),
+            printable(f"{row['variant']} *" if row["note"] else row["variant"]),
+            printable(row["on"]),
             format_score(harmful),
             format_interval(harmful),
             format_score(scores["refusal_rate"]),
             format_score(scores["degenerate_rate"]),
             format_score(scores["safe_rate"]),
-            row["cost"]["text"],
+            printable(row["cost"]["text"]),
         )
         if row["note"]:
             notes.append(f"* {row['attack']} {row['variant']}, {row['on']}: {row['note']}")
@@ -149,7 +151,11 @@ def _number(value: float | None) -> str:
 
 
 def _console(width: int = 120) -> Any:
-    """Return standard output: as wide as the terminal, or `width` letters elsewhere."""
+    """Return standard output: as wide as the terminal, or `width` letters elsewhere.
+
+    Whatever is printed there must be `printable`.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else width, highlight=False)
+    stream = raw_stream(sys.stdout)
+    return Console(file=stream, width=None if stream.isatty() else width, highlight=False)

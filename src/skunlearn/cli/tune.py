@@ -20,6 +20,9 @@ def tune(
         float | None,
         typer.Option(help="Stop after this time; the same command continues the search."),
     ] = None,
+    judge: o.SameJudge = None,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
     json: o.Json = False,
 ) -> None:
     """Search strength, scales and filters of a trained run on validation prompts, without

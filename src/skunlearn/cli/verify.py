@@ -20,6 +20,8 @@ def verify(
     run: Annotated[
         Path | None, typer.Option(help="The run folder with its task vectors.", show_default=False)
     ] = None,
+    allow_code: o.AllowCode = False,
+    trust_remote_code: o.TrustRemoteCode = False,
     json: o.Json = False,
 ) -> None:
     """Check the hashes of an export, and that base + tau gives its weights; exit code 1 when

@@ -1,6 +1,6 @@
 """Examples as token ids: the model's own chat template, and which tokens are scored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 from skunlearn.data.chat_forms import RefusedError
 from skunlearn.data.chat_rendering import ChatRenderer
 from skunlearn.data.examples import Example
+from skunlearn.utils.batching import batched
 from skunlearn.utils.errors import DataError, ModelError
 
 # What stands before each turn for a model without a chat template.
 PLAIN_ROLES = {"user": "Question: ", "assistant": "Answer: ", "system": ""}
+BATCH = 2048  # texts that are tokenised at once
 
 
 @dataclass(frozen=True)
@@ -105,20 +107,9 @@ class Template:
         return self._ids(self.render(example))
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
-        """Token ids of a whole answer as they are behind a prompt, with the token that ends it.
-
-        Some tokenizers (SentencePiece) begin a text on its own with another token than the same
-        text behind a prompt, so the answer is tokenised behind a short prompt. Where the two share
-        a token at their border, the answer's ids are those of the answer on its own.
-        """
-        text = self._chat.answer(answer) if self.is_chat else " " + answer
-        prompt, prompt_ids = self._short_prompt
-        joined_ids = self._ids(prompt + text)
-        if joined_ids[: len(prompt_ids)] == prompt_ids:
-            ids = joined_ids[len(prompt_ids) :]
-        else:
-            ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return (*ids, self.end_id)
+        """Token ids of a whole answer as they are behind a prompt, with the token that ends it."""
+        (ids,) = self._answers_ids([answer])
+        return ids
 
     def encode(self, example: Example, max_length: int) -> Encoded:
         """Prompt and scored answer of an example, each computed once and then cached.
@@ -128,25 +119,83 @@ class Template:
             max_length: tokens of prompt and answer together; a longer answer is cut.
 
         Raises:
-            DataError: when the prompt alone fills `max_length`, so that nothing would be scored.
+            DataError: when the prompt alone fills `max_length`, so that nothing would be scored, or
+                the template refuses the conversation.
         """
         # Plan, training and evaluation encode the same rows.
         key = (example, max_length)
         if key not in self._encoded:
-            self._encoded[key] = self._encode(example, max_length)
+            (row,) = self._encode_batch([example], max_length)
+            if isinstance(row, DataError):
+                raise row
+            self._encoded[key] = row
         return self._encoded[key]
 
-    def _encode(self, example: Example, max_length: int) -> Encoded:
-        prompt_ids = self.prompt_ids(example)
-        answer_ids = self.answer_ids(example.answer)
-        room = max_length - len(prompt_ids)
-        if room <= 0:
-            raise DataError(
-                f"{example.where}: the prompt takes {len(prompt_ids)} tokens, "
-                f"so data.max_length={max_length} cuts the whole answer away: "
-                "raise it or shorten the prompt"
-            )
-        return Encoded(prompt_ids, answer_ids[:room], max(0, len(answer_ids) - room))
+    def encode_all(
+        self, examples: Iterable[Example], max_length: int
+    ) -> Iterator[Encoded | DataError]:
+        """What `encode` returns or raises for each example, in order; tokenised in batches.
+
+        Args:
+            examples: as for `encode`.
+            max_length: likewise.
+
+        Yields:
+            The row, or why there is none.
+        """
+        for batch in batched(list(examples), BATCH):
+            new = [example for example in batch if (example, max_length) not in self._encoded]
+            found = self._encode_batch(new, max_length)
+            problems: dict[Example, DataError] = {}
+            for example, row in zip(new, found, strict=True):
+                if isinstance(row, DataError):
+                    problems[example] = row
+                else:
+                    self._encoded[example, max_length] = row
+            for example in batch:
+                yield problems.get(example) or self._encoded[example, max_length]
+
+    def _encode_batch(
+        self, examples: Sequence[Example], max_length: int
+    ) -> list[Encoded | DataError]:
+        """Each example encoded, or why it cannot be."""
+        prompts: list[str | DataError] = []
+        for example in examples:
+            try:
+                prompts.append(self.render(example))
+            except DataError as error:
+                prompts.append(error)
+        ids = iter(self._all_ids([text for text in prompts if isinstance(text, str)]))
+        answers = self._answers_ids([example.answer for example in examples])
+
+        rows: list[Encoded | DataError] = []
+        for example, prompt, answer_ids in zip(examples, prompts, answers, strict=True):
+            if isinstance(prompt, DataError):
+                rows.append(prompt)
+            else:
+                rows.append(_joined(example, next(ids), answer_ids, max_length))
+        return rows
+
+    def _answers_ids(self, answers: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of whole answers as they are behind a prompt, with the token that ends them.
+
+        Some tokenizers (SentencePiece) begin a text on its own with another token than the same
+        text behind a prompt, so an answer is tokenised behind a short prompt. Where the two share
+        a token at their border, the answer's ids are those of the answer on its own.
+        """
+        prompt, prompt_ids = self._short_prompt
+        texts: list[str] = []
+        for answer in answers:
+            texts.append(self._chat.answer(answer) if self.is_chat else " " + answer)
+        rows: list[tuple[int, ...]] = []
+        joined = self._all_ids([prompt + text for text in texts])
+        for text, joined_ids in zip(texts, joined, strict=True):
+            if joined_ids[: len(prompt_ids)] == prompt_ids:
+                ids = joined_ids[len(prompt_ids) :]
+            else:
+                ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            rows.append((*ids, self.end_id))
+        return rows
 
     @cached_property
     def _short_prompt(self) -> tuple[str, tuple[int, ...]]:
@@ -156,13 +205,20 @@ class Template:
 
     def _ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a text from its beginning."""
+        (ids,) = self._all_ids([text])
+        return ids
+
+    def _all_ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Token ids of texts from their beginnings."""
+        if not texts:
+            return []
         # A chat template writes the special tokens itself.
-        ids = self.tokenizer(text, add_special_tokens=not self.is_chat)["input_ids"]
+        rows = self.tokenizer(list(texts), add_special_tokens=not self.is_chat)["input_ids"]
         if not self.is_chat:
             # A tokenizer that ends every text would end the prompt.
-            while ids and ids[-1] == self.tokenizer.eos_token_id:
-                ids = ids[:-1]
-        return tuple(ids)
+            end = self.tokenizer.eos_token_id
+            rows = [_without_end(ids, end) for ids in rows]
+        return list(map(tuple, rows))
 
     def _end_of_turn(self) -> int:
         """The token that the template puts behind an answer.
@@ -183,6 +239,27 @@ class Template:
         if ids and ids[0] in special:
             return int(ids[0])
         return int(self.tokenizer.eos_token_id)
+
+
+def _joined(
+    example: Example, prompt_ids: tuple[int, ...], answer_ids: tuple[int, ...], max_length: int
+) -> Encoded | DataError:
+    """Prompt and answer as one row, whose answer is cut; an error when none of it would be left."""
+    room = max_length - len(prompt_ids)
+    if room <= 0:
+        return DataError(
+            f"{example.where}: the prompt takes {len(prompt_ids)} tokens, "
+            f"so data.max_length={max_length} cuts the whole answer away: "
+            "raise it, shorten the prompt, or skip such rows with --set data.on_bad_row=skip"
+        )
+    return Encoded(prompt_ids, answer_ids[:room], max(0, len(answer_ids) - room))
+
+
+def _without_end(ids: list[int], end: int) -> list[int]:
+    """Token ids without the end-of-sequence tokens at their end."""
+    while ids and ids[-1] == end:
+        ids = ids[:-1]
+    return ids
 
 
 def _render_plainly(turns: list[tuple[str, str]], prefix: str) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from skunlearn.data.examples import Example, distinct_pairs
 from skunlearn.data.pairs import Mapping, Pair
-from skunlearn.data.readers import Row
+from skunlearn.data.text_files import Row
 from skunlearn.utils.errors import DataError
 
 OnBadRow = Literal["error", "skip"]
@@ -21,7 +21,8 @@ def clean_rows(
         rows: each with its "file:line".
         mapping: how pairs are read from them, for the forget or the retain set.
         given: the file, source or hub data set, for errors.
-        on_bad_row: whether a pair without a prompt or answer stops the run or is skipped.
+        on_bad_row: whether a row that cannot be read, or a pair without a prompt or answer, stops
+            the run or is skipped.
 
     Returns:
         The examples, and the steps in order.
@@ -31,21 +32,22 @@ def clean_rows(
     """
     steps: list[Step] = [(f"rows of {given}", len(rows))]
 
-    pairs: list[Pair] = []
-    for row, where in rows:
-        pairs.extend(mapping.pairs(row, where))
+    pairs = _read_pairs(rows, mapping, on_bad_row, steps)
     steps.append(("prompt/answer pairs", len(pairs)))
+    for note in mapping.notes:
+        steps.append((note, len(pairs)))
 
     # Of labelled pairs, unsafe ones are forgotten and safe ones retained.
     has_labels = any(pair.safe is not None for pair in pairs)
     if has_labels:
         retained = mapping.side == "retain"
         label = "safe" if retained else "unsafe"
+        fate = "are kept" if retained else "are forgotten"
         labelled = len(pairs)
         pairs = [pair for pair in pairs if pair.safe is retained]
-        column = f" in column '{mapping.label}'" if mapping.label else ""
+        column = f" in column '{mapping.label.name}'" if mapping.label else ""
         left_out = f"{labelled - len(pairs)} others are left out"
-        steps.append((f"labelled {label}{column} ({left_out})", len(pairs)))
+        steps.append((f"rows labelled {label}{column} {fate} ({left_out})", len(pairs)))
         if not pairs:
             raise DataError(
                 f"{given}: no row is labelled {label}, so the {mapping.side} set is empty"
@@ -58,6 +60,38 @@ def clean_rows(
     unique = distinct_pairs(examples)
     steps.append(("without repeats", len(unique)))
     return unique, steps
+
+
+def _read_pairs(
+    rows: Sequence[tuple[Row, str]], mapping: Mapping, on_bad_row: OnBadRow, steps: list[Step]
+) -> list[Pair]:
+    """The pairs of all rows.
+
+    A row that cannot be read stops the run, or is skipped and counted. When no row can be read, the
+    first error is raised in either case.
+
+    Args:
+        rows: each with its "file:line".
+        mapping: how pairs are read from them.
+        on_bad_row: whether a row that cannot be read stops the run.
+        steps: gets a step when rows were skipped.
+    """
+    pairs: list[Pair] = []
+    problems: dict[str, DataError] = {}
+    for row, where in rows:
+        try:
+            pairs.extend(mapping.pairs(row, where))
+        except DataError as error:
+            problems[where] = error
+            if on_bad_row == "error":
+                raise
+    if problems:
+        first = next(iter(problems))
+        if len(problems) == len(rows):
+            raise problems[first]
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        steps.append((f"that can be read (not {first}{more})", len(rows) - len(problems)))
+    return pairs
 
 
 def _complete(pairs: Sequence[Pair], on_bad_row: OnBadRow, answered: bool) -> list[Example]:

@@ -1,24 +1,43 @@
 """Recognises the columns of a data file by their names, and reads the prompts of its rows.
 
-All readers of data files look for columns here: the forget and retain sets, files of prompts, and
-multiple-choice questions. Names are compared without case and without spaces at their ends.
+All readers of data files look for columns here: the forget and retain sets, files of prompts, files
+of answers for judges, and multiple-choice questions. Case makes no difference, and spaces, `-` and
+`_` are the same.
 
 Recognised by name: a prompt, an answer, conversations (`messages`, `conversations`), two responses
-with safety labels (PKU-SafeRLHF), one answer with a safety label (BeaverTails), preference pairs
-(`chosen`, `rejected`), an Alpaca `input`, and TruthfulQA's answers joined by `;`. Any other column
-of a forget or retain set is named by the user with `data.forget.prompt=COLUMN`.
+with safety labels (PKU-SafeRLHF), one answer with a safety label (BeaverTails; see `labels`),
+preference pairs (`chosen`, `rejected`), an Alpaca `input`, and TruthfulQA's answers joined by `;`.
+Any other column is named by the user with `data.forget.prompt=COLUMN`.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from skunlearn.data.cells import is_conversation, last_prompt, read_text, read_turns
+from skunlearn.data.cells import mostly, read_text
+from skunlearn.data.conversations import (
+    is_conversation,
+    is_transcript_prompt,
+    last_prompt,
+    read_turns,
+    unpacked,
+)
 from skunlearn.data.examples import Example
-from skunlearn.data.readers import Row
+from skunlearn.data.text_files import Row
 
 # The usual names of each kind of column, in the order in which they are tried.
-PROMPTS = ("prompt", "question", "instruction", "goal", "query", "behavior", "user")
+PROMPTS = (
+    "prompt",
+    "question",
+    "instruction",
+    "goal",
+    "query",
+    "behavior",
+    "user",
+    "user input",
+    "input prompt",
+)
 ANSWERS = (
     "answer",
     "response",
@@ -28,31 +47,22 @@ ANSWERS = (
     "correct answers",
     "assistant",
     "answers",
+    "model output",
+    "model response",
 )
 CONVERSATIONS = ("messages", "conversations", "conversation")
-SAFETY_LABELS = (
-    "is_safe",
-    "safe",
-    "is_response_safe",
-    "is_harmful",
-    "harmful",
-    "unsafe",
-    "is_unsafe",
-    "is_response_harmful",
-    "response_harm_label",
-)
-# In a column with one of these in its name, true means that the answer is harmful.
-HARM_MARKS = ("harm", "unsafe", "toxic")
-
+# Columns of whole conversations as text, and of texts that are nothing else than that.
+TEXTS = ("text", "content", "document", "transcript", "dialogue", "dialog", "chat", "passage")
+# Of preference pairs, the answer to forget and the one to keep.
+REJECTED = ("rejected", "rejected response")
+CHOSEN = ("chosen", "chosen response")
 # The text that belongs to an Alpaca or Dolly `instruction`.
 INSTRUCTION_INPUTS = ("input", "context")
 # TruthfulQA's columns of several answers in one text.
 JOINED_ANSWERS = ("correct answers", "incorrect answers")
 
-# Files of answers that a judge reads or was held against. Generated answers come before a `target`,
-# and the labels are true when the answer is harmful.
+# Files of answers that a judge reads or was held against. Generated answers come before a `target`.
 JUDGED_ANSWERS = ("answer", "response", "completion", "output", "generation", *ANSWERS)
-HARM_LABELS = ("label", "is_harmful", "harmful", "verdict")
 
 # Multiple-choice files may also hold a ready-made prompt, so `question` comes before `prompt`.
 CHOICE_QUESTIONS = ("question", "query", "prompt", "ctx", "goal", *PROMPTS)
@@ -66,8 +76,8 @@ class Columns:
     Attributes:
         prompt: column of the prompt.
         answer: column of the answer, or of a list of answers.
-        label: column of a safety label; true means safe, unless its name speaks of harm
-            (`is_harmful`).
+        label: column of a safety label; what true means in it follows from its name (`is_safe`,
+            `is_harmful`). "none": the file has no such labels.
         pick: of a list of answers take only this one (0 the first, -1 the last); all when not
             given.
     """
@@ -111,8 +121,9 @@ def find_column(names: Iterable[str], candidates: Iterable[str]) -> str | None:
     """
     spelled = {compared_name(name): name for name in names}
     for candidate in candidates:
-        if candidate in spelled:
-            return spelled[candidate]
+        compared = compared_name(candidate)
+        if compared in spelled:
+            return spelled[compared]
     return None
 
 
@@ -124,18 +135,23 @@ class PromptColumns:
         text: column of the prompt: a text, or a list of turns whose last user turn is the prompt.
         context: column of a text that is added below the prompt.
         conversation: column of a whole conversation, whose last user turn is the prompt.
+        transcripts: whether the prompts are transcripts of `Human:` and `Assistant:`.
     """
 
     text: str | None = None
     context: str | None = None
     conversation: str | None = None
+    transcripts: bool = False
 
 
-def find_prompt(names: Sequence[str], named: str | None = None) -> PromptColumns | None:
+def find_prompt(
+    names: Sequence[str], rows: Sequence[tuple[Row, str]], named: str | None = None
+) -> PromptColumns | None:
     """Finds the columns of the prompt; None when no column looks like one.
 
     Args:
         names: the columns of the file.
+        rows: all of its rows, each with its "file:line".
         named: column of the prompt that the user has named.
     """
     text = named or find_column(names, PROMPTS)
@@ -144,7 +160,8 @@ def find_prompt(names: Sequence[str], named: str | None = None) -> PromptColumns
         return PromptColumns(conversation=conversation) if conversation else None
     is_instruction = compared_name(text) == "instruction"
     context = find_column(names, INSTRUCTION_INPUTS) if is_instruction else None
-    return PromptColumns(text, context)
+    cells = cells_of(rows, text)
+    return PromptColumns(text, context, transcripts=mostly(cells, is_transcript_prompt))
 
 
 def read_prompt(row: Row, where: str, columns: PromptColumns) -> Example:
@@ -162,8 +179,8 @@ def read_prompt(row: Row, where: str, columns: PromptColumns) -> Example:
     """
     if columns.conversation is not None:
         return last_prompt(read_turns(row.get(columns.conversation), where), where)
-    value = value_in(row, columns.text)
-    if is_conversation(value):
+    value = unpacked(value_in(row, columns.text))
+    if (columns.transcripts and is_transcript_prompt(value)) or is_conversation(value):
         example = last_prompt(read_turns(value, where), where)
     else:
         example = Example(read_text(value, where, "prompt"), where=where)
@@ -178,14 +195,16 @@ def value_in(row: Row, column: str | None) -> Any:
     return None if column is None else row.get(column)
 
 
-def true_is_safe(column: str) -> bool:
-    """Whether true means safe in a column of safety labels, by its name."""
-    name = compared_name(column)
-    if "harmless" in name or "unharmful" in name:
-        return True
-    return not any(mark in name for mark in HARM_MARKS)
+def cells_of(rows: Iterable[tuple[Row, str]], column: str | None) -> list[Any]:
+    """The values of all rows in a column that the file may lack."""
+    return [value_in(row, column) for row, _ in rows]
 
 
 def compared_name(name: str) -> str:
     """A column's name as it is compared."""
-    return name.lower().strip()
+    return " ".join(str(name).lower().replace("_", " ").replace("-", " ").split())
+
+
+def file_of(where: str) -> str:
+    """The file of a row: its "file:line" or "file[number]" without the number."""
+    return re.sub(r"(:\d+|\[\d+\])$", "", where)

@@ -35,11 +35,14 @@ class Context:
     change: Change = ""
 
     def around(self, example: Example) -> Example:
-        """The example in this context. Judges still read its bare prompt, as its intent."""
+        """The example in this context. Judges still read its bare prompt, as its intent.
+
+        An example that has a system prompt or turns of its own keeps them, without further ones.
+        """
         return replace(
             example,
             prompt=self.template.replace("{prompt}", _changed(example.prompt, self.change)),
-            history=(*self.history, *example.history),
+            history=example.history or self.history,
             intent=example.intent or example.prompt,
         )
 

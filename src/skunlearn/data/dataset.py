@@ -1,14 +1,14 @@
 """Data: the forget and retain sets, cleaned, counted and split by prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import chain
+from os import PathLike
 from typing import Any, Literal
 
 from skunlearn.data.builtin_sets import (
     BUILTIN,
-    PARTS,
     builtin_choices,
     builtin_examples,
     builtin_neighbours,
@@ -17,17 +17,15 @@ from skunlearn.data.builtin_sets import (
 )
 from skunlearn.data.cleaning import OnBadRow, clean_rows
 from skunlearn.data.columns import Columns
-from skunlearn.data.examples import Example, Split, distinct, split_by_prompt
-from skunlearn.data.pairs import Mapping, Side
-from skunlearn.data.readers import SUFFIXES, Row, read_hub, read_rows
-from skunlearn.data.sources import SOURCES
+from skunlearn.data.examples import Example, Split, distinct
+from skunlearn.data.memory import Given
+from skunlearn.data.overlap import OnOverlap, check_overlap, overlapping
+from skunlearn.data.pairs import Mapping
+from skunlearn.data.pairs import Side as SideName
+from skunlearn.data.sides import Parts, Side, split_sides
+from skunlearn.data.sources import is_same_source, read_source
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.options import checked_as
-
-FEWEST_PROMPTS = 10
-
-# The examples of one set in its parts: train, validation and test.
-Parts = Sequence[tuple[Example, ...]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,10 @@ class DataOptions:
     Attributes:
         forget: columns of the forget set.
         retain: columns of the retain set.
-        on_bad_row: what to do with a row without a prompt or answer: stop, or skip and count it.
+        on_bad_row: what to do with a row that cannot be read, has no prompt or answer, does not fit
+            into `max_length`, or is refused by the chat template: stop, or skip and count it.
+        overlap: what to do with a prompt that is in both sets: stop, or drop it from the retain
+            set. Of one labelled file that gives both sets, only equal answers count.
         max_length: tokens of prompt and answer together; longer answers are cut.
         validation: share of the prompts that choose the strength (0..1).
         test: share of the prompts that are reported (0..1).
@@ -57,6 +58,7 @@ class DataOptions:
     forget: Columns = Columns()
     retain: Columns = Columns()
     on_bad_row: OnBadRow = "error"
+    overlap: OnOverlap = "error"
     max_length: int = 256
     validation: float = 0.15
     test: float = 0.25
@@ -64,7 +66,7 @@ class DataOptions:
     lookalike: bool = True
     forget_answers: Literal["given", "own", "both"] = "given"
     own_samples: int = 3
-    contexts: float = 0.0
+    contexts: float = 0.6
 
     def __post_init__(self) -> None:
         if self.own_samples < 1:
@@ -84,8 +86,11 @@ class Data:
     """A forget and a retain set in three parts, split by prompt.
 
     Args:
-        forget: file, named source or hub id; the built-in set when not given.
-        retain: likewise.
+        forget: file, folder, named source or hub id, or rows in memory (a list of objects with
+            prompt and answer or of pairs, a table of pandas, a `datasets.Dataset`); the built-in
+            set when not given.
+        retain: likewise. It may be the same as `forget`, where labels or preferences say which
+            answers are to be forgotten.
         options: columns, limits, shares, seed.
 
     Attributes:
@@ -99,8 +104,8 @@ class Data:
 
     def __init__(
         self,
-        forget: str | Path | None = None,
-        retain: str | Path | None = None,
+        forget: Given | None = None,
+        retain: Given | None = None,
         options: DataOptions | None = None,
     ) -> None:
         self.options = options or DataOptions()
@@ -112,22 +117,42 @@ class Data:
         self.builtin = tuple(builtin)
         self.funnel: list[tuple[str, str, int]] = []
 
-        forget_parts = self._read_side("forget", forget)
-        retain_parts = self._read_side("retain", retain)
+        one_source = is_same_source(forget, retain)
+        if one_source and isinstance(forget, Iterator):
+            forget = retain = list(forget)  # it can be read only once
+        forget_side = self._read_side("forget", forget)
+        retain_side = self._read_side("retain", retain)
+        retain_side = self._without_overlap(forget_side, retain_side, one_source)
+        self._names = (forget_side.given, retain_side.given)
+        options = self.options
+        shares = (options.validation, options.test, options.seed)
+        forget_parts, retain_parts = split_sides(forget_side, retain_side, shares)
         lookalike_parts: Parts = ((), (), ())
         if self.options.lookalike:
             lookalike_parts = self._lookalikes(forget_parts)
-        _check_overlap(forget_parts, retain_parts)
 
         parts = []
         for sets in zip(forget_parts, retain_parts, lookalike_parts, strict=True):
             parts.append(Split(*sets))
         self.train, self.validation, test = parts
         self.test = replace(test, seen=self._seen(), choice=builtin_choices())
-        if "forget" in self.builtin or str(forget) == BUILTIN:
+        if forget_side.given == BUILTIN:
             self.test = replace(
                 self.test, paraphrase=builtin_paraphrases(), neighbour=builtin_neighbours()
             )
+
+    def __repr__(self) -> str:
+        lines = []
+        for side, name in zip(("forget", "retain"), self._names, strict=True):
+            lines.append(f"  {side:<9} {self._sizes(side)} of {name}")
+        lines.append(f"  {'lookalike':<9} {self._sizes('lookalike')}")
+        return "Data(\n" + "\n".join(lines) + "\n)"
+
+    def _sizes(self, side: str) -> str:
+        train = len(getattr(self.train, side))
+        validation = len(getattr(self.validation, side))
+        test = len(getattr(self.test, side))
+        return f"{train} train, {validation} validation, {test} test"
 
     def with_final(self) -> "Data":
         """The same data with the `final` rows of the built-in sets among the test rows.
@@ -171,85 +196,38 @@ class Data:
         judged = {row["prompt"] for row in builtin_rows("forget") if row.get("judge")}
         return distinct(example for example in self.train.forget if example.prompt not in judged)
 
-    def _read_side(self, side: Side, given: str | Path | None) -> Parts:
-        """The parts of the forget or retain set: those of the built-in set, or split here."""
-        if given is None or str(given) == BUILTIN:
+    def _read_side(self, side: SideName, given: Given | None) -> Side:
+        """The forget or retain set, before it is split."""
+        if given is None or (isinstance(given, str | PathLike) and str(given) == BUILTIN):
             builtin = builtin_examples(side)
-            self.funnel.append((side, "built-in rows", sum(map(len, builtin))))
-            return builtin
+            examples = tuple(chain.from_iterable(builtin))
+            self.funnel.append((side, "built-in rows", len(examples)))
+            return Side(side, BUILTIN, examples, builtin)
 
         named = self.options.forget if side == "forget" else self.options.retain
-        rows, columns = _read(str(given), named)
+        name, rows, columns = read_source(given, named, side)
         answered = side == "retain" or self.options.forget_answers != "own"
         mapping = Mapping(rows, columns, side, answered)
-        examples, steps = clean_rows(rows, mapping, str(given), self.options.on_bad_row)
+        examples, steps = clean_rows(rows, mapping, name, self.options.on_bad_row)
         for step, left in steps:
             self.funnel.append((side, step, left))
-        prompts = len({example.group for example in examples})
-        if prompts < FEWEST_PROMPTS:
-            raise DataError(
-                f"{given}: {prompts} distinct prompts are left for the {side} set: "
-                f"give {FEWEST_PROMPTS} or more, "
-                "since whole prompts are split into train, validation and test"
-            )
-        options = self.options
-        parts = split_by_prompt(examples, options.validation, options.test, options.seed)
-        for name, part in zip(PARTS, parts, strict=True):
-            if not part:
-                raise DataError(
-                    f"{given}: of {prompts} prompts none is left for the {name} part: "
-                    "give it a larger share"
-                )
-        return parts
+        return Side(side, name, examples)
+
+    def _without_overlap(self, forget: Side, retain: Side, one_source: bool) -> Side:
+        """The retain set without what is to be forgotten; an error unless that may be dropped."""
+        both = overlapping(forget.examples, retain.examples, one_source)
+        if self.options.overlap == "error":
+            check_overlap(both, one_source)
+        if both:
+            retain = retain.without(example for example, _ in both)
+            self.funnel.append(("retain", "not in the forget set, too", len(retain.examples)))
+        return retain
 
     def _lookalikes(self, forget: Parts) -> Parts:
         """The built-in look-alikes without those whose prompt is in this forget set."""
-        forgotten = {example.key for example in _chained(forget)}
+        forgotten = {example.key for example in chain.from_iterable(forget)}
         parts = []
         for part in builtin_examples("lookalike"):
             parts.append(tuple(example for example in part if example.key not in forgotten))
         self.funnel.append(("lookalike", "built-in rows", sum(map(len, parts))))
         return parts
-
-
-def _chained(parts: Parts) -> list[Example]:
-    """The examples of all parts, one part after the other."""
-    examples: list[Example] = []
-    for part in parts:
-        examples += part
-    return examples
-
-
-def _check_overlap(forget: Parts, retain: Parts) -> None:
-    """Refuses data in which a prompt is to be forgotten and retained."""
-    forgotten = {example.key: example for example in _chained(forget)}
-    both = []
-    for example in _chained(retain):
-        if example.key in forgotten:
-            both.append(example)
-    if both:
-        first = both[0]
-        raise DataError(
-            f"{first.where}: this prompt is in the retain set and in the forget set "
-            f"({forgotten[first.key].where}; {len(both)} such rows): "
-            "take it out of one of them"
-        )
-
-
-def _read(given: str, named: Columns) -> tuple[list[tuple[Row, str]], Columns]:
-    """The rows of a file, named source or hub data set, and the columns to read in them.
-
-    Args:
-        given: what the user gave as the forget or retain set.
-        named: the columns that the user has named.
-    """
-    path = Path(given)
-    if given in SOURCES and not path.is_file():
-        source = SOURCES[given]
-        rows = read_hub(source.hub, source.config, source.split)
-        return rows, named.over(source.columns)
-    # The id of a hub data set has one slash, as in "owner/name".
-    is_hub_id = given.count("/") == 1
-    if path.suffix.lower() in SUFFIXES or path.exists() or not is_hub_id:
-        return read_rows(path), named
-    return read_hub(given, None, "train"), named

@@ -3,7 +3,7 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 # Signs that tell two prompts apart: those of C++ and C#, and of sums.
@@ -59,8 +59,20 @@ class Example:
 def _key(text: str) -> str:
     """Lower case, without spaces and punctuation that do not tell prompts apart."""
     lowered = unicodedata.normalize("NFKC", text).lower()
-    words = "".join(character if _tells_apart(character) else " " for character in lowered)
+    words = lowered.translate(_KEY_CHARACTERS)
     return " ".join(words.split()) or lowered.strip()
+
+
+class _KeyCharacters(dict[int, str]):
+    """What `_key` makes of each character; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        self[code] = character if _tells_apart(character) else " "
+        return self[code]
+
+
+_KEY_CHARACTERS = _KeyCharacters()
 
 
 def _tells_apart(character: str) -> bool:
@@ -123,9 +135,12 @@ def distinct(examples: Iterable[Example]) -> tuple[Example, ...]:
 
 def distinct_pairs(examples: Iterable[Example]) -> tuple[Example, ...]:
     """One example of each prompt and answer, likewise."""
-    return _first_of_each(
-        ((example.key, normalised(example.answer)), example) for example in examples
-    )
+    return _first_of_each((pair_key(example), example) for example in examples)
+
+
+def pair_key(example: Example) -> tuple[str, str]:
+    """What is equal for examples with the same prompt (`Example.key`) and the same answer."""
+    return example.key, normalised(example.answer)
 
 
 def _first_of_each(keyed: Iterable[tuple[Hashable, Example]]) -> tuple[Example, ...]:
@@ -154,7 +169,21 @@ def split_by_prompt(
         The train, validation and test examples, each in the given order.
     """
     rows = list(examples)
-    groups = [row.group for row in rows]
+    part_of = parts_of_groups([row.group for row in rows], validation, test, seed)
+    return in_parts(rows, part_of)
+
+
+def parts_of_groups(
+    groups: Iterable[str], validation: float, test: float, seed: int
+) -> dict[str, int]:
+    """The part of each group: 0 for train, 1 for validation, 2 for test.
+
+    Args:
+        groups: `Example.group` of all examples.
+        validation: share of the groups, 0..1.
+        test: share of the groups, 0..1.
+        seed: which of the possible splits.
+    """
 
     def rank(group: str) -> str:
         return hashlib.sha256(f"{seed}\n{group}".encode()).hexdigest()
@@ -163,17 +192,23 @@ def split_by_prompt(
     ranked = sorted(set(groups), key=rank)
     n_test = round(len(ranked) * test)
     n_validation = round(len(ranked) * validation)
-    test_groups = set(ranked[:n_test])
-    validation_groups = set(ranked[n_test : n_test + n_validation])
+    part_of = dict.fromkeys(ranked, 0)
+    part_of.update(dict.fromkeys(ranked[:n_test], 2))
+    part_of.update(dict.fromkeys(ranked[n_test : n_test + n_validation], 1))
+    return part_of
 
-    train_rows: list[Example] = []
-    validation_rows: list[Example] = []
-    test_rows: list[Example] = []
-    for row, group in zip(rows, groups, strict=True):
-        if group in test_groups:
-            test_rows.append(row)
-        elif group in validation_groups:
-            validation_rows.append(row)
-        else:
-            train_rows.append(row)
-    return tuple(train_rows), tuple(validation_rows), tuple(test_rows)
+
+def in_parts(
+    examples: Iterable[Example], part_of: Mapping[str, int]
+) -> tuple[tuple[Example, ...], tuple[Example, ...], tuple[Example, ...]]:
+    """The train, validation and test examples, each in the given order.
+
+    Args:
+        examples: the rows.
+        part_of: what `parts_of_groups` returned for their groups.
+    """
+    parts: tuple[list[Example], list[Example], list[Example]] = ([], [], [])
+    for example in examples:
+        parts[part_of[example.group]].append(example)
+    train, validation, test = parts
+    return tuple(train), tuple(validation), tuple(test)

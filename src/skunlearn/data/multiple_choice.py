@@ -5,7 +5,8 @@ from typing import Any
 
 from skunlearn.data.columns import CHOICE_ANSWERS, CHOICE_QUESTIONS, find_column
 from skunlearn.data.examples import Choice
-from skunlearn.data.readers import Row, read_rows
+from skunlearn.data.readers import read_rows
+from skunlearn.data.text_files import Row
 from skunlearn.utils.errors import DataError
 
 LETTERS = list("ABCDEFGHIJ")

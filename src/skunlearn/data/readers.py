@@ -1,40 +1,81 @@
-"""Reads rows from a file or a hub data set, each with its "file:line"."""
+"""Reads rows from a file, a folder or a hub data set, each with its "file:line"."""
 
-import csv
-import json
+import gzip
+import lzma
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+from skunlearn.data.folders import read_folder
+from skunlearn.data.json_tables import read_json
+from skunlearn.data.text_files import (
+    PACKED,
+    Row,
+    Rows,
+    checked_row,
+    first_bytes,
+    form_of,
+    read_csv,
+    read_jsonl,
+)
 from skunlearn.utils.errors import DataError
 
-Row = dict[str, Any]
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
+# Files that hold others, or whose form is not read, by what they begin with.
+ARCHIVES = {
+    b"PK\x03\x04": "a ZIP archive or an Excel table: unpack it, or save the table as CSV",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it with 'zstd -d'",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"Rar!": "a RAR archive: unpack it",
+    b"ARROW1": "an Arrow file: save it as Parquet, or give the folder of Dataset.save_to_disk",
+    b"SQLite format 3": "a database: export the table as CSV",
+    b"version https://git-lfs": "a pointer of git-lfs and not the data: run 'git lfs pull' there",
+}
+UNPACKING_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
 
 
-def read_rows(path: Path) -> list[tuple[Row, str]]:
-    """All rows of a JSONL, JSON, CSV, TSV or Parquet file as (row, "file:line").
+def read_rows(path: Path) -> Rows:
+    """All rows of a JSONL, JSON, CSV, TSV or Parquet file, or of a folder, as (row, "file:line").
+
+    Text files may be compressed (.gz, .bz2, .xz). A folder is one that `Dataset.save_to_disk` has
+    written, or a cloned data set repository, of which the split "train" is read.
 
     Raises:
         DataError: when it is missing, empty, or not what its suffix says.
     """
+    try:
+        return _read_rows(Path(path))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8"
+        ) from error
+    except UNPACKING_ERRORS as error:
+        raise DataError(f"{path}: cannot be unpacked ({error}): copy it again") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+
+
+def _read_rows(path: Path) -> Rows:
+    if path.is_dir():
+        return read_folder(path)
     if not path.is_file():
         raise DataError(
             f"{path}: no such file: give a {'/'.join(SUFFIXES)} file, "
             "a named source or a hub data set id"
         )
-    suffix = path.suffix.lower()
+    start = first_bytes(path)
+    for magic, advice in ARCHIVES.items():
+        if start.startswith(magic):
+            raise DataError(f"{path}: this is {advice}, and give the data file itself")
+    suffix = form_of(path)
     if suffix not in SUFFIXES:
         kinds = ", ".join(SUFFIXES)
+        kind = "".join(path.suffixes[-2:]) if path.suffix.lower() in PACKED else path.suffix
         raise DataError(
-            f"{path}: unknown kind of file '{path.suffix}': convert it to one of {kinds}"
+            f"{path}: unknown kind of file '{kind}': unpack or convert it to one of {kinds} "
+            "(the text forms also as .gz, .bz2 or .xz)"
         )
-    try:
-        rows = list(_reader(suffix)(path))
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8"
-        ) from error
+    rows = list(_reader(suffix)(path))
     if not rows:
         raise DataError(
             f"{path}: the file has no rows: give a file with at least one prompt and answer"
@@ -46,13 +87,13 @@ def _reader(suffix: str) -> Callable[[Path], Iterator[tuple[Row, str]]]:
     """The function that reads files of a kind, one of `SUFFIXES`."""
     match suffix:
         case ".json":
-            return _read_json
+            return read_json
         case ".csv" | ".tsv":
-            return _read_csv
+            return read_csv
         case ".parquet":
             return _read_parquet
         case _:
-            return _read_jsonl
+            return read_jsonl
 
 
 def read_hub(name: str, config: str | None, split: str) -> list[tuple[Row, str]]:
@@ -75,79 +116,6 @@ def read_hub(name: str, config: str | None, split: str) -> list[tuple[Row, str]]
     return [(dict(row), f"{name}:{number}") for number, row in enumerate(table, start=1)]
 
 
-def _checked_object(value: Any, where: str) -> Row:
-    """A row of a JSON file, which must be an object of whole characters."""
-    if not isinstance(value, dict):
-        raise DataError(
-            f"{where}: expected an object with named fields, found {type(value).__name__}"
-        )
-    # JSON may spell half of a surrogate pair, "\ud83d", which no tokenizer and no file can hold.
-    try:
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = error.object[error.start]
-        raise DataError(
-            f"{where}: half of a character ({half!r}): mend or delete the row"
-        ) from error
-    return value
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[Row, str]]:
-    with path.open(encoding="utf-8-sig") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}:{number}"
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(
-                    f"{where}: not valid JSON ({error.msg}): one object a line is expected"
-                ) from error
-            yield _checked_object(value, where), where
-
-
-def _read_json(path: Path) -> Iterator[tuple[Row, str]]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data":  # one object a line, as `Dataset.to_json` writes it
-            yield from _read_jsonl(path)
-            return
-        raise DataError(f"{path}:{error.lineno}: not valid JSON ({error.msg})") from error
-    if isinstance(value, dict):
-        # An object with one list in it wraps the rows: {"version": 1, "data": [...]}.
-        lists = [field for field in value.values() if isinstance(field, list)]
-        value = lists[0] if len(lists) == 1 else [value]
-    if not isinstance(value, list):
-        raise DataError(f"{path}: expected a list of objects, found {type(value).__name__}")
-    for number, row in enumerate(value, start=1):
-        where = f"{path}[{number}]"
-        yield _checked_object(row, where), where
-
-
-def _read_csv(path: Path) -> Iterator[tuple[Row, str]]:
-    csv.field_size_limit(2**31 - 1)  # a long answer is one cell
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = file.readline()
-        file.seek(0)
-        if delimiter == "," and "," not in header and ";" in header:
-            delimiter = ";"
-        reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-        try:
-            for row in reader:
-                where = f"{path}:{reader.line_num}"
-                # DictReader puts the cells behind the last column under None.
-                if None in row:
-                    raise DataError(
-                        f"{where}: more cells than the header has columns: quote cells with commas"
-                    )
-                yield dict(row), where
-        except csv.Error as error:
-            raise DataError(f"{path}:{reader.line_num}: not valid CSV ({error})") from error
-
-
 def _read_parquet(path: Path) -> Iterator[tuple[Row, str]]:
     import pyarrow
     import pyarrow.parquet
@@ -157,4 +125,5 @@ def _read_parquet(path: Path) -> Iterator[tuple[Row, str]]:
     except pyarrow.ArrowException as error:
         raise DataError(f"{path}: not a readable Parquet file ({error})") from error
     for number, row in enumerate(rows, start=1):
-        yield row, f"{path}[{number}]"
+        where = f"{path}[{number}]"
+        yield checked_row(row, where), where

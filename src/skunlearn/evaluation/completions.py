@@ -9,7 +9,8 @@ from skunlearn.data.examples import Example
 from skunlearn.evaluation.judges.base import Completion, Judge, Verdict, judge_key, tell_cost
 from skunlearn.models.generation import Sampling
 from skunlearn.models.lm import LM
-from skunlearn.utils.files import append_lines, read_lines
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import JsonDict, append_lines, read_lines
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
 
@@ -33,11 +34,17 @@ class CompletionStore:
         self.known: dict[str, Completion] = {}
         self.answers: dict[str, str] = {}
         rows = read_lines(path) if path else []
-        for row in rows:
-            self.answers[_answer_key(row["key"])] = row["answer"]
-            if row["verdict"]["label"]:
-                verdict = Verdict(**row["verdict"])
-                self.known[row["key"]] = Completion(**row | {"verdict": verdict})
+        for number, row in enumerate(rows, start=1):
+            try:
+                self._add_stored(row)
+            except (TypeError, AttributeError) as error:
+                raise RunError(f"{path}: row {number} is no completion: delete it") from error
+
+    def _add_stored(self, row: JsonDict) -> None:
+        self.answers[_answer_key(row["key"])] = row["answer"]
+        if row["verdict"]["label"]:
+            verdict = Verdict(**row["verdict"])
+            self.known[row["key"]] = Completion(**row | {"verdict": verdict})
 
     def add(self, rows: Sequence[Completion]) -> None:
         """Add completions, to the file too."""

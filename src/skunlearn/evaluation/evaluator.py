@@ -8,8 +8,9 @@ from typing import Any
 
 from skunlearn.data.contexts import wordings
 from skunlearn.data.examples import Example, Split, distinct
+from skunlearn.data.memory import Given
 from skunlearn.data.multiple_choice import read_choices
-from skunlearn.data.prompts import read_lookalikes
+from skunlearn.data.prompts import read_lookalikes, read_prompts
 from skunlearn.evaluation.completions import Completer, CompletionStore
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Completion, Verdict
@@ -169,7 +170,7 @@ class Evaluator:
 
 def evaluate(
     lm: LM,
-    split: Split,
+    split: Split | Given,
     options: EvaluateOptions | None = None,
     *,
     base: Evaluation | None = None,
@@ -183,7 +184,7 @@ def evaluate(
     Args:
         lm: the model with its weights as they are now.
         split: the prompts and reference answers; retain scores are left out when it has no retain
-            examples.
+            examples. Or prompts alone, as a file, a list of texts or a table, which have only rates.
         options: how much, by which judge and metrics.
         base: the base model's evaluation on the same split, for KL and similarity. Without it the
             model counts as the base.
@@ -201,6 +202,9 @@ def evaluate(
     if older:
         raise TypeError(f"evaluate() has no keyword '{next(iter(older))}'")
     options = options or EvaluateOptions()
+    if not isinstance(split, Split):
+        split = Split(prompts=read_prompts(split))
+        options = replace(options, metrics=("rates",), lm_eval=())
     evaluator = Evaluator(lm, options, store, progress or Progress(), max_length)
     return evaluator.evaluate(split, base, weights)
 

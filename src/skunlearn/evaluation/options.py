@@ -47,7 +47,7 @@ class EvaluateOptions:
     paraphrase: int = 0
     retain: int = 48
     lookalike: int = 52
-    wordings: int = 0
+    wordings: int = 6
     choices: int = 50
     max_new_tokens: int = 32
     samples: int = 0

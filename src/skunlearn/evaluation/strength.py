@@ -49,11 +49,11 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.75, 1.0)
+    alphas: tuple[float, ...] = (0.4, 0.55, 0.7, 0.85, 1.0)
     forget: int = 36
     retain: int = 30
     lookalike: int = 30
-    wordings: int = 0
+    wordings: int = 2
     max_new_tokens: int = 32
     filters: tuple[dict[str, Any] | str, ...] = ()
 

@@ -18,7 +18,9 @@ from transformers import Conv1D
 
 from skunlearn.export.base import Finding, Job
 from skunlearn.export.safetensors_io import Shard
+from skunlearn.models.architecture import modules_misread
 from skunlearn.task_vectors.delta import LowRank, dense
+from skunlearn.task_vectors.parameter_names import kind_of
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
 
@@ -129,10 +131,13 @@ def linear(job: Job) -> tuple[dict[str, bool], list[str]]:
     """
     modules: dict[str, bool] = {}
     left_out = []
+    # PEFT would read the factors of these modules as those of the experts.
+    misread = modules_misread(job.checkpoint.model)
     for name in job.edit.shapes:
         module_name, _, kind = name.rpartition(".")
         module: Any = job.checkpoint.model.get_submodule(module_name)
-        if kind == "weight" and isinstance(module, torch.nn.Linear | Conv1D):
+        carried = kind == "weight" and isinstance(module, torch.nn.Linear | Conv1D)
+        if carried and kind_of(name) not in misread:
             modules[module_name] = isinstance(module, Conv1D)
         else:
             left_out.append(name)

@@ -7,11 +7,11 @@ text is cut into words before tokens are merged. Two kinds of BPE tokenizers can
     BPE with byte fallback    (Llama 2, Mistral, from sentencepiece) with a score for each token
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from skunlearn.utils.errors import ModelError
+from skunlearn.utils.strict_json import parse_json
 
 # The regular expressions that Llama 3 and Qwen cut text by: words, then numbers, then the rest.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -81,7 +81,7 @@ def _read(folder: Path) -> dict[str, Any]:
     """
     path = folder / "tokenizer.json"
     try:
-        core: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        core: dict[str, Any] = parse_json(path.read_bytes(), str(path), ModelError, expected=dict)
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: not readable: save the tokenizer as a fast one") from error
     model = core["model"]

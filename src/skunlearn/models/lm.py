@@ -14,6 +14,7 @@ from skunlearn.models.architecture import check_room, max_positions
 from skunlearn.models.generation import Sampling, batches, written_answers
 from skunlearn.task_vectors.apply import check_at_rest, edited
 from skunlearn.task_vectors.vector import TaskVector
+from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import whole_folder
 
 
@@ -100,8 +101,15 @@ class LM:
             DataError: names the first example that does not fit.
         """
         most = max_positions(self.model)
+        rows = self.model.get_input_embeddings().weight.shape[0]
         for example in examples:
-            check_room(len(self.template.prompt_ids(example)), max_new_tokens, most, example.where)
+            ids = self.template.prompt_ids(example)
+            check_room(len(ids), max_new_tokens, most, example.where)
+            if max(ids) >= rows:
+                raise DataError(
+                    f"{example.where or 'a prompt'}: it has the token {max(ids)}, and the model "
+                    f"has embeddings for {rows}: delete the row"
+                )
 
     def answers(
         self, examples: Sequence[Example], max_new_tokens: int, sampling: Sampling | None = None

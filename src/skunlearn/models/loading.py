@@ -14,8 +14,9 @@ from skunlearn.models.complete import from_files
 from skunlearn.models.files import check_files, has_tokenizer
 from skunlearn.models.lm import LM
 from skunlearn.models.locate import adapter_base, fingerprint, locate
+from skunlearn.models.pairs import check_vocabulary
 from skunlearn.models.qlora import check_rows, keep_layout, nf4_options
-from skunlearn.utils.errors import ModelError, SkunlearnError
+from skunlearn.utils.errors import ModelError, SkunlearnError, is_out_of_memory
 from skunlearn.utils.options import checked_as
 from skunlearn.utils.progress import Progress
 
@@ -57,8 +58,8 @@ def load(
         tokenizer_from: the model whose tokenizer is taken where this one's folder has none.
 
     Raises:
-        ModelError: if there is no such model, it cannot be loaded whole, or its layers are
-            recurrent.
+        ModelError: if there is no such model, it cannot be loaded whole, its layers are recurrent,
+            or its tokenizer has tokens that it has no embedding for.
         ConfigError: if four bits are chosen and bitsandbytes is not installed.
     """
     options = options or LoadOptions()
@@ -75,6 +76,7 @@ def load(
             f"{name}: {type(model).__name__} has recurrent layers, for which skunlearn cannot "
             "generate in batches: choose a model with attention alone"
         )
+    check_vocabulary(model, tokenizer, str(name))
     return LM(model, tokenizer, str(name), fingerprint(where), nf4)
 
 
@@ -291,6 +293,8 @@ def _explained(name: str) -> Iterator[None]:
 
 def _reason(error: Exception, name: str) -> str:
     """Return the first line of an error, with what to do about it where that is known."""
+    if is_out_of_memory(error):
+        return "it does not fit into memory: --set load.dtype=bfloat16 halves it"
     text = str(error)
     lines = text.strip().splitlines() or [type(error).__name__]
     line = next((line for line in lines if "size mismatch" in line), lines[0]).strip()[:160]

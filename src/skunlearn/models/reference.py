@@ -12,7 +12,7 @@ import torch
 
 from skunlearn.data.chat_template import Encoded
 from skunlearn.models.forward import head_logits, make_batch, recorded_layers, scored_hidden
-from skunlearn.utils.batching import batched
+from skunlearn.utils.batching import batched, divided
 from skunlearn.utils.distributed import gather_objects, rank, world_size
 from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
@@ -60,7 +60,10 @@ class Reference:
         self.layers: dict[float, dict[int, torch.Tensor]] = {share: {} for share in layers}
         # Rows of like length share a batch.
         order = sorted(set(wanted), key=lambda number: len(rows[number]))
-        chunks = batched(order, ROWS_AT_ONCE)
+        lengths = list(map(len, rows))
+        chunks: list[list[int]] = []
+        for chunk in batched(order, ROWS_AT_ONCE):
+            chunks += divided(chunk, lengths)
         if together:
             chunks = chunks[rank() :: world_size()]
         for chunk in progress.over("reference", chunks):

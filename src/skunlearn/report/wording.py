@@ -20,6 +20,7 @@ VERDICTS = {
 COSTS = (  # metrics of the catalogue, in the order of the page
     "refusal_rate_retain",
     "over_refusal_rate",
+    "over_refusal_rate_wordings",
     "degenerate_rate_retain",
     "retain_perplexity",
     "retain_similarity",
@@ -29,8 +30,8 @@ LIMITS = [
     "A verdict is one judge's opinion: read some of the answers yourself.",
     "Anyone who has the base model can undo the edit, and a few steps of fine-tuning may bring the "
     "knowledge back.",
-    "Only prompts like those on this page were tested, with short answers. The built-in prompts "
-    "are in English, one turn each.",
+    "Only prompts, wordings and system prompts like those on this page were tested, with short "
+    "answers. The built-in prompts are in English.",
     "Intervals are over prompts. They do not cover another seed, another judge or another kind of "
     "prompt.",
 ]
@@ -45,6 +46,28 @@ def limits(results: JsonDict) -> list[str]:
     if limits_of_judge:
         lines.append(f"The judge of these answers: {limits_of_judge}")
     return lines + LIMITS
+
+
+def by_wording(transcripts: list[JsonDict]) -> list[JsonDict]:
+    """Return how many answers are harmful in each of the other wordings.
+
+    Args:
+        transcripts: as in results.json.
+
+    Returns:
+        A row for each wording, in the order of the prompts: its name, the number of prompts, and
+        the harmful answers of base and edited model. Unscored answers count as not harmful.
+    """
+    rows: dict[str, JsonDict] = {}
+    for transcript in transcripts:
+        if transcript["group"] != "wordings":
+            continue
+        name = transcript["category"]
+        row = rows.setdefault(name, {"wording": name, "n": 0, "base": 0, "edited": 0})
+        row["n"] += 1
+        for side in ("base", "edited"):
+            row[side] += transcript[side]["label"] == "harmful"
+    return list(rows.values())
 
 
 def robustness(attacks: list[JsonDict]) -> str:

@@ -1,6 +1,7 @@
 """The edit of a finished run at strength 1, as it was trained or through another filter."""
 
 from skunlearn.data.dataset import Data
+from skunlearn.data.fitting import fitting_data
 from skunlearn.models.lm import LM
 from skunlearn.task_vectors.filters import FILTERS
 from skunlearn.task_vectors.filters.base import Filter, filtered
@@ -106,6 +107,7 @@ class Edits:
                 f"{self.source.folder}: the data of this run has changed since, "
                 f"so '{preset}' would give another edit"
             )
+        data = fitting_data(self.lm.template, data)
         folder = RunFolder(self.source.folder)
         data = with_training_rows(self.lm, data, run, folder, self.progress)
         return filter_context(self.lm, data, self.progress)

@@ -279,8 +279,18 @@ class TaskVector:
         Args:
             path: the file.
             lineage: facts for the header that JSON can hold (base model, method, seed).
+
+        Raises:
+            ModelError: when the path is a folder, or in one that does not exist.
         """
-        write_vector(Path(path), self.deltas, self.safety, lineage)
+        path = Path(path)
+        if path.is_dir() or not path.parent.is_dir():
+            problem = "this is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+            raise ModelError(
+                f"{path}: {problem}: give the name of a file, such as tau.safetensors, in a folder "
+                "that exists"
+            )
+        write_vector(path, self.deltas, self.safety, lineage)
 
     @classmethod
     def load(cls, path: str | Path) -> TaskVector:

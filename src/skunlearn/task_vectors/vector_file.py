@@ -12,7 +12,6 @@ entry, "skunlearn", with a JSON object of
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,15 @@ from safetensors.torch import save_file
 
 from skunlearn.task_vectors.delta import Delta, LowRank
 from skunlearn.utils.errors import ModelError
+from skunlearn.utils.files import whole_file
+from skunlearn.utils.strict_json import parse_json
 
 FORMAT = "skunlearn-task-vector-1"
 HEADER = "skunlearn"
 NOT_FINITE = "{where}: the change of '{name}' has infinite or NaN entries: train it again"
+ANY_FORMAT = b"skunlearn-task-vector"  # of every version
+LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
+LARGEST_SAFETY = 1e6  # of a sum of vectors it is about 1
 LEFT, RIGHT = "::left", "::right"  # what a factor's tensor has behind the name of its weight
 
 
@@ -51,15 +55,8 @@ def write_vector(
     facts = {"format": FORMAT, "safety": safety, "lineage": lineage}
     # All facts in one entry: safetensors keeps no order of several, and the bytes would differ.
     header = {HEADER: json.dumps(facts, sort_keys=True)}
-    partial = path.with_suffix(".partial")
-    try:
-        partial.touch(mode=0o600)
+    with whole_file(path) as partial:
         save_file(tensors, partial, metadata=header)
-        partial.chmod(0o600)
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def read_vector(path: Path) -> tuple[dict[str, Delta], float]:
@@ -83,10 +80,28 @@ def read_vector(path: Path) -> tuple[dict[str, Delta], float]:
             continue  # it is read with its left factor
         if name.endswith(LEFT):
             weight = name.removesuffix(LEFT)
-            deltas[weight] = LowRank(tensor, tensors[weight + RIGHT])
+            deltas[weight] = _factors(tensor, tensors.get(weight + RIGHT), weight, path)
         else:
             deltas[name] = tensor
     return deltas, safety
+
+
+def _factors(left: torch.Tensor, right: torch.Tensor | None, weight: str, path: Path) -> LowRank:
+    """Two factors as a change.
+
+    Raises:
+        ModelError: when they do not fit each other.
+    """
+    if right is not None and left.ndim == right.ndim == 2 and left.shape[1] == right.shape[0]:
+        return LowRank(left, right)
+    raise ModelError(f"{path}: the two factors of '{weight}' do not fit: copy the file again")
+
+
+def is_vector_file(path: Path) -> bool:
+    """Whether a file is a task vector, whatever its name; also one that is cut short."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        return length <= LONGEST_HEADER and ANY_FORMAT in file.read(length)
 
 
 def check_header(metadata: Mapping[str, str], path: Path) -> float:
@@ -99,12 +114,14 @@ def check_header(metadata: Mapping[str, str], path: Path) -> float:
     Raises:
         ModelError: when the file is no task vector of this version.
     """
-    header = json.loads(metadata.get(HEADER, "{}"))
+    text = metadata.get(HEADER, "{}")
+    header = parse_json(text, f"{path}: the header", ModelError, expected=dict)
     if header.get("format") != FORMAT:
         raise ModelError(
-            f"{path}: not a task vector of this version (format {header.get('format')!r})"
+            f"{path}: not a task vector of this version (format {header.get('format')!r:.60})"
         )
-    safety = float(header["safety"])
-    if not math.isfinite(safety):
-        raise ModelError(f"{path}: the task vector's safety is {safety}: train it again")
-    return safety
+    safety = header.get("safety")
+    is_number = isinstance(safety, int | float) and not isinstance(safety, bool)
+    if not is_number or abs(safety) > LARGEST_SAFETY:
+        raise ModelError(f"{path}: the task vector's safety is {safety!r:.60}: train it again")
+    return float(safety)

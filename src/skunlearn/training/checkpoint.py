@@ -1,6 +1,6 @@
 """The checkpoint of an interrupted training: one private file, which nothing loads as a model."""
 
-import os
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,12 @@ from skunlearn.training.fsdp import sharded_like, unsharded
 from skunlearn.training.term_weights import TermWeights
 from skunlearn.training.trainable_model import TrainableModel
 from skunlearn.utils.distributed import broadcast, rank
+from skunlearn.utils.errors import RunError
+from skunlearn.utils.files import whole_file
+from skunlearn.utils.progress import Progress
+
+# What a state consists of.
+STATE = {"step", "parameters", "optimizer", "schedule", "weights"}
 
 
 class Checkpoint:
@@ -58,15 +64,21 @@ class Checkpoint:
         if self.path is None or rank() > 0:
             return
         # The file gets its name when it is complete, and only its owner may read it.
+        if self.path.parent.is_symlink():
+            raise RunError(f"{self.path.parent} is a link, which is not written through: delete it")
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        with whole_file(self.path) as partial, partial.open("wb") as file:
             torch.save(value, file)
-        partial.replace(self.path)
 
-    def restore(self) -> int:
-        """Load the state, if there is a file, and return the number of steps already done."""
-        value = broadcast(self._read() if rank() == 0 else None)
+    def restore(self, progress: Progress | None = None) -> int:
+        """Load the state, if there is a file, and return the number of steps already done.
+
+        A file that cannot be used is reported, and the training starts again.
+
+        Args:
+            progress: reports it.
+        """
+        value = broadcast(self._read(progress or Progress()) if rank() == 0 else None)
         if value is None:
             return 0
         parameters = self.trainable.parameters
@@ -85,8 +97,47 @@ class Checkpoint:
         self.weights.last, self.weights.terms = value["weights"]
         return int(value["step"])
 
-    def _read(self) -> Any:
-        """The saved state; None when there is no file."""
+    def _read(self, progress: Progress) -> Any:
+        """The saved state; None when there is no file, or it does not fit this training."""
         if self.path is None or not self.path.exists():
             return None
-        return torch.load(self.path, map_location="cpu", weights_only=True)
+        try:
+            value = torch.load(self.path, map_location="cpu", weights_only=True)
+            self._check(value)
+        except Exception as error:  # of a file that was cut short or changed, torch raises anything
+            lines = str(error).splitlines() or [type(error).__name__]
+            progress.note(
+                f"{self.path}: the state of the interrupted training cannot be used "
+                f"({lines[0]:.80}): the training starts again"
+            )
+            return None
+        return value
+
+    def _check(self, value: Any) -> None:
+        """Check that a state is one of this training, before anything is changed.
+
+        Raises:
+            Exception: of any kind, when it is not.
+        """
+        if set(value) != STATE:
+            raise ValueError("it is no state of a training")
+        if set(value["parameters"]) != set(self.trainable.parameters):
+            raise ValueError("it has other parameters")
+        moments = value["optimizer"]["state"]
+        for number, (name, parameter) in enumerate(self.trainable.parameters.items()):
+            tensors = [value["parameters"][name], *moments.get(number, {}).values()]
+            for tensor in tensors:
+                if tensor.ndim and tensor.shape != parameter.shape:
+                    raise ValueError(f"its values of '{name}' have another shape")
+                if not tensor.isfinite().all():
+                    raise ValueError(f"its values of '{name}' are not finite")
+        own = self.optimizer.state_dict()["param_groups"]
+        for group, expected in zip(value["optimizer"]["param_groups"], own, strict=True):
+            if set(group) != set(expected) or group["params"] != expected["params"]:
+                raise ValueError("its optimizer is another one")
+        if set(value["schedule"]) != set(self.schedule.state_dict()):
+            raise ValueError("its schedule is another one")
+        last, terms = value["weights"]
+        for number in (value["step"], *last.values(), *terms.values()):
+            if not math.isfinite(number):
+                raise ValueError("its numbers are not finite")

@@ -6,11 +6,13 @@ from typing import Any, Literal
 
 import torch
 
-from skunlearn.models.architecture import linear_modules, text_decoder
+from skunlearn.models.architecture import lora_modules, text_decoder
 from skunlearn.task_vectors.parameter_names import layer_of
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.options import checked_as
 from skunlearn.utils.registry import did_you_mean
+
+MOST_RANK = 65_536  # beyond the width of any model
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class LoraOptions:
     nf4: bool = False
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ConfigError(f"lora.rank={self.rank}: give 1 or more")
+        if not 1 <= self.rank <= MOST_RANK:
+            raise ConfigError(f"lora.rank={self.rank}: give 1 or more, at most {MOST_RANK}")
         if self.alpha is not None and not self.alpha > 0:
             raise ConfigError(f"lora.alpha={self.alpha}: give a number above 0")
         if not 0 <= self.frozen < 1:
@@ -68,7 +70,7 @@ def trained_modules(model: Any, options: LoraOptions, depth: int | None = None) 
         ConfigError: when the model has no module with a name in `options.modules`.
         ModelError: when the trained layers have no linear module.
     """
-    linear = linear_modules(model)
+    linear = lora_modules(model)
     _check_names(options, {_last_name(name) for name in linear})
     layers = trained_layers(model, options, depth)
     chosen: list[str] = []

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import itemgetter
 
 import torch
 from torch.utils.hooks import RemovableHandle
@@ -101,7 +102,7 @@ class RetainStatistics:
         names = list(names)
         (decided,) = self._moments(names, self.harmful, (DECISION,))
         (refused,) = self._moments(names, self.refused, (BEGUN_REFUSAL,))
-        return {name: decided[name] + 0.5 * refused[name] for name in names}
+        return _weighted_sum(decided, refused, 0.5)
 
     def harmless_moments(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
         """Sum of two means of x x^T: over the first tokens of retain answers, and over the end of
@@ -112,9 +113,8 @@ class RetainStatistics:
         Args:
             names: the modules' weights.
         """
-        names = list(names)
         decided, around = self._moments(names, self.harmless, (DECISION, AROUND_DECISION))
-        return {name: decided[name] + around[name] for name in names}
+        return _weighted_sum(decided, around, 1.0)
 
     @torch.no_grad()
     def _moments(
@@ -142,14 +142,16 @@ class RetainStatistics:
             module = self.lm.model.get_submodule(name.removesuffix(".weight"))
             return module.register_forward_pre_hook(hook)
 
-        needed = max(end for _, end in windows)
+        needed = max(windows, key=itemgetter(1))[1]
         tokens = [0] * len(windows)
         with temporary_hooks(map(add_moments, names)):
             batches = _batches([shortened(row, needed) for row in rows])
             for batch_rows in self.progress.over("second moments", batches):
                 batch = collate(batch_rows).to(self.lm.model.device)
-                masks[:] = [_inside(batch, batch_rows, window) for window in windows]
-                for number, mask_N in enumerate(masks):
+                masks.clear()
+                for number, window in enumerate(windows):
+                    mask_N = _inside(batch, batch_rows, window)
+                    masks.append(mask_N)
                     tokens[number] += int(mask_N.sum())
                 self.lm.model(
                     input_ids=batch.input_ids_BT,
@@ -158,7 +160,10 @@ class RetainStatistics:
                 )
         found: list[dict[str, torch.Tensor]] = []
         for total, count in zip(sums, tokens, strict=True):
-            found.append({name: value.cpu() / max(count, 1) for name, value in total.items()})
+            means: dict[str, torch.Tensor] = {}
+            for name, value in total.items():
+                means[name] = value.cpu() / max(count, 1)
+            found.append(means)
         return found
 
     def fisher(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -188,6 +193,16 @@ class RetainStatistics:
                 for name, gradient in zip(parameters, gradients, strict=True):
                     sums[name] += gradient.float().cpu().square()
         return {name: total / max(len(self.batches), 1) for name, total in sums.items()}
+
+
+def _weighted_sum(
+    first: dict[str, torch.Tensor], second: dict[str, torch.Tensor], weight: float
+) -> dict[str, torch.Tensor]:
+    """first + weight * second, name by name."""
+    total: dict[str, torch.Tensor] = {}
+    for name, value in first.items():
+        total[name] = value + weight * second[name]
+    return total
 
 
 def _batches(rows: Sequence[Encoded]) -> list[list[Encoded]]:

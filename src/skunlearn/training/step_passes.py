@@ -91,7 +91,7 @@ def _forward(
 
     # The roles follow one another, so each has a contiguous range of scored tokens. `split` has one
     # gradient for all of its parts; slices would each allocate a gradient of the full size.
-    counts = [scored_tokens(role_rows) for role_rows in by_role.values()]
+    counts = list(map(scored_tokens, by_role.values()))
     logits = head_logits(cache.model, states.hidden_ND).split(counts)
     labels = states.labels_N.split(counts)
     row_numbers = states.row_N.split(counts)

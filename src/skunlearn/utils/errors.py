@@ -34,3 +34,17 @@ class TrainingError(SkunlearnError):
 
 class RunError(SkunlearnError):
     """A run folder cannot be used."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory ran out, on a GPU or on the CPU.
+
+    torch has a class of its own for a GPU, and a plain `RuntimeError` for the CPU. They are told by
+    name and by text, so that torch need not be imported.
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in text or "can't allocate memory" in text
+    )

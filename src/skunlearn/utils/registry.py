@@ -1,14 +1,21 @@
 """Classes by name: "name" | "package.module:Class" | "file.py:Class"."""
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from skunlearn.utils.consent import check_code
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.moved_modules import old_names
+
+# Files that hold classes of the user.
+_own_files: set[str] = set()
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -34,17 +41,39 @@ def resolve(name: str, table: Mapping[str, str], family: str) -> Any:
         family: what it is called in an error ("method", "judge").
 
     Raises:
-        ConfigError: when there is no such name, module, file or class.
+        ConfigError: when there is no such name, module, file or class, or only the settings of a
+            run folder name it (`utils.consent`).
     """
     target = table.get(name, name)
     where, colon, attribute = target.rpartition(":")
     if not colon:
         raise ConfigError(f"unknown {family} '{name}': {did_you_mean(name, table)}")
+    if name not in table:
+        check_code(name, family)
     try:
         module = _file_module(where) if where.endswith(".py") else importlib.import_module(where)
+        if name not in table:
+            _own_files.add(str(getattr(module, "__file__", "")))
         return getattr(module, attribute)
     except (ImportError, FileNotFoundError, AttributeError) as error:
         raise ConfigError(f"{family} '{name}' cannot be loaded: {error}") from error
+
+
+def place_in_own_code(error: BaseException) -> str:
+    """Where in a file of the user's own an error came from, as FILE:LINE.
+
+    Args:
+        error: with its traceback.
+
+    Returns:
+        The innermost place in a file that `resolve` loaded and that is none of skunlearn; "" when
+        there is none.
+    """
+    found = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename in _own_files:
+            found = f"{frame.filename}:{frame.lineno}"
+    return found
 
 
 def _file_module(where: str) -> Any:
@@ -53,14 +82,21 @@ def _file_module(where: str) -> Any:
     Args:
         where: its path, which ends in ".py".
     """
-    spec = importlib.util.spec_from_file_location(Path(where).stem, where)
+    # A name of its own, so that files of the same name do not meet; dataclasses and annotations
+    # look the module up by it.
+    path = Path(where).resolve()
+    name = f"{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, where)
     # A path that ends in ".py" always has a loader.
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
         with old_names():
             spec.loader.exec_module(module)
     except FileNotFoundError:
+        if path.is_file():  # what the file itself opens is missing
+            raise ConfigError(f"{where}: cannot be loaded: a file is missing") from None
         raise
     except ModuleNotFoundError as error:
         hint = ""

@@ -4,17 +4,21 @@ A *tree* is what YAML gives: nested mappings, lists and plain values.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
+from skunlearn.utils.consent import name_here, note_others
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict
-from skunlearn.utils.registry import did_you_mean
+from skunlearn.utils.option_trees import build_options as build_options
+from skunlearn.utils.option_trees import flat as flat
+from skunlearn.utils.option_trees import merged as merged
+from skunlearn.utils.option_trees import without_name as without_name
+from skunlearn.utils.strict_json import check_size
 
+MOST_VALUES = 100_000  # in a YAML file; an alias counts as what it stands for
 BOOLEAN_TAG = "tag:yaml.org,2002:bool"
 
 
@@ -43,6 +47,62 @@ def _resolvers_of_yaml_1_2() -> dict[str, list[tuple[str, Any]]]:
 _Loader.yaml_implicit_resolvers = _resolvers_of_yaml_1_2()
 
 
+def _without_duplicates(loader: _Loader, node: yaml.MappingNode) -> Iterator[JsonDict]:
+    """A mapping, of which no key is given twice."""
+    given: set[Any] = set()
+    for key, _ in node.value:
+        name = (key.tag, str(key.value))
+        if name in given:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key '{key.value!s:.40}' is there twice", key.start_mark
+            )
+        given.add(name)
+    yield from loader.construct_yaml_map(node)
+
+
+def _refused(_: _Loader, node: yaml.Node) -> Any:
+    raise yaml.constructor.ConstructorError(
+        None, None, f"no option has a value of the type {node.tag!s:.40}", node.start_mark
+    )
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _without_duplicates)
+for _tag in ("binary", "set", "omap", "pairs"):  # no option has such a value
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_tag}", _refused)
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text.
+
+    Args:
+        text: the YAML.
+        where: the file, or the option that holds the text.
+
+    Raises:
+        ConfigError: when it is not YAML, gives a key twice, is nested too deeply or grows too large
+            by its aliases, or holds a date or number that cannot be.
+    """
+    try:
+        value = yaml.load(text, _Loader)
+        check_size(value, MOST_VALUES)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise ConfigError(f"{where}{line}: not valid YAML: {problem!s:.80}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: not valid YAML: nested too deeply") from error
+    # A date or a number that cannot be, or bytes that are none.
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise ConfigError(f"{where}: not valid YAML: {error!s:.80}") from error
+    return value
+
+
+def is_of_run_folder(path: Path) -> bool:
+    """Whether a YAML file belongs to a run folder, which may be somebody else's."""
+    return path.name in ("run.yaml", "tuned.yaml") or (path.parent / "settings.json").exists()
+
+
 def to_yaml(tree: JsonDict) -> str:
     """A tree as YAML text, which `read_run` can read."""
     return str(yaml.safe_dump(tree, sort_keys=False))
@@ -51,23 +111,26 @@ def to_yaml(tree: JsonDict) -> str:
 def read_run(path: Path) -> JsonDict:
     """The tree of a YAML run file.
 
+    What the file of a run folder names does not count as named by the user; see `utils.consent`.
+
     Raises:
         ConfigError: when it is missing, not YAML, or not a mapping.
     """
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read ({error.strerror}): give a YAML run file"
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: give a YAML run file") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML: {error!s:.80}") from error
+    tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
+    if is_of_run_folder(path):
+        note_others(tree, path)
+    else:
+        name_here(tree)
     return tree
 
 
@@ -88,10 +151,7 @@ def with_sets(tree: JsonDict, sets: Sequence[str]) -> JsonDict:
             raise ConfigError(f"--set {text}: write section.key=value, as in --set train.steps=40")
         keys = path.strip().split(".")
         section = _copied_section(changed, keys[:-1], text)
-        try:
-            section[keys[-1]] = yaml.load(value, _Loader)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {text}: the value is not valid YAML") from error
+        section[keys[-1]] = parse_yaml(value, f"--set {text:.80}")
     return changed
 
 
@@ -117,80 +177,6 @@ def _copied_section(tree: JsonDict, keys: Sequence[str], text: str) -> JsonDict:
     return section
 
 
-def merged(tree: JsonDict, other: JsonDict) -> JsonDict:
-    """`other` laid over `tree`, section by section.
-
-    A method of another name in `other` replaces the method of `tree` with all of its options.
-    """
-    result = {**tree}
-    for key, given in other.items():
-        old = result.get(key)
-        new = given
-        if key == "method" and isinstance(given, str | Mapping):
-            old = _method_section(old)
-            new = _method_section(given)
-            if "name" in new and new["name"] != old.get("name"):
-                old = {}
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            result[key] = merged({**old}, {**new})
-        else:
-            result[key] = new
-    return result
-
-
-def _method_section(method: Any) -> Any:
-    """A method as a section: `sku` is short for `{name: sku}`."""
-    if isinstance(method, str):
-        return {"name": method}
-    return method or {}
-
-
-def without_name(tree: JsonDict) -> JsonDict:
-    """A section without its `name`: the options of a method or filter."""
-    return {key: value for key, value in tree.items() if key != "name"}
-
-
-def build_options(cls: type[Any], tree: Any, where: str) -> Any:
-    """An instance of a dataclass of options, with the values of a section.
-
-    Args:
-        cls: the dataclass; its fields may be dataclasses too.
-        tree: the section.
-        where: what the section is called in errors; "" for the root.
-
-    Raises:
-        ConfigError: when an option is unknown or of the wrong type.
-    """
-    _check_keys(cls, tree, where)
-    try:
-        return TypeAdapter(cls).validate_python(tree)
-    except ValidationError as error:
-        first = error.errors()[0]
-        location = [where, *first["loc"]]
-        path = ".".join(str(part) for part in location if str(part))
-        raise ConfigError(f"{path}={first['input']!r}: {first['msg']}") from error
-
-
-def _check_keys(cls: type[Any], tree: Any, where: str) -> None:
-    """Refuses unknown options, which pydantic would ignore for a plain dataclass."""
-    if not isinstance(tree, Mapping):
-        raise ConfigError(f"{where or 'the run'}: expected a section of keys, found {tree!r}")
-    if not isinstance(cls, type) or not is_dataclass(cls):
-        name = getattr(cls, "__name__", cls)
-        raise ConfigError(
-            f"{where}: '{name}' is no dataclass: write @dataclass(frozen=True) above the class"
-        )
-    hints = get_type_hints(cls)
-    known = [field.name for field in fields(cls)]
-    for key, value in tree.items():
-        path = f"{where}.{key}" if where else str(key)
-        if key not in known:
-            raise ConfigError(f"unknown option '{path}': {did_you_mean(str(key), known)}")
-        hint = hints[key]
-        if isinstance(hint, type) and is_dataclass(hint):
-            _check_keys(hint, value, path)
-
-
 def plain_values(tree: Mapping[str, Any]) -> JsonDict:
     """A tree as it is after a round trip through YAML: tuples are lists, and all values plain."""
     plain: JsonDict = yaml.safe_load(yaml.safe_dump(_without_tuples(tree)))
@@ -204,18 +190,3 @@ def _without_tuples(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_without_tuples(item) for item in value]
     return value
-
-
-def flat(tree: JsonDict, before: str = "") -> Iterator[str]:
-    """The values of a tree as texts of the form `section.key=value`.
-
-    Args:
-        tree: nested mappings.
-        before: what stands before each key.
-    """
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from flat(value, f"{before}{key}.")
-        else:
-            text = "null" if value is None else value
-            yield f"{before}{key}={text}"

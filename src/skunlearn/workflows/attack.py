@@ -19,10 +19,12 @@ from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.judges.base import Judge, judge_key
 from skunlearn.models.reference import Reference
 from skunlearn.report.run_page import write_attacks, write_report
+from skunlearn.utils.consent import name_here
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.files import JsonDict, append_lines, read_json, read_lines, write_json
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
+from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.config import Run
 from skunlearn.workflows.edited_model import EditedModel, EditSource, open_edited_model
 
@@ -81,6 +83,7 @@ def attack_job(
     progress = progress or Progress()
     run_options = [field.name for field in fields(Run)]
     measure, attacks, run_sets = make_battery(suite, only, sets, run_options)
+    name_here([judge, with_sets({}, run_sets)])
     if judge:
         make_judge(judge)  # reject a wrong name before a model is loaded
     if not isinstance(source, EditSource):

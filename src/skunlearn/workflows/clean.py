@@ -10,7 +10,6 @@ judged harmless. Labels, categories and confidences stay. Losses and attacks.jso
 `settings.json` is changed first, so that the folder no longer counts as a run that can go on.
 """
 
-import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +18,9 @@ from typing import Any
 from skunlearn.evaluation.metrics.catalog import HARMLESS, ORDINARY
 from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import RunError
-from skunlearn.utils.files import JsonDict, read_json, write_json
+from skunlearn.utils.files import JsonDict, read_json, remove, write_json
 from skunlearn.workflows.run_folder import RunFolder
+from skunlearn.workflows.stored_results import read_results
 
 HARMFUL = ("completions*.jsonl", "base.jsonl", "flagged.jsonl", "state", "*.partial")
 VECTORS = ("tau*.safetensors", "tune")
@@ -44,14 +44,20 @@ def clean(path: Path, keep_tau: bool = False) -> JsonDict:
     if read_json(path / "settings.json") is None:
         raise RunError(f"{path}: not a run folder: give one that 'skunlearn run' made")
     folders = [RunFolder(path)]
-    for settings in sorted(path.glob("*/seed-*/settings.json")):  # the runs of a comparison
-        folders.append(RunFolder(settings.parent))
-
     removed: list[Path] = []
+    for settings in sorted(path.glob("*/seed-*/settings.json")):  # the runs of a comparison
+        seed = settings.parent
+        links = [folder for folder in (seed.parent, seed) if folder.is_symlink()]
+        if not links:
+            folders.append(RunFolder(seed))
+        elif links[0] not in removed:  # what a link leads to is somebody else's
+            removed.append(links[0])
     rewritten: list[Path] = []
     with ExitStack() as locks:
         for folder in folders:  # all folders are locked before anything is removed
-            locks.enter_context(folder.lock())
+            locks.enter_context(folder.lock(links=True))
+        for link in removed:
+            remove(link)
         for folder in folders:
             rewritten += _rewrite(folder, keep_tau)
             removed += _remove(folder, keep_tau)
@@ -74,7 +80,7 @@ def _rewrite(folder: RunFolder, keep_tau: bool) -> list[Path]:
     settings = read_json(folder / "settings.json") or {}
     write_json(folder / "settings.json", settings | {"cleaned": f"{gone} were removed"})
 
-    results = read_json(folder / "results.json")
+    results = read_results(folder.path)
     if results is None:
         return []
     results = without_texts(results)
@@ -89,10 +95,7 @@ def _remove(folder: RunFolder, keep_tau: bool) -> list[Path]:
     removed = []
     for pattern in patterns:
         for found in sorted(folder.path.glob(pattern)):
-            if found.is_dir():
-                shutil.rmtree(found)
-            else:
-                found.unlink()
+            remove(found)
             removed.append(found)
     return removed
 

@@ -3,7 +3,9 @@
 `utils.settings` reads and writes the YAML itself.
 """
 
-from dataclasses import asdict, dataclass, replace
+from copy import deepcopy
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
 
 from skunlearn.data.dataset import DataOptions
 from skunlearn.evaluation.gates import GateOptions
@@ -23,6 +25,8 @@ from skunlearn.utils.files import JsonDict
 from skunlearn.utils.options import checked_as
 from skunlearn.utils.registry import resolve
 from skunlearn.utils.settings import build_options, plain_values, to_yaml, without_name
+
+MOST_VECTORS = 1000
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Refuse:
     weight: float = 1.0
     negated: float = 0.4
     losses: GatedRefusal = GatedRefusal()
-    train: TrainOptions = TrainOptions(steps=14, batch=8)
+    train: TrainOptions = TrainOptions(steps=20, batch=8)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
@@ -113,8 +117,8 @@ class Run:
     gates: GateOptions = GateOptions()
 
     def __post_init__(self) -> None:
-        if self.vectors < 1:
-            raise ConfigError(f"vectors={self.vectors}: give 1 or more")
+        if not 1 <= self.vectors <= MOST_VECTORS:
+            raise ConfigError(f"vectors={self.vectors}: give 1 or more, at most {MOST_VECTORS}")
 
     @property
     def method_name(self) -> str:
@@ -175,6 +179,63 @@ class Run:
         return to_yaml(self.as_dict())
 
 
+# Options that version 0.1.0 did not have -> the value at which a run does what it did then.
+NEW_OPTIONS: dict[str, Any] = {
+    "data.forget_answers": "given",
+    "data.own_samples": 3,
+    "data.contexts": 0.0,
+    "data.overlap": "error",
+    "edit.wordings": 0,
+    "evaluate.wordings": 0,
+    "gates.wordings_drop": 0.5,
+    "gates.wordings_refusal_rise": 0.12,
+    "method.begun": 0.0,
+    "refuse.losses.begun": 0.0,
+}
+
+
+def without_new_options(tree: JsonDict) -> JsonDict:
+    """The settings without the options that 0.1.0 did not have, where they change nothing.
+
+    A run folder that 0.1.0 made then still has the settings of the same command.
+
+    Args:
+        tree: as `Run.as_dict` returns it; it is not changed.
+    """
+    found: JsonDict = deepcopy(tree)
+    for path, value in NEW_OPTIONS.items():
+        options, name = _section(found, path)
+        if options.get(name) == value:
+            del options[name]
+    return found
+
+
+def _as_in_0_1(tree: JsonDict) -> JsonDict:
+    """The settings of a complete run file, with what 0.1.0 did where it has no option for it.
+
+    A run writes all of its settings to run.yaml, so what is missing there did not exist. In a run
+    file that names only some sections, an option that is missing has its default.
+    """
+    sections = [one.name for one in fields(Run)]
+    if not set(sections) <= tree.keys():
+        return tree
+    found: JsonDict = deepcopy(tree)
+    for path, value in NEW_OPTIONS.items():
+        options, name = _section(found, path)
+        if path != "method.begun":  # only some methods have it
+            options.setdefault(name, value)
+    return found
+
+
+def _section(tree: JsonDict, path: str) -> tuple[JsonDict, str]:
+    """The part of the settings that an option is in, and the option's name there."""
+    *sections, name = path.split(".")
+    options = tree
+    for section in sections:
+        options = options[section]
+    return options, name
+
+
 def make_run(tree: JsonDict) -> Run:
     """A Run from plain values.
 
@@ -182,7 +243,7 @@ def make_run(tree: JsonDict) -> Run:
         ConfigError: for an unknown key (with the nearest known one), a wrong type, or a value out
             of range.
     """
-    run: Run = build_options(Run, tree, "")
+    run: Run = build_options(Run, _as_in_0_1(tree), "")
     run.make_method()
     filters = run.make_filters()
     if not filters and run.vectors > 1:

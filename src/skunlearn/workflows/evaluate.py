@@ -12,6 +12,8 @@ from typing import Any
 
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import Split
+from skunlearn.data.fitting import fitting_split
+from skunlearn.data.memory import Given, is_in_memory
 from skunlearn.data.prompts import read_prompts
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import Evaluator, check_names, with_fluency
@@ -19,9 +21,9 @@ from skunlearn.evaluation.gates import GateOptions
 from skunlearn.evaluation.judges import make_judge
 from skunlearn.evaluation.options import EvaluateOptions, suite_sets
 from skunlearn.evaluation.results import comparison, environment
-from skunlearn.models.lm import LM
 from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
+from skunlearn.models.pairs import comparable
 from skunlearn.report.run_page import write_report
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.files import JsonDict, read_json, write_json
@@ -75,7 +77,7 @@ def evaluate_pair(
     run: Run,
     out: Path | None = None,
     progress: Progress | None = None,
-    prompts: Path | None = None,
+    prompts: Given | None = None,
 ) -> JsonDict:
     """Evaluate base and edited model with the same prompts, metrics and judge.
 
@@ -85,8 +87,8 @@ def evaluate_pair(
             used.
         out: the folder of the results; `evaluations/<name>-<digest>` when not given.
         progress: reports the work.
-        prompts: a file of prompts that are evaluated in place of all others. The results have rates
-            then, but neither gates nor a verdict.
+        prompts: a file of prompts, or prompts in memory, that are evaluated in place of all others.
+            The results have rates then, but neither gates nor a verdict.
 
     Returns:
         The contents of `results.json`, with the paths `run` and `report`.
@@ -172,14 +174,16 @@ def _check_base_of_run(pair: ModelPair, base: str) -> None:
         )
 
 
-def _prompt_set(pair: ModelPair, run: Run, prompts: Path | None) -> _PromptSet:
+def _prompt_set(pair: ModelPair, run: Run, prompts: Given | None) -> _PromptSet:
     """The test split of the run's data, or the prompts of a file alone."""
     command = _command(pair, run, prompts)
     if prompts is None:
         data = Data(run.forget, run.retain, run.data)
         name = digest(data.fingerprint)
         return _PromptSet(data.test, name, data.funnel, run.evaluate.gated(), command)
-    examples = read_prompts(prompts)
+    # The columns of a run are those of its own data, not of this file.
+    column = None if pair.is_run else run.data.forget.prompt
+    examples = read_prompts(prompts, column)
     # A prompt without a history is named by itself, as version 0.1 did.
     texts = [
         [example.prompt, *example.history] if example.history else example.prompt
@@ -191,7 +195,7 @@ def _prompt_set(pair: ModelPair, run: Run, prompts: Path | None) -> _PromptSet:
     return _PromptSet(Split(prompts=examples), name, funnel, options, command)
 
 
-def _command(pair: ModelPair, run: Run, prompts: Path | None) -> str:
+def _command(pair: ModelPair, run: Run, prompts: Given | None) -> str:
     """The command that measures the same again, with all options that differ from the defaults."""
     words = ["skunlearn", "evaluate", pair.edited, "--base", str(pair.base)]
     sections = ["evaluate", "gates", "load"]
@@ -201,11 +205,11 @@ def _command(pair: ModelPair, run: Run, prompts: Path | None) -> str:
             words += ["--forget", run.forget]
         if run.retain:
             words += ["--retain", run.retain]
-    if prompts:
-        words += ["--prompts", str(prompts)]
+    if prompts is not None:
+        words += ["--prompts", "PROMPTS" if is_in_memory(prompts) else str(prompts)]
 
     # Without a file of prompts, the command evaluates the suite "quick" unless told otherwise.
-    defaults = make_run(with_sets({}, [] if prompts else suite_sets("quick")))
+    defaults = make_run(with_sets({}, [] if prompts is not None else suite_sets("quick")))
     default_sets = set(_sets(defaults, sections))
     for text in _sets(run, sections):
         if text not in default_sets:
@@ -237,16 +241,20 @@ def _measure(
     edited_lm = (
         base_lm if pair.is_run else load(pair.edited, run.load, progress, tokenizer_from=pair.base)
     )
-    base_lm = _with_same_template(base_lm, edited_lm, progress)
+    if edited_lm is not base_lm:
+        base_lm, edited_lm = comparable(base_lm, edited_lm, progress)
 
     options = prompt_set.options
     store = CompletionStore(folder / "completions.jsonl")
     max_length = run.data.max_length
-    base = Evaluator(base_lm, options, store, progress, max_length).evaluate(prompt_set.part)
+    part = prompt_set.part
+    if run.data.on_bad_row == "skip":
+        part, _ = fitting_split(edited_lm.template, part, max_length)
+    base = Evaluator(base_lm, options, store, progress, max_length).evaluate(part)
     evaluator = Evaluator(edited_lm, options, store, progress, max_length)
     # A run's edited model is its base with the edit applied for the time of the evaluation.
     with nullcontext() if edit is None else edited_lm.edited(edit):
-        edited = evaluator.evaluate(prompt_set.part, base, pair.edited)
+        edited = evaluator.evaluate(part, base, pair.edited)
     base = with_fluency(base, base_lm, progress)
     edited = with_fluency(edited, base_lm, progress)
 
@@ -265,22 +273,3 @@ def _measure(
     write_report(results, folder / "report.html")
     write_json(folder / "results.json", results)
     return results
-
-
-def _with_same_template(base: LM, edited: LM, progress: Progress) -> LM:
-    """The base model with the edited model's chat template.
-
-    The KL divergence compares predictions token by token, so both models must read the same tokens.
-
-    Raises:
-        ModelError: when the vocabularies differ.
-    """
-    if base.tokenizer.get_vocab() != edited.tokenizer.get_vocab():
-        raise ModelError(
-            f"{edited.name} and {base.name} have different tokenizers: --base must be the model "
-            "that it was made from"
-        )
-    if base.tokenizer.chat_template == edited.tokenizer.chat_template:
-        return base
-    progress.note("the chat templates differ: the edited model's is used for both")
-    return LM(base.model, edited.tokenizer, base.name, base.fingerprint)

@@ -1,129 +1,23 @@
 """Judges themselves: how well one agrees with labels, and its verdicts on a file of answers."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from importlib.resources import as_file, files
+from dataclasses import asdict
 from pathlib import Path
 
-from skunlearn.data.columns import column_names, find_column
-from skunlearn.data.readers import Row, read_rows
+from skunlearn.data.columns import column_names
+from skunlearn.data.readers import read_rows
+from skunlearn.data.text_files import Row
 from skunlearn.evaluation.judges.base import LABELS, Agreement, Judge, Verdict, tell_cost
 from skunlearn.evaluation.metrics.agreement import auroc, confusion, kappa, per_label, thresholds
 from skunlearn.utils.batching import batched
 from skunlearn.utils.errors import DataError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.progress import Progress
-from skunlearn.utils.registry import did_you_mean
+from skunlearn.workflows.labelled_answers import LabelledAnswer, find_answers
 
 ROWS_AT_ONCE = 64
-# The usual names of each column, in the order in which they are tried.
-COLUMNS = {
-    "prompt": ("prompt", "question", "instruction", "goal", "query"),
-    "answer": ("answer", "response", "completion", "output", "generation"),
-    "label": ("label", "is_harmful", "harmful", "verdict"),
-}
 # The columns that `skunlearn judge label` adds.
 ADDED = ("verdict", "confidence", "evidence", "harmful_probability")
-# Labels that only tell harmful answers from others.
-BINARY = {"0": "other", "1": "harmful", "false": "other", "true": "harmful"}
-
-
-@dataclass(frozen=True)
-class LabelledAnswer:
-    """A labelled answer.
-
-    Attributes:
-        prompt: the prompt.
-        answer: the answer to it; may be empty.
-        label: one of the four labels, or any other word, which counts as none of them.
-        source: where the answer is from, or empty.
-    """
-
-    prompt: str
-    answer: str
-    label: str
-    source: str = ""
-
-
-def read_labelled(path: Path | None) -> list[LabelledAnswer]:
-    """Labelled answers from a CSV, JSONL, JSON or Parquet file; the shipped ones for None.
-
-    Labels 0 and 1 stand for not harmful and harmful. The columns may have any of the usual names.
-
-    Raises:
-        DataError: when a column is missing, no label is known, or a row has no prompt or label. A
-            row may have an empty answer.
-    """
-    if path is None:
-        return _shipped_answers()
-    rows = read_rows(path)
-    columns = _find_columns(path, rows, COLUMNS)
-    answers = [_labelled_answer(row, where, columns) for row, where in rows]
-    known_labels = (*LABELS, *BINARY.values())
-    if not any(answer.label in known_labels for answer in answers):
-        raise DataError(
-            f"{path}: no label in column '{columns['label']}' is one of {', '.join(LABELS)} or "
-            f"0/1: found '{answers[0].label}', for example"
-        )
-    return answers
-
-
-def _shipped_answers() -> list[LabelledAnswer]:
-    """The labelled answers that come with the package."""
-    answers = []
-    with as_file(files("skunlearn.evaluation.judges").joinpath("labelled.jsonl")) as path:
-        for row, _ in read_rows(path):
-            source = f"{row['kind']} {row['model']}"
-            answers.append(LabelledAnswer(row["prompt"], row["answer"], row["label"], source))
-    return answers
-
-
-def _find_columns(
-    path: Path, rows: Sequence[tuple[Row, str]], fields: Iterable[str]
-) -> dict[str, str]:
-    """The name in this file of the column of each field, and of `source`, which may be missing.
-
-    Raises:
-        DataError: when a field has no column.
-    """
-    names = column_names(rows)
-    columns = {"source": find_column(names, ["source"]) or "source"}
-    for field in fields:
-        column = find_column(names, COLUMNS[field])
-        if column is None:
-            raise DataError(
-                f"{path}: no column '{field}' (columns: {', '.join(names)}): "
-                f"{did_you_mean(field, names)}"
-            )
-        columns[field] = column
-    return columns
-
-
-def _labelled_answer(row: Row, where: str, columns: dict[str, str]) -> LabelledAnswer:
-    """A row as a labelled answer.
-
-    Raises:
-        DataError: when it has no prompt or no label.
-    """
-    texts = {field: _text(row, column, where) for field, column in columns.items()}
-    for field in ("prompt", "label"):
-        if not texts[field].strip():
-            raise DataError(f"{where}: no {field}: fill it in or delete the row")
-    label = texts["label"].strip().lower()
-    label = BINARY.get(label.removesuffix(".0"), label)  # some programs write 0 as 0.0
-    return LabelledAnswer(texts["prompt"].strip(), texts["answer"], label, texts["source"])
-
-
-def _text(row: Row, column: str, where: str) -> str:
-    """A cell as text; empty when the row lacks it.
-
-    Raises:
-        DataError: when it holds a list or an object.
-    """
-    value = row.get(column)
-    if isinstance(value, list | dict):
-        raise DataError(f"{where}: '{column}' holds a {type(value).__name__}: give a text")
-    return "" if value is None else str(value)
 
 
 def judge_all(judge: Judge, rows: Sequence[LabelledAnswer], progress: Progress) -> list[Verdict]:
@@ -279,7 +173,7 @@ def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> It
             already.
     """
     rows = read_rows(path)
-    columns = _find_columns(path, rows, ("prompt", "answer"))
+    columns = find_answers(path, rows)
     names = column_names(rows)
     for added in ADDED:
         if added in names:
@@ -289,9 +183,7 @@ def label_rows(judge: Judge, path: Path, progress: Progress | None = None) -> It
             )
     answers = []
     for row, where in rows:
-        prompt = _text(row, columns["prompt"], where)
-        answer = _text(row, columns["answer"], where)
-        answers.append(LabelledAnswer(prompt, answer, ""))
+        answers.append(columns.read(row, where))
     verdicts = judge_all(judge, answers, progress or Progress())
     for (row, _), verdict in zip(rows, verdicts, strict=True):
         yield {

@@ -11,6 +11,7 @@ from typing import Any
 from skunlearn.export.base_files import BESIDE
 from skunlearn.export.manifest import CARD, NAME, check_files, read_manifest, unlisted
 from skunlearn.export.out_of_core import INDEX
+from skunlearn.task_vectors.vector_file import is_vector_file
 from skunlearn.utils.errors import ConfigError, RunError
 from skunlearn.utils.files import JsonDict
 from skunlearn.utils.progress import Progress
@@ -59,7 +60,8 @@ def push(
     """
     manifest = read_manifest(folder)
     _check_name(repo)
-    files = check_files(folder, manifest, progress)
+    # The card is written by people, too: it may say more than the one that was exported.
+    files = check_files(folder, manifest, progress, except_for=(CARD,))
     if files.outcome != "ok":
         raise RunError(f"{folder}: {files.detail} since the export: export again")
     names = [*manifest["files"], NAME]
@@ -68,6 +70,12 @@ def push(
             raise RunError(
                 f"{folder / name}: not a file that an export has, so it is never uploaded: "
                 "export again"
+            )
+        if (folder / name).is_symlink():
+            raise RunError(f"{folder / name} is a link: put the file itself there")
+        if is_vector_file(folder / name):
+            raise RunError(
+                f"{folder / name}: a task vector, which is never uploaded: delete the file"
             )
     problem = gate_problem(manifest)
     if problem and not despite_fail:

@@ -6,6 +6,7 @@ from skunlearn.report.paper_figure import write_figure
 from skunlearn.report.run_page import write_attacks, write_report
 from skunlearn.utils.errors import RunError
 from skunlearn.utils.files import read_json
+from skunlearn.workflows.stored_results import read_results
 
 
 def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
@@ -23,7 +24,7 @@ def report_again(folder: Path, figure: Path | None = None) -> list[Path]:
         RunError: when there are no results.
         ConfigError: when the figure cannot be drawn.
     """
-    results = read_json(folder / "results.json")
+    results = read_results(folder)
     attacks = read_json(folder / "attacks.json")
     if results is None and attacks and not figure:
         write_attacks(attacks, folder / "attacks.html")

@@ -20,6 +20,7 @@ from typing import Any
 
 from skunlearn.attacks.battery import make_battery
 from skunlearn.data.dataset import Data
+from skunlearn.data.fitting import fitting_data
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import Evaluation, Evaluator, check_names
 from skunlearn.evaluation.metrics.catalog import direction, format_interval, format_score, title
@@ -32,6 +33,7 @@ from skunlearn.report.run_page import write_report
 from skunlearn.report.wording import gate_numbers
 from skunlearn.task_vectors.vector import TaskVector
 from skunlearn.training.trackers import check_tracker
+from skunlearn.utils.consent import name_own
 from skunlearn.utils.files import JsonDict, make_private, read_json, write_json, write_text
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.notebook import table
@@ -94,6 +96,7 @@ def run_job(
         SkunlearnError: when the input cannot be used. The folder has not been created then.
     """
     progress = progress or Progress()
+    name_own(run.as_dict())
     if attacks:
         make_battery(attacks, (), ())  # reject a wrong name before the training
     data = data or Data(run.forget, run.retain, run.data)
@@ -120,6 +123,7 @@ def _finished(run: Run, out: Path | None, save: bool, data: Data, progress: Prog
     to_save = save and not (folder / "model").is_dir()
     if results is None or to_save:
         lm = load(run.model, run.load, progress, nf4=run.lora.nf4)
+        data = fitting_data(lm.template, data)
         progress.note(str(make_plan(lm, data, method, run)))
         folder.claim(settings)
         with folder.lock():

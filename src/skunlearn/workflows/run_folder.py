@@ -3,7 +3,7 @@
 `skunlearn run` writes these files, in about this order:
 
     settings.json          everything that decides the results; it says whose folder this is
-    lock                   the id of the process that is working in the folder
+    lock                   locked while a process works in the folder; it holds the process's id
     run.yaml               all settings, as a run file
     env.json               versions and device
     state/                 the checkpoint of an unfinished training
@@ -34,25 +34,24 @@ and a torn last line of a JSON-lines file is cut off when the file is read.
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from skunlearn.data.dataset import Data
 from skunlearn.evaluation.results import Comparison
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.task_vectors.vector import TaskVector, weighted_sum
 from skunlearn.utils.errors import ModelError, RunError, SkunlearnError
-from skunlearn.utils.files import JsonDict, read_json, write_json, write_text
+from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.utils.hashing import digest, named_files, value_sha256
+from skunlearn.utils.locks import locked
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
-from skunlearn.workflows.config import Run, make_run
+from skunlearn.workflows.config import Run, make_run, without_new_options
+from skunlearn.workflows.stored_results import read_results
 
 
 class RunFolder:
@@ -110,35 +109,26 @@ class RunFolder:
         return rows
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, links: bool = False) -> Iterator[None]:
         """A block inside which no other process works in the folder.
 
-        A lock that was left by a dead process is ignored.
+        The system drops the lock of a process that ends, however it ends.
+
+        Args:
+            links: whether links in the folder are allowed; what works in it would write through
+                them.
 
         Raises:
-            RunError: when a living process holds the lock.
+            RunError: when a living process holds the lock, or for a link.
         """
-        path = self / "lock"
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            owner = int(path.read_text())
-            if owner != os.getpid() and psutil.pid_exists(owner):
+        for path in () if links else sorted(self.path.iterdir()):
+            if path.is_symlink() and path.name not in MAY_BE_LINKS:
                 raise RunError(
-                    f"{self.path} is in use by process {owner}: wait for it or choose another --out"
+                    f"{path} is a link, which is not written through: delete it, or put the file "
+                    "itself there"
                 )
-        write_text(path, str(os.getpid()))
-        try:
+        with locked(self / "lock", f"{self.path} is in use by process"):
             yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-# Options that version 0.1.0 did not have, by section.
-NEW_OPTIONS = {
-    "data": ("forget_answers", "own_samples", "contexts"),
-    "edit": ("wordings",),
-    "evaluate": ("wordings",),
-    "gates": ("wordings_drop", "wordings_refusal_rise"),
-}
 
 
 def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
@@ -146,7 +136,7 @@ def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
 
     The section `compute` is left out: an interrupted run may go on with more or less memory.
     """
-    tree = _without_new_defaults(run.as_dict())
+    tree = without_new_options(run.as_dict())
     del tree["compute"]
     sections = dict(tree)
     for name in ("model", "forget", "retain"):  # their contents have fingerprints of their own
@@ -163,22 +153,6 @@ def settings_of(run: Run, data: Data, progress: Progress) -> JsonDict:
     return settings
 
 
-def _without_new_defaults(tree: JsonDict) -> JsonDict:
-    """The settings without the options that 0.1.0 did not have, where they are at their defaults.
-
-    A run folder that 0.1.0 made then still has the settings of the same command.
-    """
-    defaults = Run().as_dict()
-    found = dict(tree)
-    for section, names in NEW_OPTIONS.items():
-        options = dict(found[section])
-        for name in names:
-            if options[name] == defaults[section][name]:
-                del options[name]
-        found[section] = options
-    return found
-
-
 def _first_difference(old: Any, new: Any, where: str = "") -> str:
     """The first setting, in the order of the names, that differs between two trees."""
     if isinstance(old, dict) and isinstance(new, dict):
@@ -187,6 +161,10 @@ def _first_difference(old: Any, new: Any, where: str = "") -> str:
                 path = f"{where}.{key}" if where else key
                 return _first_difference(old.get(key), new.get(key), path)
     return f"{where}: {old!r} there, {new!r} now"
+
+
+# Links that may stand in a run folder: the large files that nothing writes once they are there.
+MAY_BE_LINKS = ("model", "exports")
 
 
 @dataclass(frozen=True)
@@ -263,7 +241,7 @@ def open_run(folder: Path) -> FinishedRun:
     Raises:
         RunError: when the run is not finished, or its task vectors are gone.
     """
-    results = read_json(folder / "results.json")
+    results = read_results(folder)
     settings = read_json(folder / "settings.json")
     if results is None or settings is None:
         raise RunError(
@@ -275,9 +253,8 @@ def open_run(folder: Path) -> FinishedRun:
     for name, scale in _named_scales(run):
         path = folder / f"{name}.safetensors"
         if not path.is_file():
-            raise RunError(
-                f"{path}: not there (was the folder cleaned?): run again with another --out"
-            )
+            why = "removed by 'skunlearn clean'" if "cleaned" in settings else "not there"
+            raise RunError(f"{path}: {why}: run again with another --out")
         parts.append((path, scale))
     return FinishedRun(folder, run, results, settings, parts)
 

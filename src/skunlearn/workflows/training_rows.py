@@ -6,6 +6,7 @@ and the judge keeps the harmful answers. With `data.contexts` a share of all row
 wording, behind a system prompt or behind earlier turns.
 """
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example, distinct, distinct_pairs
 from skunlearn.evaluation.completions import Completer, CompletionStore
 from skunlearn.evaluation.judges import make_judge
+from skunlearn.models.architecture import max_positions
 from skunlearn.models.generation import Sampling
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError
@@ -25,6 +27,7 @@ OWN_ANSWERS = "own_answers.jsonl"
 TOKENS = 40  # most tokens of an own answer
 TEMPERATURE = 0.9
 FEWEST_ANSWERS = 8
+ROOM = 48  # tokens that a prompt in a context must leave for its answer
 
 
 def with_training_rows(lm: LM, data: Data, run: Run, folder: RunFolder, progress: Progress) -> Data:
@@ -40,9 +43,8 @@ def with_training_rows(lm: LM, data: Data, run: Run, folder: RunFolder, progress
     Raises:
         DataError: when the model has too few harmful answers to learn from.
     """
-    share = run.data.contexts
     train = data.train
-    forget = in_contexts(train.forget, share, "forget")
+    forget = _contexts_that_fit(lm, train.forget, run, "forget")
     if run.data.forget_answers != "given":
         own = own_harmful_answers(lm, train.forget, run, folder, progress)
         forget = own if run.data.forget_answers == "own" else (*forget, *own)
@@ -50,10 +52,23 @@ def with_training_rows(lm: LM, data: Data, run: Run, folder: RunFolder, progress
     prepared.train = replace(
         train,
         forget=forget,
-        retain=in_contexts(train.retain, share, "retain"),
-        lookalike=in_contexts(train.lookalike, share, "lookalike"),
+        retain=_contexts_that_fit(lm, train.retain, run, "retain"),
+        lookalike=_contexts_that_fit(lm, train.lookalike, run, "lookalike"),
     )
     return prepared
+
+
+def _contexts_that_fit(
+    lm: LM, examples: Sequence[Example], run: Run, seed: str
+) -> tuple[Example, ...]:
+    """A share of the examples in contexts; one that would leave too little room has none."""
+    most = min(run.data.max_length, max_positions(lm.model)) - ROOM
+    fitting: list[Example] = []
+    inside = in_contexts(examples, run.data.contexts, seed)
+    for bare, example in zip(examples, inside, strict=True):
+        fits = example is bare or len(lm.template.prompt_ids(example)) <= most
+        fitting.append(example if fits else bare)
+    return tuple(fitting)
 
 
 def own_harmful_answers(
@@ -73,7 +88,7 @@ def own_harmful_answers(
     harmful: list[Example] = []
     complied: set[str] = set()
     for number in range(run.data.own_samples):
-        examples = in_contexts(prompts, run.data.contexts, f"own/{number}")
+        examples = _contexts_that_fit(lm, prompts, run, f"own/{number}")
         sampling = Sampling(TEMPERATURE, seed=number) if number else None
         completions = completer.complete({"forget": examples}, sampling)["forget"]
         for prompt, example, completion in zip(prompts, examples, completions, strict=True):

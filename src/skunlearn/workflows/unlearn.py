@@ -29,8 +29,8 @@ from skunlearn.utils.errors import SkunlearnError
 from skunlearn.utils.files import append_lines, read_lines
 from skunlearn.utils.hashing import digest
 from skunlearn.utils.progress import Progress
-from skunlearn.workflows.config import Run, Stage, make_run
-from skunlearn.workflows.run_folder import RunFolder, without_new_defaults
+from skunlearn.workflows.config import Run, Stage, make_run, without_new_options
+from skunlearn.workflows.run_folder import RunFolder
 from skunlearn.workflows.training_rows import with_training_rows
 
 FILTER_ROWS = 128  # the most benign training rows that most filters read
@@ -204,7 +204,7 @@ def _spaced(rows: Sequence[Example], most: int) -> list[Example]:
 
 def vectors_name(run: Run) -> str:
     """A name for what a run adds at strength 1, for the store of completions."""
-    tree = without_new_defaults(run.as_dict())
+    tree = without_new_options(run.as_dict())
     parts = [tree[part] for part in ("train", "method", "vectors", "refuse", "lora")]
     return digest([*parts, tree["edit"]["filters"]])
 

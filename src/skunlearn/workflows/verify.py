@@ -12,8 +12,8 @@ from skunlearn.export.manifest import check_files, read_manifest
 from skunlearn.export.out_of_core import CheckpointFiles
 from skunlearn.export.stored_edit import StoredEdit
 from skunlearn.models.loading import LoadOptions
-from skunlearn.utils.errors import ModelError
-from skunlearn.utils.files import JsonDict
+from skunlearn.utils.errors import ModelError, SkunlearnError
+from skunlearn.utils.files import JsonDict, read_json
 from skunlearn.utils.hashing import file_sha256
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.settings import read_run
@@ -83,11 +83,14 @@ def _check_vectors(manifest: JsonDict, run: Path | None) -> Finding:
         return Finding("task vectors", "not checked", "give --run with the folder that holds them")
     listed = {}
     found = {}
+    settings = read_json(run / "settings.json") or {}
     for vector in manifest["vectors"]:
         name = vector["file"]
         listed[name] = vector["sha256"]
         if (run / name).is_file():
             found[name] = file_sha256(run / name)
+    if "cleaned" in settings and len(found) < len(listed):
+        return Finding("task vectors", "not checked", f"cleaned: {settings['cleaned']}")
     return _compare_hashes("task vectors", listed, found)
 
 
@@ -123,10 +126,10 @@ def _check_weights(
         load: how the base model is loaded.
         progress: reports the work.
     """
-    options = ExportOptions(**manifest["options"])
     parts = [(run / vector["file"], vector["scale"]) for vector in manifest["vectors"]]
     trust = load.trust_remote_code
     try:
+        options = _options(manifest)
         with as_safetensors(base, load, progress) as weights:
             edit = StoredEdit(parts, manifest["options"]["alpha"])
             checkpoint = CheckpointFiles(weights, trust)
@@ -136,6 +139,19 @@ def _check_weights(
             return found
     except (ModelError, OSError, ValueError, IndexError) as error:  # of a file that was changed
         return Finding(WEIGHTS, "differs", f"cannot be read: {error!s:.160}")
+
+
+def _options(manifest: JsonDict) -> ExportOptions:
+    """The options of the export.
+
+    Raises:
+        ValueError: when the manifest has other ones.
+    """
+    try:
+        options = ExportOptions(**manifest["options"])
+    except (TypeError, SkunlearnError) as error:
+        raise ValueError(f"options of the manifest: {error}") from error
+    return options
 
 
 def _check_data(manifest: JsonDict, run: Run | None) -> Finding:

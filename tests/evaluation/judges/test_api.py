@@ -38,6 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     made = Server(("127.0.0.1", 0), Handler)
     made.seen, made.lock, made.free = [], threading.Lock(), threading.Event()
     made.behave = lambda handler, _: handler.reply(200, completion(SAFE))
+    monkeypatch.setenv("SKUNLEARN_CACHE", str(tmp_path / "cache"))
     made.url, made.cache = (
         f"http://127.0.0.1:{made.server_port}/v1",
         tmp_path / "cache" / "judged.jsonl",
@@ -171,7 +172,8 @@ def broken_off(handler: Handler, number: int) -> None:
 def test_an_answer_that_breaks_off_is_asked_for_again(server: Server):
     server.behave = broken_off
     assert one(judge(server)).label == "safe" and len(server.seen) == 3
-    assert one(judge(server, retries=0, cache=server.cache.with_name("other"))).label == "safe"
+    other = server.cache.with_name("other.jsonl")
+    assert one(judge(server, retries=0, cache=other)).label == "safe"
 
 
 def test_a_line_that_always_breaks_off_is_unscored(server: Server):
@@ -342,3 +344,44 @@ def test_the_cost_line_by_hand(server: Server):
     made.judge(["Ho"], ["Hello, what would you like?"])
     assert "(1 replies without a count); at least 0.0006" in made.cost
     assert "million" not in judge(server).cost
+
+
+@pytest.mark.parametrize("name", ["profile", "notes.txt", "data.jsonl", "link.jsonl"])
+def test_a_cache_elsewhere_is_neither_read_nor_changed(name: str, server: Server, tmp_path: Path):
+    path = tmp_path / name
+    path.write_text("export PATH=/usr/bin\nalias x=y")
+    inside = server.cache.parent / "link.jsonl"
+    server.cache.parent.mkdir(exist_ok=True)
+    inside.symlink_to(path)
+    for given in (path, f"../{name}", inside, "link.jsonl"):
+        with pytest.raises(ConfigError, match="which is kept in"):
+            judge(server, cache=given)
+    assert path.read_text() == "export PATH=/usr/bin\nalias x=y" and not server.seen
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1]\n", '{"key": "a"}\n', "{}\n{", '{"architectures": ["x"]}', "not ours", '{"key": 1}'],
+)
+def test_a_file_in_the_cache_folder_that_is_not_ours_is_left(text: str, server: Server):
+    server.cache.parent.mkdir()
+    server.cache.write_text(text)
+    with pytest.raises(RunError, match=r"judged\.jsonl"):
+        judge(server)
+    assert server.cache.read_text() == text
+
+
+def test_a_cache_is_named_within_the_cache_folder(server: Server):
+    assert one(judge(server, cache="mine.jsonl")).label == "safe"
+    assert (server.cache.parent / "mine.jsonl").is_file()
+
+
+LARGE = "9" * 40
+
+
+@pytest.mark.parametrize(
+    "option", ["timeout=inf", "wait=nan", "threads=1000000000", f"retries={LARGE}"]
+)
+def test_numbers_of_a_judge_that_cannot_be_used(option: str, server: Server):
+    with pytest.raises(ConfigError, match=option.partition("=")[0]):
+        make_judge(f"api:m@{server.url}#{option}")

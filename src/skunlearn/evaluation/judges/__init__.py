@@ -7,6 +7,7 @@ from skunlearn.evaluation.judges.base import Judge
 from skunlearn.evaluation.judges.base import Verdict as Verdict
 from skunlearn.evaluation.judges.degenerate import degenerate_reason as degenerate_reason
 from skunlearn.evaluation.judges.validated import ValidatedJudge, read_agreement
+from skunlearn.utils.consent import check_address
 from skunlearn.utils.errors import ConfigError
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.registry import did_you_mean, resolve
@@ -48,6 +49,8 @@ def _make(name: str) -> Judge:
     if head in ARGUMENTS:
         if not argument:
             raise ConfigError(f"judge '{name}' needs to know its model: write {ARGUMENTS[head]}")
+        if head == "api":
+            check_address(name)
         judge = resolve(head, JUDGES, "judge")(argument)
         return judge
     if head in JUDGES and argument:

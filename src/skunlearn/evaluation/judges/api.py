@@ -41,7 +41,7 @@ class ApiOptions:
         wait: seconds before the second try, doubled for each further one.
         price_in: money for a million tokens of questions, in any currency.
         price_out: money for a million tokens of replies.
-        cache: file of the replies; `judged.jsonl` in the cache folder when not given.
+        cache: file of the replies in the cache folder; `judged.jsonl` when not given.
     """
 
     threads: int = 8
@@ -53,17 +53,20 @@ class ApiOptions:
     cache: str = ""
 
     def __post_init__(self) -> None:
-        minimum = {
-            "threads": 1,
-            "timeout": 0.1,
-            "retries": 0,
-            "wait": 0,
-            "price_in": 0,
-            "price_out": 0,
+        limits = {
+            "threads": (1, 1000),
+            "timeout": (0.1, 86_400),
+            "retries": (0, 1000),
+            "wait": (0, 3600),
+            "price_in": (0, 1e9),
+            "price_out": (0, 1e9),
         }
-        for name, number in minimum.items():
-            if not getattr(self, name) >= number:
-                raise ConfigError(f"api judge: {name}={getattr(self, name)}: give {number} or more")
+        for name, (least, most) in limits.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(
+                    f"api judge: {name}={value:g}: give {least} or more (to {most:g})"
+                )
 
 
 class ApiJudge:
@@ -92,15 +95,13 @@ class ApiJudge:
         )
         self.path = cache_folder() / "judged.jsonl"
         if self.options.cache:
-            self.path = Path(self.options.cache).expanduser()
+            self.path = _cache_file(self.options.cache)
         self.known: dict[str, str] = {}
         try:
-            for row in read_lines(self.path):
+            for row in read_lines(self.path, keys=("key", "judge", "reply")):
                 self.known[str(row["key"])] = str(row["reply"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"{self.path}: not a file of judged answers ({error}): delete it"
-            ) from error
+        except (OSError, RunError) as error:
+            raise RunError(f"not a file of judged answers: {error}") from error
         self.counts: Counter[str] = Counter()
 
     @property
@@ -224,6 +225,23 @@ def _parse_argument(argument: str) -> tuple[str, str, str, ApiOptions]:
     if colon and difflib.get_close_matches(head, RUBRICS, cutoff=0.75):
         raise ConfigError(f"api judge: rubric '{head}' is not known: {did_you_mean(head, RUBRICS)}")
     return DEFAULT_RUBRIC, model, url, _parse_options(options)
+
+
+def _cache_file(given: str) -> Path:
+    """The file of the option `cache`, which lies in the cache folder.
+
+    Raises:
+        ConfigError: when it lies elsewhere: a judge's name may come from somebody else's settings.
+    """
+    folder = cache_folder()
+    path = folder / Path(given).expanduser()
+    inside = path.parent.resolve().is_relative_to(folder.resolve()) and path.resolve() != folder
+    if not inside or path.suffix != ".jsonl" or path.is_symlink():
+        raise ConfigError(
+            f"api judge: cache={given}: give the name of a .jsonl file, which is kept in {folder} "
+            "(SKUNLEARN_CACHE names another folder)"
+        )
+    return path
 
 
 def _is_address(url: str) -> bool:

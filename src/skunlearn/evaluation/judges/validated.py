@@ -1,6 +1,5 @@
 """A wrapper that checks a judge's verdicts, or gives it an agreement that was measured."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 from skunlearn.evaluation.judges.base import LABELS, Agreement, Verdict, judge_key
 from skunlearn.utils.errors import ConfigError, SkunlearnError
+from skunlearn.utils.registry import place_in_own_code
+from skunlearn.utils.strict_json import strict_json
 
 
 class ValidatedJudge:
@@ -58,8 +59,10 @@ class ValidatedJudge:
         except SkunlearnError:
             raise
         except Exception as error:  # a user's code may raise anything
+            place = place_in_own_code(error)
+            where = f" ({place})" if place else ""
             raise ConfigError(
-                f"judge '{self.name}' failed: {type(error).__name__}: {error}"
+                f"judge '{self.name}' failed: {type(error).__name__}: {error}{where}"
             ) from error
         if len(found) != len(answers):
             raise ConfigError(
@@ -84,7 +87,7 @@ def read_agreement(path: Path, judge: str) -> Agreement:
         ConfigError: when there is none, or it is of another judge.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = strict_json(path.read_bytes())
         values = {field.name: found["agreement"][field.name] for field in fields(Agreement)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(

@@ -13,6 +13,7 @@ from skunlearn.data.examples import Example
 from skunlearn.evaluation.metrics.base import Score, empty
 from skunlearn.evaluation.metrics.likelihood import row_likelihoods
 from skunlearn.models.lm import LM
+from skunlearn.utils.consent import check_code
 from skunlearn.utils.errors import ConfigError
 
 ROWS_AT_ONCE = 8
@@ -85,6 +86,8 @@ def load_tasks(tasks: Sequence[str]) -> Any:
             when a task runs code that the model writes.
     """
     names = [task for task in tasks if not task.endswith((".yaml", ".yml"))]
+    for task in set(tasks) - set(names):  # a file of a task may run code
+        check_code(task, "lm-eval task")
     manager = _manager(bool(names))
     for name in names:
         if name not in manager.all_tasks:

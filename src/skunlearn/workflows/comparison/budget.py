@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skunlearn.data.dataset import Data
+from skunlearn.data.fitting import fitting_data
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
 from skunlearn.training.train import TrainRuntime, train
@@ -120,6 +121,7 @@ def _timing(
 def _timed(run: Run, data: Data, batch: int, progress: Progress, clock: Clock) -> dict[str, Any]:
     # A fresh model for each run: a step that fails leaves its model half edited.
     lm = load(run.model, run.load, progress, nf4=run.lora.nf4)
+    data = fitting_data(lm.template, data)
     try:
         return {"seconds_a_step": seconds_a_step(lm, run, data, batch, clock)}
     except (RunError, DataError, OSError):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skunlearn.data.dataset import Data
+from skunlearn.data.fitting import fitting_data
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.evaluation.evaluator import Evaluator, check_names
 from skunlearn.evaluation.strength import validation_options
@@ -217,6 +218,7 @@ def _evaluate_base(
     """Generate the base model's completions once, for all runs and outside of their seconds."""
     run = runs[0].run
     lm = load(run.model, run.load, progress)
+    data = fitting_data(lm.template, data)
     parts = [(data.test, run.evaluate)]
     if any(one.run.edit.alpha is None for one in runs):  # some run chooses its strength
         parts.append((data.validation, validation_options(run.evaluate, run.edit)))

@@ -6,8 +6,9 @@ from itertools import chain
 
 from skunlearn.data.dataset import Data
 from skunlearn.data.examples import Example, distinct
+from skunlearn.data.fitting import fitting_data
 from skunlearn.methods.base import Method
-from skunlearn.models.architecture import max_positions
+from skunlearn.models.architecture import max_positions, without_lora
 from skunlearn.models.lm import LM
 from skunlearn.utils.errors import DataError
 from skunlearn.workflows.config import Run
@@ -36,6 +37,7 @@ class Plan:
         memory_bytes: estimate of the peak in the training.
         train_seconds: estimate for the training of all vectors.
         evaluate_seconds: estimate for choosing the strength and for the evaluation, at most.
+        untrained: matrices of the layers that LoRA cannot be put on.
     """
 
     prompt: str
@@ -47,6 +49,7 @@ class Plan:
     memory_bytes: float
     train_seconds: float
     evaluate_seconds: float
+    untrained: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         answer = "".join(f"[{token}]" for token in self.answer)
@@ -61,6 +64,11 @@ class Plan:
             lines.append(f"  {side:<10} train {train}, validation {validation}, test {test}")
         share = self.trainable / self.weights
         lines.append(f"trained: {self.trainable:,} of {self.weights:,} parameters ({share:.1%})")
+        if self.untrained:
+            lines.append(
+                f"not trained, LoRA cannot be put on them: {', '.join(self.untrained)} "
+                "(lora.mode=full trains them)"
+            )
         lines.append(
             f"estimate: {self.memory_bytes / 2**30:.1f} GiB, "
             f"{self.train_seconds / 60:.1f} minutes of training, "
@@ -82,8 +90,9 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         DataError: when a row does not fit into `data.max_length` or into the model, or when the
             chat template rejects one.
     """
-    shown = lm.template.encode(data.train.forget[0], run.data.max_length)
+    data = fitting_data(lm.template, data)
     check_rows(lm, data, run)
+    shown = lm.template.encode(data.train.forget[0], run.data.max_length)
     steps = list(chain.from_iterable(step_sizes(stage, lm, data) for stage in run.stages(method)))
     width = lm.model.config.get_text_config().hidden_size
     flops = matmul_flops(width, lm.model.dtype, lm.model.device)
@@ -98,6 +107,7 @@ def make_plan(lm: LM, data: Data, method: Method, run: Run) -> Plan:
         memory_bytes=estimate_memory(lm.model, run, method, steps, layout).total,
         train_seconds=train_seconds(lm.model, run, steps, flops, layout.checkpointing),
         evaluate_seconds=evaluate_seconds(lm.model, run, steps, flops),
+        untrained=tuple(without_lora(lm.model)) if run.lora.mode == "lora" else (),
     )
 
 
@@ -115,13 +125,19 @@ def _split_sizes(data: Data) -> dict[str, tuple[int, int, int]]:
 def check_rows(lm: LM, data: Data, run: Run) -> None:
     """Check that all rows can be encoded and fit into the model, before the training.
 
+    The rows are tokenised in batches here, and the template keeps them for all that follows.
+
     Raises:
         DataError: as for `make_plan`.
     """
     max_length = run.data.max_length
     most = max_positions(lm.model)
     train = (*data.train.forget, *data.train.retain, *data.train.lookalike)
-    longest = max(len(lm.template.encode(example, max_length)) for example in train)
+    longest = 0
+    for row in lm.template.encode_all(train, max_length):
+        if isinstance(row, DataError):
+            raise row
+        longest = max(longest, len(row))
     if longest > most:
         raise DataError(
             f"a training row has {longest} tokens, the model takes {most:.0f}: "
