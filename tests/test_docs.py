@@ -42,6 +42,7 @@ SMALL = [
     "lora.rank=2",
     "edit.alphas=[1]",
     "edit.forget=2",
+    "edit.wordings=0",
     "edit.retain=2",
     "edit.lookalike=1",
     "edit.max_new_tokens=2",
@@ -51,6 +52,7 @@ SMALL = [
 ]
 FEW = [
     "evaluate.forget=2",
+    "evaluate.wordings=0",
     "evaluate.seen=1",
     "evaluate.paraphrase=1",
     "evaluate.retain=2",

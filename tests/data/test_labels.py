@@ -65,7 +65,12 @@ def test_only_harmful_answers_are_forgotten(
 
 @pytest.mark.parametrize(
     ("column", "safe", "harmful"),
-    [("flagged", 0, 1), ("violates_policy", "no", "yes"), ("fine", "yes", "no"), ("x", "ok", "bad")],
+    [
+        ("flagged", 0, 1),
+        ("violates_policy", "no", "yes"),
+        ("fine", "yes", "no"),
+        ("x", "ok", "bad"),
+    ],
 )
 def test_a_named_column_is_read_by_its_name(
     tmp_path: Path, column: str, safe: object, harmful: object

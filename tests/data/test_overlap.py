@@ -14,9 +14,7 @@ LABELLED = [
     for n in range(30)
     for kind in ("bad", "good")
 ]
-PREFERRED = [
-    {"prompt": f"q{n}", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(30)
-]
+PREFERRED = [{"prompt": f"q{n}", "chosen": f"good {n}", "rejected": f"bad {n}"} for n in range(30)]
 DROP = DataOptions(overlap="drop", lookalike=False)
 
 

@@ -27,6 +27,7 @@ SMALL = [
     "refuse.weight=0",
     "data.max_length=200",
     "evaluate.forget=2",
+    "evaluate.wordings=0",
     "evaluate.seen=1",
     "evaluate.retain=2",
     "evaluate.lookalike=1",

@@ -19,7 +19,7 @@ from skunlearn.training.train import TrainOptions, train
 from skunlearn.utils.errors import ConfigError, ModelError
 from skunlearn.utils.progress import Progress
 
-ONE = Detector(layers=(0.5,))
+ONE = Detector(layers=(0.5,), lookalike=0.6, others=1.0, roundings=())
 
 
 def inputs(model, name: str, rows: list[Encoded]) -> list[torch.Tensor]:
@@ -81,7 +81,7 @@ def test_detectors_of_half_precision_are_those_of_the_whole_one():
 def test_detectors_respond_to_the_harmful_prompts_alone():
     lm = toy.lm()
     harmful, harmless = ([Encoded((3, start, 5 + n), (7, 9)) for n in range(4)] for start in (1, 2))
-    options = Detector((0.5,), harmless=0.0, ridge=1e-4)
+    options = Detector((0.5,), 0.0, 0.6, ridge=1e-4, others=1.0, roundings=())
     ((name, right_1I),) = fit_detectors(
         lm.model, harmful, harmless, [], options, Progress()
     ).items()

@@ -19,6 +19,7 @@ SMALL = [
     "lora.rank=2",
     "edit.alpha=0.5",
     "evaluate.forget=2",
+    "evaluate.wordings=0",
     "evaluate.seen=1",
     "evaluate.retain=2",
     "evaluate.lookalike=1",

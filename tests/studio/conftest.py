@@ -21,6 +21,7 @@ SMALL = [
     "refuse.train.lr=1e-2",
     "data.max_length=200",
     "evaluate.forget=2",
+    "evaluate.wordings=0",
     "evaluate.seen=1",
     "evaluate.retain=2",
     "evaluate.lookalike=1",

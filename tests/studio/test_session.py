@@ -42,7 +42,7 @@ def test_streams_grow_and_end_as_the_run_would_answer(session: Session, run: Pat
     snapshots = list(session.answer(PROMPT, 0.5))
     for name in (BASE, EDITED):
         texts = list(dict.fromkeys(snapshot[name].text for snapshot in snapshots))
-        assert len(texts) > 3 and [*map(len, texts)] == sorted(map(len, texts)), (
+        assert len(texts) >= 3 and [*map(len, texts)] == sorted(map(len, texts)), (
             "text by text, never shorter"
         )
     first = next(number for number, snapshot in enumerate(snapshots) if snapshot[EDITED].text)

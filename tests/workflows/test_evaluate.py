@@ -25,6 +25,7 @@ from skunlearn.workflows.run import run_job
 
 SMALL = [
     "evaluate.forget=3",
+    "evaluate.wordings=0",
     "evaluate.seen=3",
     "evaluate.paraphrase=2",
     "evaluate.retain=4",
@@ -143,7 +144,7 @@ def test_a_run_folder_brings_base_and_data(tmp_path: Path, pairs: tuple[Path, Pa
     with pytest.raises(ConfigError, match="leave out --forget"):
         evaluate_pair(ModelPair(str(tmp_path / "run")), make_run({"forget": str(pairs[0])}))
     clean(tmp_path / "run")
-    with pytest.raises(RunError, match=r"tau.safetensors: not there \(was the folder cleaned\?\)"):
+    with pytest.raises(RunError, match=r"tau.safetensors: removed by 'skunlearn clean'"):
         evaluate_pair(ModelPair(str(tmp_path / "run")), small(), tmp_path / "again")
     assert not (tmp_path / "run/tau.safetensors").exists()
 

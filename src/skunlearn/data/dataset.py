@@ -66,7 +66,7 @@ class DataOptions:
     lookalike: bool = True
     forget_answers: Literal["given", "own", "both"] = "given"
     own_samples: int = 3
-    contexts: float = 0.6
+    contexts: float = 0.7
 
     def __post_init__(self) -> None:
         if self.own_samples < 1:

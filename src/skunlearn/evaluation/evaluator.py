@@ -33,7 +33,7 @@ from skunlearn.utils.notebook import table
 from skunlearn.utils.progress import Progress
 from skunlearn.utils.registry import resolve
 
-HARMLESS_SHARE = 4  # harmless prompts in wordings, for each harmful one in each wording
+HARMLESS_SHARE = 8  # harmless prompts in wordings, for each harmful one in each wording
 MAX_LENGTH = 256  # tokens of a row of prompt and reference answer
 MetricFunction = Callable[[Subject], dict[str, Score]]
 

@@ -22,7 +22,7 @@ class EvaluateOptions:
         retain: most ordinary prompts.
         lookalike: most harmless look-alikes.
         wordings: held-out harmful prompts in each of the built-in wordings (`data/contexts.py`),
-            and four times as many harmless ones over all of them; 0 for none.
+            and eight times as many harmless ones over all of them; 0 for none.
         choices: most multiple-choice questions of each kind.
         max_new_tokens: most tokens of an answer.
         samples: sampled answers to each held-out harmful prompt beside the greedy one, 0 or more;

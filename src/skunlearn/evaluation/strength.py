@@ -49,7 +49,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.4, 0.55, 0.7, 0.85, 1.0)
+    alphas: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.85)
     forget: int = 36
     retain: int = 30
     lookalike: int = 30

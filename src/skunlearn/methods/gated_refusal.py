@@ -8,8 +8,8 @@
 In a few layers, x is the input of the last matrix W (the second one of the MLP) at the token
 position that predicts the first token of an answer. Training has two stages:
 
-1. The *detector* w is fitted in closed form, on up to 256 forget prompts, 256 retain prompts and
-   256 look-alikes of the training data. The options of the detectors are the group `gate` of a run
+1. The *detector* w is fitted in closed form, on up to 384 forget prompts, 384 retain prompts and
+   384 look-alikes of the training data. The options of the detectors are the group `gate` of a run
    file.
 2. v, what the layer adds where its detector responds, is trained: on the first tokens of refusals r
    (NLL), and on those of retain answers and look-alikes (KL, half of w2 each).

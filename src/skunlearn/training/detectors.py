@@ -38,7 +38,7 @@ from skunlearn.utils.hooks import temporary_hooks
 from skunlearn.utils.progress import Progress
 
 BATCH = 64
-MAX_ROWS = 256  # of each kind of row, spread evenly over the set
+MAX_ROWS = 384  # of each kind of row, spread evenly over the set
 ANSWER_TOKENS = 3  # of each answer, among the positions where a detector must stay silent
 
 

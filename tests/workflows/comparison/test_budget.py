@@ -60,7 +60,7 @@ class Clock:
             self.now += 10 + options.steps * slow[type(method).__name__]
 
         monkeypatch.setattr("skunlearn.workflows.comparison.budget.train", train)
-        monkeypatch.setattr("skunlearn.workflows.comparison.budget.load", lambda *_, **__: None)
+        monkeypatch.setattr("skunlearn.workflows.comparison.budget.load", lambda *_, **__: toy.lm())
 
     def __call__(self) -> float:
         return self.now
@@ -70,7 +70,7 @@ def test_equal_time_with_a_fake_clock(tmp_path: Path, monkeypatch: pytest.Monkey
     clock = Clock(monkeypatch, {"SKU": 2.0, "GatedRefusal": 0.5, "NPO": 4.0, "FineTune": 0.25})
     runs = {"sku": run_of(), "npo": run_of("method=npo"), "ft": run_of("method=ft")}
     budget = Budget("equal-time", steps=30, batch=4)
-    chosen, timing = budgeted(runs, budget, None, tmp_path / "b.json", Progress(), clock)
+    chosen, timing = budgeted(runs, budget, Data(), tmp_path / "b.json", Progress(), clock)
     assert {name: steps(run) for name, run in chosen.items()} == {
         "sku": [(10, 4), (20, 4)],  # 10 * 2 + 20 * 0.5 = 30 s, so that is the budget
         "npo": [(7, 4)],
@@ -81,7 +81,7 @@ def test_equal_time_with_a_fake_clock(tmp_path: Path, monkeypatch: pytest.Monkey
         "beside": 0.5,
     }
     before = clock.now
-    assert budgeted(runs, budget, None, tmp_path / "b.json", Progress(), clock)[0] == chosen
+    assert budgeted(runs, budget, Data(), tmp_path / "b.json", Progress(), clock)[0] == chosen
     assert clock.now == before, "it was timed again"
 
 
@@ -94,15 +94,15 @@ def test_what_cannot_be_timed(error: Exception, tmp_path: Path, monkeypatch: pyt
             raise error
 
     monkeypatch.setattr("skunlearn.workflows.comparison.budget.train", fails)
-    monkeypatch.setattr("skunlearn.workflows.comparison.budget.load", lambda *_, **__: None)
+    monkeypatch.setattr("skunlearn.workflows.comparison.budget.load", lambda *_, **__: toy.lm())
     runs = {"ga": run_of("method=ga"), "npo": run_of("method=npo")}
     budget = Budget("equal-time", 6, 1)
-    chosen, timing = budgeted(runs, budget, None, tmp_path / "b.json", Progress(), lambda: 0.0)
+    chosen, timing = budgeted(runs, budget, Data(), tmp_path / "b.json", Progress(), lambda: 0.0)
     assert steps(chosen["npo"]) == [(6, 1)] and timing["entries"]["npo"] == {
         "failed": "step 1: loss is nan"
     }
     with pytest.raises(TrainingError, match="'npo', whose seconds are the budget"):
-        budgeted(dict(reversed(runs.items())), budget, None, tmp_path / "b.json", Progress())
+        budgeted(dict(reversed(runs.items())), budget, Data(), tmp_path / "b.json", Progress())
 
 
 def test_a_step_is_timed_on_the_real_loop(pairs: tuple[Path, Path]):
