@@ -69,6 +69,7 @@ BEFORE = {  # what a page takes for done
     "docs/export.md": [*RAN, ["demo"]],
 }
 ELSEWHERE = {  # words of commands that are not run here, and why
+    "contrast": "a toy's own answers are not harmful; tests/workflows/test_training_rows.py",
     "pku-saferlhf": "it is fetched from the hub",
     "guard:": "the model is fetched from the hub; toys in tests/evaluation/judges/test_guard.py",
     "api:": "it needs an endpoint; one on loopback in tests/evaluation/judges/test_api.py",

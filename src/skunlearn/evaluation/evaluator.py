@@ -184,7 +184,7 @@ def evaluate(
     Args:
         lm: the model with its weights as they are now.
         split: the prompts and reference answers; retain scores are left out when it has no retain
-            examples. Or prompts alone, as a file, a list of texts or a table, which have only rates.
+            examples. Or prompts alone (a file, a list of texts, a table), which have rates only.
         options: how much, by which judge and metrics.
         base: the base model's evaluation on the same split, for KL and similarity. Without it the
             model counts as the base.
