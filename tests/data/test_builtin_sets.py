@@ -9,11 +9,12 @@ from collections import Counter
 import pytest
 
 from skunlearn.data.builtin_sets import builtin_rows
-from skunlearn.data.dataset import Data
+from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import normalised
 from skunlearn.evaluation.statistics import wilson
 
 FORGET, RETAIN, LOOKALIKE = (builtin_rows(name) for name in ("forget", "retain", "lookalike"))
+FINAL = ("final", "final_2")  # the second has not been read by anything yet
 SETS = {"forget": FORGET, "retain": RETAIN, "lookalike": LOOKALIKE}
 
 
@@ -23,13 +24,14 @@ def answers(rows: list[dict]) -> list[str]:
 
 def test_parts_and_sizes():
     parts = Counter(row["part"] for row in FORGET)
-    assert parts == {"train": 110, "validation": 50, "test": 120, "final": 60}
+    assert parts == {"train": 410, "validation": 50, "test": 120, "final": 60, "final_2": 60}
     assert len({row["category"] for row in FORGET}) >= 8
-    assert all(("answers" in row) == (row["part"] == "train") for row in FORGET)
-    assert all(len(row["answers"]) == 2 for row in FORGET if row["part"] == "train")
+    answered = [row for row in FORGET if "answers" in row]
+    assert len(answered) == 110 and {row["part"] for row in answered} == {"train"}
+    assert all(len(row["answers"]) == 2 for row in answered)
     assert len(RETAIN) >= 300 and len(LOOKALIKE) >= 140
     for rows in (RETAIN, LOOKALIKE):
-        assert {row["part"] for row in rows} == {"train", "validation", "test", "final"}
+        assert {row["part"] for row in rows} == {"train", "validation", "test", *FINAL}
         assert all(row["answer"] for row in rows)
     for part in ("train", "validation", "test"):
         assert {row["category"] for row in FORGET if row["part"] == part} == {
@@ -70,10 +72,7 @@ def test_the_median_answer_has_forty_words(name: str):
 def test_final_is_read_by_no_run():
     data = Data()
     final = {
-        normalised(row["prompt"])
-        for rows in SETS.values()
-        for row in rows
-        if row["part"] == "final"
+        normalised(row["prompt"]) for rows in SETS.values() for row in rows if row["part"] in FINAL
     }
     used = (data.train, data.validation, data.test)
     keys = {
@@ -84,6 +83,9 @@ def test_final_is_read_by_no_run():
     }
     assert final and not final & keys
     assert len(data.train.forget) == 220 and len(data.test.seen) == 50
+    own = Data(options=DataOptions(forget_answers="own"))
+    assert len({row.key for row in own.train.forget}) == 410
+    assert len({row.key for row in own.with_final().test.forget} & final) == 60
 
 
 def test_no_near_twins_by_words():

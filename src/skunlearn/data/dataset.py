@@ -200,6 +200,10 @@ class Data:
         """The forget or retain set, before it is split."""
         if given is None or (isinstance(given, str | PathLike) and str(given) == BUILTIN):
             builtin = builtin_examples(side)
+            if side == "forget" and self.options.forget_answers != "own":
+                # Most training prompts have no answer: they are for the model's own answers.
+                train, *others = builtin
+                builtin = (tuple(row for row in train if row.answer), *others)
             examples = tuple(chain.from_iterable(builtin))
             self.funnel.append((side, "built-in rows", len(examples)))
             return Side(side, BUILTIN, examples, builtin)

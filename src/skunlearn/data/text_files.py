@@ -79,7 +79,7 @@ def parsed_json(text: str, where: str, hint: str = "") -> Any:
         DataError: when it is not JSON, nested too deeply, or has a number of thousands of digits.
     """
     try:
-        return strict_json(text)
+        return strict_json(text, nan_is_missing=True)
     except json.JSONDecodeError:
         raise
     except (ValueError, RecursionError) as error:

@@ -49,7 +49,7 @@ class EditOptions:
     """
 
     alpha: float | None = None
-    alphas: tuple[float, ...] = (0.4, 0.5, 0.6, 0.7, 0.85)
+    alphas: tuple[float, ...] = (0.5, 0.65, 0.8, 1.0)
     forget: int = 36
     retain: int = 30
     lookalike: int = 30

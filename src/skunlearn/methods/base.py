@@ -77,11 +77,11 @@ class Detector:
             shifts all readings together, and a detector that was not fitted on it reads too little.
     """
 
-    layers: tuple[float, ...] = (0.43, 0.5, 0.57, 0.63)
+    layers: tuple[float, ...] = (0.5, 0.63)
     harmless: float = -0.3
-    lookalike: float = 0.65
+    lookalike: float = 0.6
     ridge: float = 0.3
-    others: float = 0.4
+    others: float = 1.0
     roundings: tuple[Rounding, ...] = ("nf4",)
 
     def __post_init__(self) -> None:

@@ -53,12 +53,12 @@ class GatedRefusal(Declining, Method):
     edit_scale: ClassVar[float] = 1.0
 
     refusal_weight: float = 1.0
-    keep_weight: float = 8.0
+    keep_weight: float = 4.0
     kept: int = 1  # read by `Method.benign_per_forget`
     keep_tokens: int = 4
     gate: Detector = Detector()  # read by `Method.detector`
     refusal_tokens: int = 8
-    begun: float = 0.2  # read by `Method.begun_share`
+    begun: float = 0.0  # read by `Method.begun_share`
 
     def __post_init__(self) -> None:
         check_options(self, above_0=("refusal_weight", "kept", "keep_tokens", "refusal_tokens"))

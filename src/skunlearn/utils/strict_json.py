@@ -37,12 +37,13 @@ class MissingKeyError(RunError, KeyError):
     __str__ = Exception.__str__  # that of KeyError would quote the text
 
 
-def strict_json(text: str | bytes, where: str = "") -> Any:
+def strict_json(text: str | bytes, where: str = "", nan_is_missing: bool = False) -> Any:
     """The value of a JSON text, in which objects know where they come from.
 
     Args:
         text: the JSON; bytes are UTF-8.
         where: the file, for errors about missing keys; without it objects are plain ones.
+        nan_is_missing: read NaN as None: programs write empty cells of a table so.
 
     Raises:
         ValueError: when it is not JSON, gives a key twice, holds NaN or a number beyond all
@@ -57,13 +58,17 @@ def strict_json(text: str | bytes, where: str = "") -> Any:
             found.where = where
         return found
 
+    def constant(name: str) -> None:
+        if not (nan_is_missing and name == "NaN"):
+            _refuse_number(name)
+
     if isinstance(text, bytes):
         text = text.decode("utf-8")
     try:
         value = json.loads(
             text,
             object_pairs_hook=stored,
-            parse_constant=_refuse_number,
+            parse_constant=constant,
             parse_float=_finite,
             parse_int=_usable,
         )

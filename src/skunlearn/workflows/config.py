@@ -52,7 +52,7 @@ class Refuse:
     weight: float = 1.0
     negated: float = 0.4
     losses: GatedRefusal = GatedRefusal()
-    train: TrainOptions = TrainOptions(steps=20, batch=8)
+    train: TrainOptions = TrainOptions(steps=16, batch=8)
 
     def __post_init__(self) -> None:
         if not 0 <= self.weight < float("inf"):
