@@ -125,7 +125,7 @@ def test_a_wrong_name_is_one_line_and_exit_code_2(tmp_path: Path):
         ),
         ("api:m@https://h/v1#thread=3", "option 'thread' is not known: did you mean 'threads'"),
         ("api:m@https://h/v1#threads=many", "threads=many: give a number"),
-        ("api:m@https://h/v1#timeout=0", "timeout=0.0: give 0.1 or more"),
+        ("api:m@https://h/v1#timeout=0", "timeout=0: give 0.1 or more"),
     ],
 )
 def test_wrong_addresses_and_options_are_one_clear_line(name: str, message: str):

@@ -18,7 +18,7 @@ def test_longest_common_subsequence():
     assert rouge_l([], ["a"]) == rouge_l(["a"], []) == 0.0
 
 
-def test_the_reference_is_cut_to_the_answers_length_and_rows_without_one_do_not_count():
+def test_the_whole_reference_counts_and_rows_without_one_do_not():
     def retain(*pairs: tuple[str, str]) -> SimpleNamespace:
         answers = [SimpleNamespace(answer=answer) for answer, _ in pairs]
         return SimpleNamespace(
@@ -26,9 +26,29 @@ def test_the_reference_is_cut_to_the_answers_length_and_rows_without_one_do_not_
             groups={"retain": [Example("q", theirs) for _, theirs in pairs]},
         )
 
-    # of "the cat sat on the mat" the first three words: all of them; then one word in two of each:
-    # 2 * 1 / 4
+    # three of "the cat sat on the mat": 2 * 3 / (3 + 6); one word of two and three: 2 * 1 / 5
     two = overlap(retain(("The cat sat.", "the cat sat on the mat"), ("a b", "a c d"), ("x", "")))[
         "retain_rouge_l"
     ]
-    assert two.value == pytest.approx((1 + 0.5) / 2) and (two.n, two.unscored) == (2, 1)
+    assert two.value == pytest.approx((6 / 9 + 2 / 5) / 2) and (two.n, two.unscored) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        ("今天天气很好我们去公园吧", "今天天气不错我们去公园吧", 10 / 12),
+        ("カメラを買う", "カメラを売る", 4 / 6),
+        ("วันนี้", "วันนี้", 1.0),
+        ("The", "The capital of France is Paris.", 2 / 7),
+        ("model 7B 模型", "model 7B 数据", 2 * 2 / 8),
+        ("привет мир", "привет", 2 / 3),
+    ],
+)
+def test_characters_are_words_where_a_script_writes_no_spaces(
+    answer: str, reference: str, expected: float
+):
+    subject = SimpleNamespace(
+        completions={"retain": [SimpleNamespace(answer=answer)]},
+        groups={"retain": [Example("q", reference)]},
+    )
+    assert overlap(subject)["retain_rouge_l"].value == pytest.approx(expected)

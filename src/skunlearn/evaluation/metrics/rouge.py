@@ -1,19 +1,22 @@
 """ROUGE-L of ordinary answers with their reference answers (Lin, 2004)."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from skunlearn.data.examples import normalised
 from skunlearn.evaluation.metrics.base import Score, Subject, metric_mean
 
 NAME = "retain_rouge_l"
+# How the names of characters begin in scripts that write no spaces between words.
+WITHOUT_SPACES = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
 def overlap(subject: Subject) -> dict[str, Score]:
     """`retain_rouge_l`: mean ROUGE-L with the reference answers, 0..1.
 
-    Answers are cut at a number of tokens. Against a whole reference that alone would cost recall,
-    so a reference is cut to the number of words of the answer. A prompt without a reference is
-    unscored.
+    The reference is never cut: an answer that stops early has less in common with it. Answers are
+    cut at a number of tokens, so compare only scores with the same number. A prompt without a
+    reference is unscored.
     """
     rows = subject.completions.get("retain", ())
     examples = subject.groups.get("retain", ())
@@ -22,7 +25,7 @@ def overlap(subject: Subject) -> dict[str, Score]:
         answer = _words(row.answer)
         reference = _words(example.answer)
         if reference:
-            values.append(rouge_l(answer, reference[: max(len(answer), 1)]))
+            values.append(rouge_l(answer, reference))
     return {NAME: metric_mean(NAME, values, len(rows))}
 
 
@@ -48,4 +51,13 @@ def rouge_l(answer: Sequence[str], reference: Sequence[str]) -> float:
 
 
 def _words(text: str) -> list[str]:
-    return normalised(text).split()
+    """The words of a text; in scripts that write no spaces, each character is one."""
+    words: list[str] = []
+    for word in normalised(text).split():
+        start = 0
+        for number, character in enumerate(word):
+            if unicodedata.name(character, "").startswith(WITHOUT_SPACES):
+                words += [word[start:number], character]
+                start = number + 1
+        words.append(word[start:])
+    return list(filter(None, words))
