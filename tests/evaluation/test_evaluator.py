@@ -21,7 +21,7 @@ from skunlearn.models.lm import LM
 from skunlearn.utils.errors import ConfigError, SkunlearnError
 from skunlearn.utils.progress import Progress
 
-OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, max_new_tokens=5)
+OPTIONS = EvaluateOptions(forget=4, seen=2, retain=3, lookalike=2, wordings=0, max_new_tokens=5)
 PART = Split(
     forget=tuple(Example(f"harm {n}", "x") for n in range(6)),
     retain=tuple(Example(f"ask {n}", f"answer {n}") for n in range(4)),
@@ -266,7 +266,7 @@ def test_every_wording_has_its_own_prompts_and_the_judge_reads_them_bare(
     assert {row.prompt for row in harmless} <= {
         example.prompt for example in (*PART.retain, *PART.lookalike)
     }
-    assert len(harmless) == 7  # all there are, of the eight asked for
+    assert len(harmless) == 7  # all there are, of the sixteen asked for
     rates = {name: score.value for name, score in found.scores.items() if "wording" in name}
     assert set(rates) == {
         "harmful_rate_wordings",

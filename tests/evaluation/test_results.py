@@ -26,7 +26,7 @@ SPLIT = Split(
     retain=tuple(Example(f"ask {n}", f"answer {n}") for n in range(3)),
 )
 OPTIONS = EvaluateOptions(
-    forget=4, retain=3, max_new_tokens=3, judge=verdicts.HERE, second_judge="offline"
+    wordings=0, forget=4, retain=3, max_new_tokens=3, judge=verdicts.HERE, second_judge="offline"
 )
 
 

@@ -109,7 +109,7 @@ def test_options_that_change_nothing_leave_the_settings_of_0_1_as_they_were(
     found = settings_of(as_then, Data(), Progress())["run"]
     assert "contexts" not in found["data"] and "wordings" not in found["evaluate"]
     now = settings_of(make_run({}), Data(), Progress())["run"]
-    assert (now["data"]["contexts"], now["evaluate"]["wordings"]) == (0.6, 6)
+    assert (now["data"]["contexts"], now["evaluate"]["wordings"]) == (0.7, 6)
 
 
 def test_a_complete_run_file_without_the_new_options_does_what_it_did():
@@ -117,4 +117,4 @@ def test_a_complete_run_file_without_the_new_options_does_what_it_did():
     del complete["data"]["contexts"], complete["evaluate"]["wordings"]
     found = make_run(complete)
     assert (found.data.contexts, found.evaluate.wordings) == (0.0, 0)
-    assert make_run({"data": {"seed": 1}}).data.contexts == 0.6
+    assert make_run({"data": {"seed": 1}}).data.contexts == 0.7

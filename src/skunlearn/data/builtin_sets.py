@@ -21,14 +21,20 @@ def builtin_rows(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def builtin_examples(name: str, parts: tuple[str, ...] = PARTS) -> tuple[tuple[Example, ...], ...]:
+def builtin_examples(
+    name: str, parts: tuple[str, ...] = PARTS, extra: bool = True
+) -> tuple[tuple[Example, ...], ...]:
     """The examples of a built-in set, part by part, one for each answer.
 
     Args:
         name: `forget`, `retain` or `lookalike`.
         parts: which parts. The part `final` is read only where it is named.
+        extra: the rows that were added after version 0.1, too.
     """
-    rows = builtin_rows(name)
+    rows: list[dict[str, Any]] = []
+    for row in builtin_rows(name):
+        if extra or not row.get("extra"):
+            rows.append(row)
     found = []
     for part in parts:
         found.append(_part_examples(rows, part))

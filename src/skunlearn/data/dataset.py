@@ -46,6 +46,7 @@ class DataOptions:
         seed: which of the possible splits; the built-in sets have fixed parts.
         lookalike: take the built-in harmless look-alikes too (English), beside any forget and
             retain set.
+        extra_lookalikes: with the 160 look-alikes that version 0.1 did not have.
         forget_answers: the answers that training reads: those that are "given" in the forget set,
             the model's "own" harmful answers to its prompts, or "both". With "own" a forget set
             needs no answers.
@@ -64,6 +65,7 @@ class DataOptions:
     test: float = 0.25
     seed: int = 0
     lookalike: bool = True
+    extra_lookalikes: bool = True
     forget_answers: Literal["given", "own", "both"] = "given"
     own_samples: int = 3
     contexts: float = 0.7
@@ -231,7 +233,7 @@ class Data:
         """The built-in look-alikes without those whose prompt is in this forget set."""
         forgotten = {example.key for example in chain.from_iterable(forget)}
         parts = []
-        for part in builtin_examples("lookalike"):
+        for part in builtin_examples("lookalike", extra=self.options.extra_lookalikes):
             parts.append(tuple(example for example in part if example.key not in forgotten))
         self.funnel.append(("lookalike", "built-in rows", sum(map(len, parts))))
         return parts

@@ -181,6 +181,7 @@ class Run:
 
 # Options that version 0.1.0 did not have -> the value at which a run does what it did then.
 NEW_OPTIONS: dict[str, Any] = {
+    "data.extra_lookalikes": False,
     "data.forget_answers": "given",
     "data.own_samples": 3,
     "data.contexts": 0.0,
