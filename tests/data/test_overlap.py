@@ -8,6 +8,7 @@ import pytest
 from skunlearn.data.dataset import Data, DataOptions
 from skunlearn.data.examples import Example
 from skunlearn.utils.errors import DataError
+from skunlearn.workflows.config import make_run, without_new_options
 
 LABELLED = [
     {"prompt": f"q{n}", "response": f"{kind} {n}", "is_safe": kind == "good"}
@@ -82,3 +83,9 @@ def test_a_prompt_of_the_built_in_retain_set_can_be_forgotten():
         Data(rows)
     data = Data(rows, options=DROP)
     assert prompt not in {row.prompt for row in data.train.retain}
+
+
+def test_the_option_is_in_the_settings_of_a_run_only_when_it_is_set():
+    as_ever = without_new_options(make_run({}).as_dict())
+    dropping = without_new_options(make_run({"data": {"overlap": "drop"}}).as_dict())
+    assert "overlap" not in as_ever["data"] and dropping["data"]["overlap"] == "drop"

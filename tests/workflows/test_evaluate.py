@@ -12,11 +12,12 @@ from typer.testing import CliRunner
 
 from skunlearn.cli.main import app
 from skunlearn.data.examples import Example
+from skunlearn.evaluation.evaluator import evaluate
 from skunlearn.evaluation.metrics import METRICS
-from skunlearn.evaluation.options import SUITES, suite_sets
+from skunlearn.evaluation.options import SUITES, EvaluateOptions, suite_sets
 from skunlearn.models.lm import LM
 from skunlearn.models.loading import load
-from skunlearn.utils.errors import ConfigError, ModelError, RunError
+from skunlearn.utils.errors import ConfigError, DataError, ModelError, RunError
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows.clean import clean
 from skunlearn.workflows.config import make_run
@@ -143,6 +144,12 @@ def test_a_run_folder_brings_base_and_data(tmp_path: Path, pairs: tuple[Path, Pa
     } == {"forget"}
     with pytest.raises(ConfigError, match="leave out --forget"):
         evaluate_pair(ModelPair(str(tmp_path / "run")), make_run({"forget": str(pairs[0])}))
+    before = pairs[0].read_text()
+    pairs[0].write_text(before.replace("forget", "forgot"))
+    with pytest.raises(RunError, match="the data of this run is not what it was"):
+        evaluate_pair(ModelPair(str(tmp_path / "run")), small(), tmp_path / "changed")
+    assert not (tmp_path / "changed").exists()
+    pairs[0].write_text(before)
     clean(tmp_path / "run")
     with pytest.raises(RunError, match=r"tau.safetensors: removed by 'skunlearn clean'"):
         evaluate_pair(ModelPair(str(tmp_path / "run")), small(), tmp_path / "again")
@@ -359,3 +366,26 @@ def test_prompts_with_another_history_are_other_prompts(tmp_path: Path):
         pair = ModelPair("edited", "base")
         names.append(_prompt_set(pair, small(), path).digest)
     assert names[0] != names[1]
+
+
+def test_prompts_in_memory_and_in_a_named_column(models: tuple[str, str], tmp_path: Path):
+    base, edited = models
+    texts = ["How are you?", "What is that?", "How are you?"]
+    (tmp_path / "asked.csv").write_text("ask,other\n" + "".join(f"{text},x\n" for text in texts))
+    pair = ModelPair(edited, base)
+    found = evaluate_pair(pair, small(), tmp_path / "list", prompts=texts)
+    named = evaluate_pair(
+        pair,
+        small("data.forget.prompt=ask"),
+        tmp_path / "named",
+        prompts=tmp_path / "asked.csv",
+    )
+    assert found["scores"] == named["scores"] and found["funnel"] == named["funnel"]
+    assert found["funnel"][0][2] == 2 and "--prompts PROMPTS" in found["command"]
+    with pytest.raises(DataError, match=r"no column 'asc' \(data.forget.prompt\)"):
+        evaluate_pair(pair, small("data.forget.prompt=asc"), prompts=tmp_path / "asked.csv")
+
+
+def test_evaluate_in_python_takes_prompts_alone():
+    found = evaluate(toy.lm(), ["How are you?", "And that?"], EvaluateOptions(max_new_tokens=2))
+    assert list(found.completions) == ["prompts"] and len(found.completions["prompts"]) == 2

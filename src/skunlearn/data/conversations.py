@@ -127,7 +127,9 @@ def read_turns(value: Any, where: str) -> list[Turn]:
             )
         if role not in ROLES:
             known = ", ".join(ROLES)
-            raise DataError(f"{where}: unknown role '{role}' in a conversation (known: {known})")
+            raise DataError(
+                f"{where}: unknown role {role!r:.40} in a conversation (known: {known})"
+            )
         turns.append((ROLES[role], _turn_text(turn, where)))
     return turns
 

@@ -157,12 +157,12 @@ def read_safety_label(value: Any, where: str, true_is_safe: bool | None = True) 
         return False
     if word not in TRUE_WORDS + FALSE_WORDS:
         raise DataError(
-            f"{where}: safety label '{value!s:.60}' is not known: write safe or unsafe in its place"
+            f"{where}: safety label '{_shown(value)}' is not known: write safe or unsafe there"
         )
     if true_is_safe is None:
         raise DataError(
-            f"{where}: '{value}' in this column may mean safe or harmful: rename the column to "
-            "is_safe or is_harmful, whichever true or 1 means, or write safe and unsafe in it"
+            f"{where}: '{_shown(value)}' in this column may mean safe or harmful: rename the "
+            "column to is_safe or is_harmful, whichever true or 1 means, or write safe and unsafe"
         )
     return true_is_safe if word in TRUE_WORDS else not true_is_safe
 
@@ -213,7 +213,12 @@ def found_values(values: Iterable[Any]) -> str:
     found: dict[str, None] = {}
     for value in values:
         if label_word(value):
-            found[f"'{value!s:.40}'"] = None
+            found[f"'{_shown(value)}'"] = None
     shown = list(found)[:SHOWN]
     more = f" and {len(found) - SHOWN} others" if len(found) > SHOWN else ""
     return ", ".join(shown) + more
+
+
+def _shown(value: Any) -> str:
+    """A value as errors show it: the beginning of its text, on one line."""
+    return " ".join(str(value).split())[:40]

@@ -57,8 +57,8 @@ def _items(given: Any, name: str) -> Iterable[Any]:
         return rows_of(_plain(given), name)
     if isinstance(given, bytes) or not isinstance(given, Iterable):
         raise DataError(
-            f"{name}: a {type(given).__name__} holds no rows: give a file, a list of objects with "
-            "prompt and answer, a table of pandas or a datasets.Dataset"
+            f"{name}: an object of type {type(given).__name__} holds no rows: give a file, a list "
+            "of objects with prompt and answer, a table of pandas or a datasets.Dataset"
         )
     return given
 

@@ -25,7 +25,7 @@ from skunlearn.models.loading import LoadOptions, load
 from skunlearn.models.locate import fingerprint, locate
 from skunlearn.models.pairs import comparable
 from skunlearn.report.run_page import write_report
-from skunlearn.utils.errors import ConfigError, ModelError
+from skunlearn.utils.errors import ConfigError, ModelError, RunError
 from skunlearn.utils.files import JsonDict, read_json, write_json
 from skunlearn.utils.hashing import digest, named_files
 from skunlearn.utils.progress import Progress
@@ -105,7 +105,7 @@ def evaluate_pair(
     tree = run.as_dict()
     base = fingerprint(locate(pair.base, progress))
     if pair.is_run:
-        _check_base_of_run(pair, base)
+        _check_run(pair, base, prompt_set.digest if prompts is None else None)
     settings = {
         "edited": _identity(pair, progress),
         "base": base,
@@ -159,11 +159,17 @@ def _with_run_settings(pair: ModelPair, run: Run) -> tuple[ModelPair, Run]:
     return replace(pair, base=base), settings
 
 
-def _check_base_of_run(pair: ModelPair, base: str) -> None:
-    """Check that a run is evaluated on the base model that it was trained on.
+def _check_run(pair: ModelPair, base: str, data: str | None) -> None:
+    """Check that a run is evaluated on the base model and the data that it was trained on.
+
+    Args:
+        pair: a run folder and its base.
+        base: the fingerprint of the base.
+        data: the digest of the run's data as it is now; None when other prompts are evaluated.
 
     Raises:
-        ModelError: when it is another one, where the run's task vector means nothing.
+        ModelError: when the base is another one, where the run's task vector means nothing.
+        RunError: when the data is another one, whose test prompts may have been trained on.
     """
     settings = read_json(Path(pair.edited) / "settings.json") or {}
     if base != settings.get("model"):
@@ -171,6 +177,11 @@ def _check_base_of_run(pair: ModelPair, base: str) -> None:
             f"{pair.edited} was not trained on '{pair.base}', and its edit fits its own base "
             f"alone: leave out --base, or write the model with 'skunlearn export {pair.edited} "
             f"--out DIR' and evaluate DIR --base {pair.base}"
+        )
+    if data not in (None, settings.get("data")):
+        raise RunError(
+            f"{pair.edited}: the data of this run is not what it was: evaluate other prompts with "
+            "--prompts, or run it again in another folder"
         )
 
 
