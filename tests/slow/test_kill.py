@@ -22,6 +22,7 @@ import verdicts
 
 from skunlearn.evaluation.completions import CompletionStore
 from skunlearn.task_vectors import vector_file
+from skunlearn.utils.consent import allowing
 from skunlearn.utils.settings import with_sets
 from skunlearn.workflows import run as run_module
 from skunlearn.workflows.config import Run, make_run
@@ -202,18 +203,20 @@ def test_evaluations_killed_at_random_moments_end_like_whole_ones(
 def test_searches_killed_at_random_moments_end_like_whole_ones(
     tree: dict[str, str], tmp_path: Path
 ):
+    def search(folder: Path) -> None:
+        with allowing(code=True):  # the folder names the judge of these tests, a file
+            tune(folder, SearchOptions(trials=5))
+
     assert ended(lambda: run_job(made(tree, "lora"), tmp_path / "run"))
     whole, killed = (
         Path(shutil.copytree(tmp_path / "run", tmp_path / name)) for name in ("whole", "killed")
     )
-    seconds = timed(lambda: tune(whole, SearchOptions(trials=5)))
+    seconds = timed(lambda: search(whole))
     draw = random.Random("search")
     kills = 0
     for _ in range(5):
-        kills += not ended(
-            lambda: tune(killed, SearchOptions(trials=5)), draw.uniform(0.2, 0.9) * seconds
-        )
-    assert kills >= 2 and ended(lambda: tune(killed, SearchOptions(trials=5)))
+        kills += not ended(lambda: search(killed), draw.uniform(0.2, 0.9) * seconds)
+    assert kills >= 2 and ended(lambda: search(killed))
     results = [json.loads((folder / "tune.json").read_text()) for folder in (whole, killed)]
     for name in ("trials", "number", "chosen", "test", "looks"):
         assert results[0][name] == results[1][name]
